@@ -1,0 +1,35 @@
+# Every target makes its own environment first; `make demo` and `make test` need nothing but Python 3.10+.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint format install clean
+.DEFAULT_GOAL := demo
+
+install: $(VENV)/installed
+
+# torchattacks pins an old `requests`, which it never imports and which collides with current packages:
+# it goes in without its dependencies (scipy and tqdm, which it does use, come from setup.py).
+$(VENV)/installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/pip install --quiet --no-deps torchattacks==3.5.1
+	touch $@
+
+demo: install
+	$(RUN) tools/demo.py
+
+test: install
+	$(RUN) -m pytest
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: install
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,2 @@
+_base_ = './deeplabv3_stanford_sgd.py'
+optim_wrapper = dict(type='ASAMOptimWrapper', rho=0.5, eta=0.01)

@@ -1,0 +1,60 @@
+"""What the command line tools have in common."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+
+DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
+
+
+def common_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of every tool."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--work-dir', help='where logs and checkpoints go; work_dirs/CONFIG by default')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override the config, for instance optim_wrapper.rho=0.1'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Return the config that the arguments ask for.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f'config {args.config} is not a file; the configs are in configs/.')
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    config.launcher = args.launcher
+    config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    if not torch.cuda.is_available() and config.get('env_cfg', {}).get('dist_cfg', {}).get('backend') == 'nccl':
+        config.env_cfg.dist_cfg.backend = 'gloo'
+    return config
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """End the program with one sentence and status 1 where the input is at fault.
+
+    ``SAMAT_MM_DEBUG=1`` shows where the error came from.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError, FloatingPointError, KeyError, RuntimeError) as error:
+        if os.environ.get(DEBUG_VARIABLE) == '1':
+            traceback.print_exc()
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,15 @@
+"""Input perturbations and guards as MMEngine hooks."""
+
+from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
+from samat_mm.engine.hooks.attack_evaluation_hook import AttackEvaluationHook
+from samat_mm.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
+from samat_mm.engine.hooks.pretrained_backbone_hook import PretrainedBackboneHook
+from samat_mm.engine.hooks.reproducible_resume_hook import ReproducibleResumeHook
+
+__all__ = [
+    'AdversarialTrainingHook',
+    'AttackEvaluationHook',
+    'NonFiniteGuardHook',
+    'PretrainedBackboneHook',
+    'ReproducibleResumeHook',
+]

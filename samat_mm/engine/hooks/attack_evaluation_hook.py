@@ -1,0 +1,129 @@
+"""Robust metrics beside the clean ones, in the one pass over the validation or test set."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
+
+from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.models.replay import unwrapped
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.presets import build_attacks
+from samat_mm.visualization.panels import save_panels
+
+
+@HOOKS.register_module()
+class AttackEvaluationHook(Hook):
+    """Evaluates the model under attacks whenever it is validated or tested.
+
+    Each attack is scored by the model's own ``predict`` and by the metrics configured for the loop, whose names get
+    the attack's as a prefix: ``pgd-linf/mIoU``. The random start of an image depends on its number in the data set,
+    so neither the batch size nor the number of processes changes an adversarial image.
+
+    Args:
+        attacks: presets ('pgd-linf') or configs, which may carry a ``name``; or attacks by name.
+        interval: attack at every so many validations only; tests are always attacked.
+        show_dir: folder for one picture per image and attack.
+
+    Raises:
+        ValueError: if an attack is unknown or given twice, or ``interval`` is below 1.
+    """
+
+    # Ahead of the hooks that log, save the best checkpoint or stop early by the metrics.
+    priority = 'NORMAL'
+
+    def __init__(
+        self, attacks: Sequence[str | dict] | Mapping[str, Attack], interval: int = 1, show_dir: str | None = None
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1; got {interval}.')
+        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
+        self.interval = interval
+        self.show_dir = Path(show_dir) if show_dir else None
+        self._validations = 0
+        self._evaluators: dict[str, Evaluator] = {}
+        self._numbers: list[list[int]] = []
+        self._batch: Any = None
+        self._progress: Progress | None = None
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Prepare the attacks of this validation, if it is one of every ``interval``."""
+        if self._validations % self.interval == 0:
+            self._prepare(runner.val_loop.evaluator, runner.val_dataloader)
+        self._validations += 1
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Prepare the attacks."""
+        self._prepare(runner.test_loop.evaluator, runner.test_dataloader)
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Keep the batch as the data set gave it: the model writes its predictions into it."""
+        self._batch = copy.deepcopy(data_batch) if self._evaluators else None
+
+    before_test_iter = before_val_iter
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Attack the batch and score what the model predicts then."""
+        if not self._evaluators:
+            return
+        model = unwrapped(runner.model)
+        data = model.data_preprocessor(self._batch, False)
+        space = PixelSpace(model, self._batch['inputs'], data['inputs'], data['data_samples'])
+        for name, evaluator in self._evaluators.items():
+            pixels = space.attack(self.attacks[name], self._numbers[batch_idx])
+            samples = [sample.new() for sample in data['data_samples']]
+            with torch.no_grad():
+                attacked = model.forward(space.to_inputs(pixels), samples, mode='predict')
+            evaluator.process(data_samples=attacked, data_batch=self._batch)
+            if self.show_dir is not None:
+                save_panels(self.show_dir / name, space, pixels, outputs, attacked, evaluator.dataset_meta)
+            if self._progress is not None:
+                self._progress.advance(self._progress.task_ids[0])
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Add the robust metrics to ``metrics``."""
+        if self._progress is not None:
+            self._progress.stop()
+        for name, evaluator in self._evaluators.items():
+            runner.logger.info(f'Under attack: {name}')
+            results = evaluator.evaluate(self._size)
+            if metrics is not None:
+                metrics.update({f'{name}/{key}': value for key, value in results.items()})
+        self._evaluators, self._batch, self._progress = {}, None, None
+
+    after_test_epoch = after_val_epoch
+
+    def _prepare(self, evaluator: Evaluator, loader: DataLoader) -> None:
+        self._evaluators = {name: copy.deepcopy(evaluator) for name in self.attacks}
+        self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
+        if is_main_process():
+            columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, transient=True)
+            self._progress.add_task(f'attacks: {", ".join(self.attacks)}', total=len(loader) * len(self.attacks))
+            self._progress.start()
+
+
+def sample_numbers(loader: DataLoader) -> list[list[int]]:
+    """Return, batch by batch, the number in the data set of each image that this process will see.
+
+    MMEngine's samplers give the same order whenever they are asked. Without a batch sampler the numbers follow from the
+    position, dealt out to the processes in turn.
+    """
+    if loader.batch_sampler is not None:
+        return [list(batch) for batch in islice(iter(loader.batch_sampler), len(loader))]
+    size = loader.batch_size or 1
+    return [
+        [(batch * size + row) * get_world_size() + get_rank() for row in range(size)] for batch in range(len(loader))
+    ]

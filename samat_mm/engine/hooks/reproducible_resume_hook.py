@@ -1,0 +1,53 @@
+"""Make a resumed run continue as if it had never stopped."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class ReproducibleResumeHook(Hook):
+    """Seeds every generator at every iteration from (seed, iteration, rank).
+
+    MMEngine's checkpoints hold no random state, so augmentation and dropout of a resumed run differ from those of an
+    uninterrupted one. With the random numbers of an iteration given by its number, a run that was killed and resumed
+    ends with the same weights, bit for bit on a CPU. Data must be loaded in the training process
+    (``num_workers=0``): the state of loader workers is out of reach.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Runner) -> None:
+        """Seed the loading of the first batch."""
+        # The loader draws a seed for its workers when it starts; not from the numbers that augmentation will use.
+        runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed the loading of the first batch of an epoch."""
+        self._seed(runner, runner.iter, 'load')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the forward."""
+        self._seed(runner, runner.iter, 'step')
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Seed the loading of the next batch."""
+        self._seed(runner, runner.iter + 1, 'load')
+
+    def after_val(self, runner: Runner) -> None:
+        """Seed the loading of the next batch again: starting a validation loader draws random numbers."""
+        self._seed(runner, runner.iter, 'load')
+
+    def _seed(self, runner: Runner, iteration: int, phase: str) -> None:
+        source = random.Random(f'{runner.seed}/{iteration}/{get_rank()}/{phase}')
+        random.seed(source.getrandbits(64))
+        np.random.seed(source.getrandbits(32))
+        torch.manual_seed(source.getrandbits(63))

@@ -1,0 +1,74 @@
+"""Mixed precision: MMEngine's wrapper without its GPU-only check, and what the scaler means for two passes."""
+
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import Tensor
+
+from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.perturbations.weights.base import global_norm
+
+
+@OPTIM_WRAPPERS.register_module()
+class AnyDeviceAmpOptimWrapper(AmpOptimWrapper):
+    """MMEngine's ``AmpOptimWrapper``, also on a CPU.
+
+    Args:
+        loss_scale: 'dynamic', a fixed number, or the arguments of ``torch.amp.GradScaler``.
+        dtype: 'bfloat16', 'float16' (accelerators only), or None for the device's own choice.
+        **kwargs: for ``OptimWrapper``.
+
+    Raises:
+        ValueError: if the device cannot autocast to ``dtype`` or a value is of the wrong kind.
+    """
+
+    def __init__(
+        self, loss_scale: str | float | dict = 'dynamic', dtype: str | torch.dtype | None = None, **kwargs: Any
+    ) -> None:
+        device = torch.device(get_device()).type
+        self.cast_dtype = _cast_dtype(dtype, device)
+        self._scale_update_param = loss_scale if isinstance(loss_scale, float) else None
+        if loss_scale == 'dynamic':
+            options: dict[str, Any] = {}
+        elif isinstance(loss_scale, float):
+            options = {'init_scale': loss_scale}
+        elif isinstance(loss_scale, dict):
+            options = dict(loss_scale)
+        else:
+            raise ValueError(f"loss_scale must be 'dynamic', a float or a dict; got {loss_scale!r}.")
+        self.loss_scaler = torch.amp.GradScaler(device, **options)
+        OptimWrapper.__init__(self, **kwargs)  # AmpOptimWrapper.__init__ insists on an accelerator
+
+
+def _cast_dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | None:
+    chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+    known = [None, torch.bfloat16] if device == 'cpu' else [None, torch.bfloat16, torch.float16]
+    if chosen not in known:
+        raise ValueError(
+            f'dtype must be one of {", ".join(str(entry).removeprefix("torch.") for entry in known)} on {device}; '
+            f'got {dtype!r}.'
+        )
+    return chosen
+
+
+class AmpSharpnessAwareMixin(SharpnessAwareMixin):
+    """Sharpness-aware steps under a loss scaler.
+
+    An overflow in either pass must skip the whole step. In the second the scaler sees it; one in the first is handed
+    on by making the second loss NaN, whose gradient reaches every process, so that all of them skip alike.
+    """
+
+    _overflow = False
+
+    def _ascent_loss(self, loss: Tensor) -> Tensor:
+        return self.loss_scaler.scale(loss)
+
+    def _is_usable(self, gradients: list[Tensor]) -> bool:
+        self._overflow = bool(gradients) and not bool(torch.isfinite(global_norm(gradients)))
+        return not self._overflow
+
+    def _descent_loss(self, loss: Tensor) -> Tensor:
+        return loss * float('nan') if self._overflow else loss

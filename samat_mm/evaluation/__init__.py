@@ -1,0 +1,6 @@
+"""From a checkpoint to numbers that can be believed."""
+
+from samat_mm.evaluation.checkpoints import load_for_evaluation
+from samat_mm.evaluation.report import build_report, print_report
+
+__all__ = ['build_report', 'load_for_evaluation', 'print_report']

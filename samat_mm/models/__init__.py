@@ -1,0 +1,1 @@
+"""What is done to models from outside, so that no model has to change."""

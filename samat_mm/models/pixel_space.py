@@ -1,0 +1,102 @@
+"""The function that attacks differentiate: pixels in [0, 1], then everything the model does to them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samat_mm.models.state import frozen
+from samat_mm.models.tasks import Task, task_of
+from samat_mm.perturbations.inputs import Attack
+
+
+class PixelSpace:
+    """A preprocessed batch seen as pixels in [0, 1], and the way from such pixels back into the model.
+
+    The model's input is affine in the pixels, so a change of pixels is added to the very input that the preprocessor
+    made: unchanged pixels give exactly that input. Padding has no pixels and stays as it is. Channels are in the
+    order of the model's input.
+
+    Args:
+        model: the bare model (not its distributed wrapper).
+        raw_inputs: the images before preprocessing, a batch or a list of (C, H, W).
+        inputs: the same after preprocessing, shape (N, C, H, W).
+        samples: their preprocessed data samples.
+
+    Raises:
+        ValueError: if the images are not what the preprocessor's normalisation is meant for.
+    """
+
+    def __init__(
+        self, model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor, samples: Sequence[Any]
+    ) -> None:
+        self.model, self.inputs, self.samples = model, inputs, samples
+        self.sizes = [
+            (min(image.shape[-2], inputs.shape[-2]), min(image.shape[-1], inputs.shape[-1])) for image in raw_inputs
+        ]
+        self.mean, self.std = _pixel_statistics(model, raw_inputs, inputs)
+        pixels = torch.zeros_like(inputs)
+        for row, image, (height, width) in zip(pixels, inputs, self.sizes, strict=True):
+            row[:, :height, :width] = (image * self.std + self.mean)[:, :height, :width]
+        if inputs.numel() and not (float(pixels.min()) > -0.5 and float(pixels.max()) < 1.5):
+            raise ValueError(
+                'the preprocessed images do not go back to pixels in [0, 1] (they reach '
+                f'[{float(pixels.min()):g}, {float(pixels.max()):g}]); the mean and std of the data preprocessor and '
+                'the range of the images it gets must belong together.'
+            )
+        self.pixels = pixels.clamp_(0, 1)
+
+    def to_inputs(self, pixels: Tensor) -> Tensor:
+        """Return the model's input for changed pixels, shape (N, C, H, W)."""
+        return self.inputs + (pixels - self.pixels) / self.std
+
+    def attack(self, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
+        """Return adversarial pixels, leaving the model as it was.
+
+        Args:
+            attack: what to run.
+            indices: the number of each image in its data set, for its random start.
+            training: whether the labels are at the resolution of the model's input, as in training.
+
+        Raises:
+            ValueError: if the model has no output that the attack's objective could use.
+        """
+        with frozen(self.model):
+            predict, target = self._predict(attack, training)
+            return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes)
+
+    def _predict(self, attack: Attack, training: bool) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
+        if attack.objective.output == 'loss':
+            return self._model_loss, None
+        task: Task = task_of(self.samples, self.model)
+        samples = task.in_training_geometry(self.samples, self.inputs) if training else self.samples
+        target = task.target(self.model, samples, self.inputs.device)
+        return lambda pixels: task.logits(self.model, self.to_inputs(pixels), samples), target
+
+    def _model_loss(self, pixels: Tensor) -> Tensor:
+        samples = [sample.new() for sample in self.samples]
+        losses = self.model.forward(self.to_inputs(pixels), samples, mode='loss')
+        loss, _ = self.model.parse_losses(losses)  # type: ignore[operator]
+        if not isinstance(loss, Tensor) or (not loss.requires_grad and torch.is_grad_enabled()):
+            raise ValueError(
+                f'{type(self.model).__name__} has no training loss that depends on its input, so there is nothing to '
+                'attack.'
+            )
+        return loss
+
+
+def _pixel_statistics(model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and std, shape (C, 1, 1), with ``input = (pixel - mean) / std`` for pixels in [0, 1].
+
+    The preprocessor's own numbers are in the units of the images it gets, 0..255 in OpenMMLab. Statistics that do not
+    exceed 1 show that they are in [0, 1] already; without any, the type of the raw images has to tell.
+    """
+    preprocessor: Any = getattr(model, 'data_preprocessor', None)
+    if getattr(preprocessor, '_enable_normalize', False):
+        mean, std = (getattr(preprocessor, name).to(inputs) for name in ('mean', 'std'))
+        largest = 255 if max(float(mean.max()), float(std.max())) > 1 else 1
+    else:
+        mean, std = inputs.new_zeros(1, 1, 1), inputs.new_ones(1, 1, 1)
+        largest = 255 if all(image.dtype == torch.uint8 for image in raw_inputs) else 1
+    return mean / largest, std / largest

@@ -1,0 +1,113 @@
+"""Capture the one loss forward of a training step, and run it again."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel, MMDistributedDataParallel, is_model_wrapper
+from torch import Tensor, nn
+
+
+class Replay:
+    """The loss forward of the current training step.
+
+    ``BaseModel.train_step`` preprocesses a batch, runs the forward inside ``optim_context`` and hands over a bare loss.
+    A pre-hook put on the model for that time sees the *preprocessed* batch, so the second pass needs no change to any
+    model and draws no augmentation anew.
+
+    Args:
+        same_dropout: give the second forward the random numbers of the first.
+    """
+
+    def __init__(self, same_dropout: bool = False) -> None:
+        self.same_dropout = same_dropout
+        self.model: nn.Module | None = None
+        self._calls: list[tuple[tuple, dict[str, Any]]] = []
+        self._random_state: list[tuple[str, Tensor]] = []
+
+    @contextmanager
+    def capture(self, model: nn.Module) -> Iterator[None]:
+        """Record the loss forward that ``model`` runs inside the block.
+
+        Raises:
+            TypeError: if the model's training step is not one that can be replayed.
+        """
+        check_train_step(model)
+        self.clear()
+        self.model = model
+        handle = model.register_forward_pre_hook(self._record, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _record(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        if kwargs.get('mode') == 'loss':
+            self._calls.append((args, kwargs))
+            if self.same_dropout:
+                self._random_state = [('cpu', torch.get_rng_state())]
+                if torch.cuda.is_available():
+                    self._random_state.append(('cuda', torch.cuda.get_rng_state()))
+
+    def __call__(self) -> Tensor:
+        """Run the captured forward again and return its total loss.
+
+        Raises:
+            RuntimeError: if no loss forward was captured, or more than one.
+        """
+        if self.model is None or len(self._calls) != 1:
+            raise RuntimeError(
+                'a sharpness-aware step needs exactly one loss forward inside optim_context before update_params, '
+                f'because it runs that forward again at the perturbed weights; got {len(self._calls)}.'
+            )
+        args, kwargs = self._calls[0]
+        with ExitStack() as stack:
+            if self.same_dropout:
+                stack.enter_context(_random_state(self._random_state))
+            losses = self.model(*args, **kwargs)
+        loss, _ = unwrapped(self.model).parse_losses(losses)
+        return loss
+
+    def clear(self) -> None:
+        """Forget the batch, so that its memory is free before the optimizer steps."""
+        self._calls.clear()
+        self._random_state.clear()
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """Return the model inside a distributed wrapper, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def check_train_step(model: nn.Module) -> None:
+    """Refuse a model whose training step is not the one forward, one update of ``BaseModel.train_step``.
+
+    Raises:
+        TypeError: naming the class and what to do.
+    """
+    inner = unwrapped(model)
+    if not isinstance(inner, BaseModel) or type(inner).train_step is not BaseModel.train_step:
+        raise TypeError(
+            f'sharpness-aware training replays the one loss forward of mmengine.BaseModel.train_step, but '
+            f'{type(inner).__name__} has a train_step of its own (as models with several optimizers do); '
+            'use a plain OptimWrapper with it.'
+        )
+    if model is not inner and not _is_plain_distributed(model):
+        raise TypeError(
+            f'sharpness-aware training works under MMDistributedDataParallel; got {type(model).__name__}, '
+            'whose sharded or separate parameters cannot be perturbed together.'
+        )
+
+
+def _is_plain_distributed(model: Any) -> bool:
+    return type(model).train_step is MMDistributedDataParallel.train_step
+
+
+@contextmanager
+def _random_state(states: list[tuple[str, Tensor]]) -> Iterator[None]:
+    devices = [torch.cuda.current_device()] if len(states) > 1 else []
+    with torch.random.fork_rng(devices=devices):
+        for device, state in states:
+            torch.set_rng_state(state) if device == 'cpu' else torch.cuda.set_rng_state(state)
+        yield

@@ -1,0 +1,37 @@
+"""Radii and step sizes as people write them: numbers, or fractions such as ``'8/255'``."""
+
+import math
+from fractions import Fraction
+
+
+def parse_radius(value: float | str, name: str) -> float:
+    """Return ``value`` as a number in [0, 1] pixel units.
+
+    Args:
+        value: a number, or a string such as ``'8/255'`` or ``'0.5/255'``.
+        name: what the value is called in the error.
+
+    Raises:
+        ValueError: if the value is not a finite number of at least 0.
+    """
+    try:
+        if isinstance(value, str):
+            numerator, _, denominator = value.partition('/')
+            number = float(Fraction(numerator.strip()) / Fraction(denominator.strip() or 1))
+        else:
+            number = float(value)
+    except (ValueError, TypeError, ZeroDivisionError):
+        raise ValueError(f"{name} must be a number or a fraction such as '8/255'; got {value!r}.") from None
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(
+            f'{name} must be a finite number of at least 0, in [0, 1] pixel units; '
+            f'got {value!r}. {describe_radius(number)}'
+        )
+    return number
+
+
+def describe_radius(number: float) -> str:
+    """Return a hint for somebody who wrote 8 and meant 8/255."""
+    if math.isfinite(number) and number >= 1:
+        return f"Did you mean '{number:g}/255'?"
+    return "A usual value is '8/255'."

@@ -1,0 +1,63 @@
+"""Attacks by name: every file in ``configs/_base_/attacks/`` is a preset."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.registry import ATTACKS
+
+
+def configs_folder() -> Path:
+    """Return the folder of the configs, in a checkout or in an installed package."""
+    packaged = Path(__file__).parent / 'configs'
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / 'configs'
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Return the presets by name: each has the ``attack`` config and its ``source``."""
+    files = sorted((configs_folder() / '_base_' / 'attacks').glob('*.py'))
+    return {file.stem: dict(Config.fromfile(file)) for file in files}
+
+
+def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the config of an attack, given as a preset's name or as a config.
+
+    A config may carry a ``name``; otherwise it is called by its type and norm, 'pgd-linf' for instance.
+
+    Raises:
+        ValueError: if there is no such preset; the message lists the known ones.
+    """
+    if isinstance(attack, str):
+        known = presets()
+        if attack not in known:
+            raise ValueError(f'attack {attack!r} is unknown; the known ones are {", ".join(known)}.')
+        return attack, dict(known[attack]['attack'])
+    config = dict(attack)
+    name = config.pop('name', None) or '-'.join(
+        str(config[key]).lower() for key in ('type', 'norm') if config.get(key) is not None
+    )
+    return name, config
+
+
+def build_attacks(attacks: list[str | dict[str, Any]], **overrides: Any) -> dict[str, Attack]:
+    """Build attacks by name.
+
+    Args:
+        attacks: presets or configs.
+        **overrides: parameters that replace those of every attack; None leaves a parameter as it is.
+
+    Raises:
+        ValueError: if an attack is unknown, two have the same name, or a parameter does not fit.
+    """
+    built: dict[str, Attack] = {}
+    for entry in attacks:
+        name, config = attack_config(entry)
+        if name in built:
+            raise ValueError(f'attack {name!r} is given twice; give one of them another name=.')
+        changes = {key: value for key, value in overrides.items() if value is not None}
+        if 'eps' in changes and 'step_size' not in changes:
+            config.pop('step_size', None)  # the attack's own default follows eps
+        built[name] = ATTACKS.build({**config, **changes})
+    return built

@@ -1,0 +1,40 @@
+"""The registries of samat-mm.
+
+Attacks and weight perturbations have registries of their own; hooks, optimizer wrappers, datasets and transforms go
+to MMEngine's root registries, so that every OpenMMLab project finds them whatever its ``default_scope``.
+"""
+
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import Registry
+
+from samat_mm.perturbations.inputs import ATTACK_TYPES
+from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
+
+
+def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any, **kwargs: Any) -> Any:
+    """Build from a config, with an error that lists what is registered and the builder's own message otherwise."""
+    if not isinstance(cfg, (dict, Config)):
+        return cfg  # an instance already
+    parameters = dict(cfg)
+    name = parameters.pop('type', None)
+    cls = registry.module_dict.get(name) if isinstance(name, str) else name
+    if cls is None:
+        known = ', '.join(sorted(registry.module_dict))
+        raise ValueError(f'{registry.name} of type {name!r} is unknown; the known ones are {known}.')
+    try:
+        return cls(**parameters)
+    except TypeError as error:
+        raise ValueError(f'{name} does not accept these parameters: {error}.') from error
+
+
+ATTACKS = Registry('attack', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations'])
+WEIGHT_PERTURBATIONS = Registry(
+    'weight perturbation', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations']
+)
+
+for attack_type in ATTACK_TYPES:
+    ATTACKS.register_module(module=attack_type)
+for perturbation_type in WEIGHT_PERTURBATION_TYPES:
+    WEIGHT_PERTURBATIONS.register_module(module=perturbation_type)

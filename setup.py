@@ -1,0 +1,39 @@
+"""Packaging of samat-mm: ranges here, the tested pins in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_namespace_packages, find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = '0.1.0'
+
+OPENMMLAB = [  # the maintained distributions of mmengine, mmcv, mmsegmentation and mmpretrain
+    'onedl-mmengine>=0.10.12',
+    'onedl-mmcv>=2.3.6',
+    'onedl-mmsegmentation>=1.4.2',
+    'onedl-mmpretrain>=1.3.6',
+    'torchvision',
+    'ftfy',  # imported by mmsegmentation, which does not declare them
+    'regex',
+]
+TEST = ['pytest>=8', 'hypothesis>=6', 'scipy', 'tqdm']  # scipy and tqdm serve torchattacks, see the Makefile
+LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
+
+setup(
+    name='samat-mm',
+    version=VERSION,
+    description='Sharpness-aware minimisation and adversarial training for every OpenMMLab model',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    # The configs travel inside the package, so that presets are found wherever samat-mm is installed.
+    packages=[
+        *find_packages(include=['samat_mm', 'samat_mm.*']),
+        'samat_mm.configs',
+        *(f'samat_mm.configs.{name}' for name in find_namespace_packages('configs')),
+    ],
+    package_dir={'samat_mm.configs': 'configs'},
+    install_requires=['torch>=2.1', 'numpy', 'rich>=13', 'matplotlib>=3.7', 'scikit-learn>=1.2'],
+    extras_require={'mm': OPENMMLAB, 'test': TEST, 'lint': LINT, 'dev': [*OPENMMLAB, *TEST, *LINT]},
+)

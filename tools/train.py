@@ -1,0 +1,49 @@
+"""Train a model: python tools/train.py configs/deeplabv3_voc_sam.py
+
+Any config of mmengine's works; --amp keeps the method, so that SAM stays SAM in mixed precision.
+"""
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+
+
+def use_mixed_precision(config: Config) -> None:
+    """Put the mixed precision twin in the place of the config's optimizer wrapper.
+
+    Raises:
+        ValueError: if the wrapper has no twin.
+    """
+    from mmengine.registry import OPTIM_WRAPPERS
+
+    name = config.optim_wrapper.get('type', 'OptimWrapper')
+    if name.startswith(('Amp', 'AnyDeviceAmp')):
+        return
+    twin = 'AnyDeviceAmpOptimWrapper' if name == 'OptimWrapper' else f'Amp{name}'
+    if OPTIM_WRAPPERS.get(twin) is None:
+        raise ValueError(f'--amp needs the mixed precision twin {twin} of {name}, which is not registered.')
+    config.optim_wrapper.type = twin
+
+
+def main() -> None:
+    """Parse, build, train."""
+    parser = common_parser(__doc__)
+    parser.add_argument('config', help='a config file')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='PATH', help='continue from PATH, or from the latest checkpoint'
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    args = parser.parse_args()
+    with errors_as_sentences():
+        config = load_config(args)
+        if args.amp:
+            use_mixed_precision(config)
+        if args.resume:
+            config.resume = True
+            config.load_from = None if args.resume == 'auto' else args.resume
+        Runner.from_cfg(config).train()
+
+
+if __name__ == '__main__':
+    main()
