@@ -20,7 +20,7 @@ def parse_radius(value: float | str, name: str) -> float:
             number = float(Fraction(numerator.strip()) / Fraction(denominator.strip() or 1))
         else:
             number = float(value)
-    except (ValueError, TypeError, ZeroDivisionError):
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise ValueError(f"{name} must be a number or a fraction such as '8/255'; got {value!r}.") from None
     if not math.isfinite(number) or number < 0:
         raise ValueError(

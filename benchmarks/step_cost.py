@@ -1,0 +1,162 @@
+"""What a sharpness-aware training step costs, in time and in memory, beside plain SGD.
+
+    python benchmarks/step_cost.py [--models resnet18 deeplabv3] [--device cuda] [--rounds 10] [--out step_cost.json]
+
+One row per optimizer; each has a copy of the same model and runs ``BaseModel.train_step`` (preprocessing included) on
+the same batch, in turn: SGD, SAM, ASAM, reference, SGD, ... The reference is the common two-step torch optimizer: a
+full backward, a norm per parameter stacked into one, a clone per parameter, and a second forward and backward.
+
+How to read it. "x SGD" is the median over the rounds of (step of this row) / (SGD step of the same round), with its
+smallest and largest value; "x SGD, CPU" is the same in processor time, which other programs on the machine disturb
+less. The floor of a method that takes two gradients per step is 2. "peak" is the most memory that two steps hold
+beyond model and batch, buffers that outlive a step and the optimizer's state included; "extra" is the peak beyond
+SGD's, in copies of the weights. On a CPU the peak is the running sum of every allocation and release of torch's CPU
+allocator, from ``torch.profiler``; scratch space that oneDNN takes past the allocator is not seen. On CUDA it is
+``torch.cuda.max_memory_allocated``.
+
+Goals: SAM at most 2.1 x SGD, and at most one extra copy of the weights.
+"""
+
+import argparse
+import copy
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from common import WORKLOADS, Workload, finish, interleaved, parse, show, spread
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from torch.profiler import ProfilerActivity, profile
+
+SGD = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
+WRAPPERS: dict[str, dict[str, Any]] = {
+    'SGD': dict(type='OptimWrapper'),
+    'SAM': dict(type='SAMOptimWrapper', rho=0.05),
+    'ASAM': dict(type='ASAMOptimWrapper', rho=0.5),
+}
+REFERENCE = 'two-step optimizer'
+FLOORS = {'SGD': 1, 'SAM': 2, 'ASAM': 2, REFERENCE: 2}
+
+
+class TwoStepSAM(torch.optim.Optimizer):
+    """SAM as a torch optimizer around another one, the way most training scripts have it."""
+
+    def __init__(self, parameters: Any, base: type[torch.optim.Optimizer], rho: float = 0.05, **kwargs: Any) -> None:
+        super().__init__(parameters, dict(rho=rho, **kwargs))
+        self.base = base(self.param_groups, **kwargs)
+
+    @torch.no_grad()
+    def first_step(self) -> None:
+        """Climb to the perturbed weights along the gradient in ``.grad``, and clear it."""
+        held = [(group['rho'], p) for group in self.param_groups for p in group['params'] if p.grad is not None]
+        norm = torch.stack([p.grad.norm(p=2) for _, p in held]).norm(p=2)
+        for rho, p in held:
+            self.state[p]['before'] = p.data.clone()
+            e_w = p.grad * (rho / (norm + 1e-12)).to(p)
+            p.add_(e_w)
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self) -> None:
+        """Go back and let the base optimizer step along the gradient in ``.grad``."""
+        for group in self.param_groups:
+            for p in group['params']:
+                if p.grad is not None:
+                    p.data = self.state[p]['before']
+        self.base.step()
+        self.zero_grad()
+
+
+def mmengine_step(model: BaseModel, workload: Workload, wrapper: dict[str, Any]) -> Callable[[], None]:
+    optimizer = build_optim_wrapper(model, copy.deepcopy(dict(wrapper, optimizer=SGD)))
+
+    def step() -> None:
+        model.train_step(workload.batch(), optimizer)
+
+    return step
+
+
+def reference_step(model: BaseModel, workload: Workload) -> Callable[[], None]:
+    options = {key: value for key, value in SGD.items() if key != 'type'}
+    optimizer = TwoStepSAM(model.parameters(), torch.optim.SGD, **options)
+
+    def step() -> None:
+        data = model.data_preprocessor(workload.batch(), True)
+        model.parse_losses(model(**data, mode='loss'))[0].backward()
+        optimizer.first_step()
+        model.parse_losses(model(**data, mode='loss'))[0].backward()
+        optimizer.second_step()
+
+    return step
+
+
+def competitor(name: str, workload: Workload) -> Callable[[], None]:
+    """Return the training step of that name, on a model of its own."""
+    model = copy.deepcopy(workload.model).train()
+    return reference_step(model, workload) if name == REFERENCE else mmengine_step(model, workload, WRAPPERS[name])
+
+
+def peak_bytes(step: Callable[[], None], device: str) -> int:
+    """Return the most bytes that two steps, the first included, hold beyond what there was before."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step(), step()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step(), step()
+    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    held = peak = 0
+    for event in sorted((event for event in events if event.name() == '[memory]'), key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def measure(workload: Workload, args: argparse.Namespace) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    size = sum(p.numel() * p.element_size() for p in workload.model.parameters())
+    peaks = {name: peak_bytes(competitor(name, workload), args.device) for name in FLOORS}
+    steps = {name: competitor(name, workload) for name in FLOORS}
+    costs = interleaved(steps, args.rounds, args.device, workload.title)
+    rows, numbers = [], {}
+    for name, cost in costs.items():
+        ratios, cpu_ratios = cost.ratios(costs['SGD']), cost.ratios(costs['SGD'], 'cpu')
+        extra = (peaks[name] - peaks['SGD']) / size
+        rows.append(
+            {
+                'step': name,
+                'seconds': spread(cost.wall),
+                'x SGD': spread(ratios),
+                'x SGD, CPU': spread(cpu_ratios),
+                'floor': str(FLOORS[name]),
+                'peak': f'{peaks[name] / 2**20:.0f} MiB',
+                'extra': f'{extra:+.2f} weights',
+            }
+        )
+        numbers[name] = {
+            'seconds': cost.wall,
+            'cpu_seconds': cost.cpu,
+            'ratio': statistics.median(ratios),
+            'cpu_ratio': statistics.median(cpu_ratios),
+            'floor': FLOORS[name],
+            'peak_bytes': peaks[name],
+            'extra_weights': extra,
+        }
+    return rows, {'weights_bytes': size, 'steps': numbers}
+
+
+def main() -> None:
+    args = parse(__doc__, rounds=10)
+    numbers = {}
+    for name in args.models:
+        workload = WORKLOADS[name](args.device)
+        rows, numbers[name] = measure(workload, args)
+        show(workload.title, rows)
+    finish(args, numbers)
+
+
+if __name__ == '__main__':
+    main()

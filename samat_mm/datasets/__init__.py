@@ -1,0 +1,18 @@
+"""Data sets and transforms, in MMEngine's root registries, so that every ``default_scope`` finds them."""
+
+from samat_mm.datasets.digits import DigitScenes
+from samat_mm.datasets.loading import CheckedLoadAnnotations, CheckedLoadImage, CheckLabels
+from samat_mm.datasets.random_scale import RandomScale
+from samat_mm.datasets.stanford_background import LoadRegions, StanfordBackgroundDataset
+from samat_mm.datasets.voc import VOC2012Dataset
+
+__all__ = [
+    'CheckLabels',
+    'CheckedLoadAnnotations',
+    'CheckedLoadImage',
+    'DigitScenes',
+    'LoadRegions',
+    'RandomScale',
+    'StanfordBackgroundDataset',
+    'VOC2012Dataset',
+]

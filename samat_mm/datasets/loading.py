@@ -1,0 +1,101 @@
+"""Reading images and labels so that a bad file is named.
+
+The loaders of mmcv and mmseg report a damaged file as ``cannot identify image file <_io.BytesIO object>`` or as an
+assertion within OpenCV, and pass any label value on to the loss.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.registry import TRANSFORMS
+from mmseg.datasets.transforms import LoadAnnotations
+
+IGNORED = 255  # mmseg's label of pixels that are neither trained nor scored
+
+
+@contextmanager
+def naming(what: str, path: Any) -> Iterator[None]:
+    """Turn the errors of decoding a file into one that names the file.
+
+    Args:
+        what: what the file holds, such as 'image'.
+        path: the file.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it cannot be decoded.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{what} {path} is missing; restore it or prepare the data set again.') from None
+    except (OSError, ValueError, SyntaxError, AssertionError, cv2.error) as error:  # what the backends raise
+        reason = str(error).strip().partition('\n')[0] or type(error).__name__
+        raise ValueError(f'{what} {path} cannot be decoded ({reason}); replace the file.') from error
+
+
+def list_names(folder: Path, suffix: str) -> set[str]:
+    """Return the names, without the suffix, of the files in a folder; hidden files (``._1.jpg``) do not count."""
+    return {path.name.removesuffix(suffix) for path in folder.glob(f'[!.]*{suffix}')}
+
+
+def check_labels(labels: np.ndarray, num_classes: int, path: Any) -> None:
+    """Check that labels are classes or ignored.
+
+    Args:
+        labels: (H, W), with 255 where ignored.
+        num_classes: classes are 0 .. num_classes - 1.
+        path: the file, for the error.
+
+    Raises:
+        ValueError: if another value occurs, or there is more than one channel.
+    """
+    if labels.ndim != 2:
+        raise ValueError(f'labels {path} have the shape {labels.shape}, but must be one number per pixel (H, W).')
+    bad = [int(value) for value in np.unique(labels) if not 0 <= value < num_classes and value != IGNORED]
+    if bad:
+        raise ValueError(
+            f'labels {path} hold {bad[:8]}, but must be 0..{num_classes - 1} or {IGNORED} (ignored); repair the file.'
+        )
+
+
+@TRANSFORMS.register_module()
+class CheckedLoadImage(LoadImageFromFile):
+    """mmcv's ``LoadImageFromFile``, with errors that name the file."""
+
+    def transform(self, results: dict) -> dict | None:
+        """Load the image at ``img_path``; raises FileNotFoundError or ValueError."""
+        with naming('image', results['img_path']):
+            return super().transform(results)
+
+
+@TRANSFORMS.register_module()
+class CheckedLoadAnnotations(LoadAnnotations):
+    """mmseg's ``LoadAnnotations``, with errors that name the file."""
+
+    def transform(self, results: dict) -> dict:
+        """Load the labels at ``seg_map_path``; raises FileNotFoundError or ValueError."""
+        with naming('labels', results['seg_map_path']):
+            return super().transform(results)
+
+
+@TRANSFORMS.register_module()
+class CheckLabels(BaseTransform):
+    """Check ``gt_seg_map`` in any pipeline of mmseg; goes after ``LoadAnnotations``.
+
+    Args:
+        num_classes: every label must be below it, or 255.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def transform(self, results: dict) -> dict:
+        """Return the results unchanged, or raise ValueError with the file and the values."""
+        check_labels(results['gt_seg_map'], self.num_classes, results.get('seg_map_path'))
+        return results

@@ -1,0 +1,36 @@
+"""Scale augmentation relative to each image's own size."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform, Resize
+from mmcv.transforms.utils import cache_randomness
+from mmengine.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomScale(BaseTransform):
+    """Scale image and labels by one random factor of their own size.
+
+    ``RandomResize`` with a ``ratio_range`` scales a fixed size instead, so that every image is first brought to that.
+
+    Args:
+        ratio_range: least and greatest factor; the factor is uniform between them.
+
+    Raises:
+        ValueError: if not 0 < least <= greatest.
+
+    Source: L.-C. Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation, 2017 (0.5 to 2.0).
+    """
+
+    def __init__(self, ratio_range: tuple[float, float]) -> None:
+        least, greatest = ratio_range
+        if not 0 < least <= greatest:
+            raise ValueError(f'RandomScale: ratio_range must be (least, greatest) above 0, got {ratio_range}.')
+        self.ratio_range = (least, greatest)
+
+    @cache_randomness
+    def _draw(self) -> float:
+        return float(np.random.uniform(*self.ratio_range))
+
+    def transform(self, results: dict) -> dict:
+        """Scale ``img`` (bilinear) and ``gt_seg_map`` (nearest)."""
+        return Resize(scale_factor=self._draw()).transform(results)

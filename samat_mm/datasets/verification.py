@@ -1,0 +1,93 @@
+"""Checking a data set file by file, so that training does not stop at a bad one hours later."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from samat_mm.datasets import voc
+from samat_mm.datasets.loading import check_labels, list_names, naming
+from samat_mm.datasets.stanford_background import read_regions
+
+Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows the progress over items, under a title
+
+
+@dataclass
+class Findings:
+    """What a check of a prepared folder found: the counts to report, and the names that something is wrong with."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def explain(self) -> str:
+        """Return one line per kind of problem, with the number of names and the first few."""
+        return '\n'.join(
+            f'{len(names)} {kind}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
+            for kind, names in self.problems.items()
+        )
+
+
+def check_stanford(root: Path, track: Track) -> Findings:
+    """Check Stanford Background: images and labels in pairs, all of them readable and of one size, labels in range."""
+    images = list_names(root / 'images', '.jpg')
+    labels = list_names(root / 'labels', '.regions.txt')
+    findings = Findings({'images': len(images), 'labels': len(labels)})
+    _pair(findings, images, labels)
+    for name in track(sorted(images & labels), 'checking'):
+        with _noting(findings, root):
+            width, height = _decode(root / 'images' / f'{name}.jpg').size
+            read_regions(root / 'labels' / f'{name}.regions.txt', (height, width))
+    if not images:
+        findings.problems['folder without images'].append('images')
+    return findings
+
+
+def check_voc(root: Path, track: Track) -> Findings:
+    """Check PASCAL VOC: every name in train.txt and val.txt has a readable image and labels of its size in range."""
+    images = list_names(root / voc.IMAGES, '.jpg')
+    labels = list_names(root / voc.LABELS, '.png')
+    findings = Findings()
+    for split in ('train', 'val'):
+        path = root / voc.LISTS / f'{split}.txt'
+        names = path.read_text(encoding='utf-8').split() if path.is_file() else []
+        if not names:
+            findings.problems['list(s) missing or empty'].append(f'{voc.LISTS}/{split}.txt')
+        findings.counts[split] = len(names)
+        _pair(findings, images & set(names), labels & set(names), set(names))
+        for name in track([name for name in names if name in images and name in labels], f'checking {split}'):
+            with _noting(findings, root):
+                image, label = _decode(root / voc.IMAGES / f'{name}.jpg'), _decode(root / voc.LABELS / f'{name}.png')
+                if image.size != label.size:
+                    raise ValueError(f'labels {name}.png are {label.size}, but the image is {image.size}.')
+                check_labels(np.asarray(label), voc.NUM_CLASSES, f'{name}.png')
+    return findings
+
+
+def _pair(findings: Findings, images: set[str], labels: set[str], names: set[str] | None = None) -> None:
+    """Note names that lack an image or labels; without a list of names, those of the images and labels count."""
+    expected = images | labels if names is None else names
+    for kind, there in (('without an image', images), ('without labels', labels)):
+        if expected - there:
+            findings.problems[kind] += sorted(expected - there)
+
+
+@contextmanager
+def _noting(findings: Findings, root: Path) -> Iterator[None]:
+    """Note an unreadable file and go on, so that one run reports all of them."""
+    try:
+        yield
+    except ValueError as error:
+        findings.problems['damaged'].append(str(error).replace(f'{root}{os.sep}', ''))
+
+
+def _decode(path: Path) -> Any:
+    """Read all of an image, since a truncated file still has a good header."""
+    with naming('image', path), Image.open(path) as image:
+        image.load()
+        return image

@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from PIL import Image
+
+from samat_mm.datasets import CheckedLoadAnnotations, CheckedLoadImage, CheckLabels, RandomScale, VOC2012Dataset
+
+CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/voc.py'
+PIPELINE = [CheckedLoadImage(), CheckedLoadAnnotations(), CheckLabels(num_classes=21)]
+
+
+@pytest.fixture
+def devkit(tmp_path):
+    """Make a small data set: images a and b for training, c for validation."""
+    for folder in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'):
+        (tmp_path / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in 'abc':
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(tmp_path / f'JPEGImages/{name}.jpg')
+        save_labels(tmp_path / f'SegmentationClass/{name}.png', rng.choice([0, 7, 20, 255], (20, 30)))
+    (tmp_path / 'ImageSets/Segmentation/train.txt').write_text('a\nb\n')
+    (tmp_path / 'ImageSets/Segmentation/val.txt').write_text('c\n')
+    return tmp_path
+
+
+def save_labels(path, labels):
+    image = Image.fromarray(np.asarray(labels, np.uint8), mode='P')
+    image.putpalette(np.random.default_rng(1).integers(0, 256, 768, np.uint8).tobytes())
+    image.save(path)
+
+
+def test_labels_are_palette_indices(devkit):
+    train, val = VOC2012Dataset(devkit, 'train', pipeline=PIPELINE), VOC2012Dataset(devkit, 'val', pipeline=PIPELINE)
+    assert (len(train), len(val)) == (2, 1) and len(train.metainfo['classes']) == 21
+    np.testing.assert_array_equal(val[0]['gt_seg_map'], np.asarray(Image.open(devkit / 'SegmentationClass/c.png')))
+
+
+@pytest.mark.parametrize('value', [21, 254])
+def test_a_bad_label_is_named(devkit, value):
+    labels = np.zeros((20, 30))
+    labels[3, 4] = value
+    save_labels(devkit / 'SegmentationClass/b.png', labels)
+    dataset = VOC2012Dataset(devkit, pipeline=PIPELINE)
+    assert dataset[0]['gt_seg_map'].max() == 255
+    with pytest.raises(ValueError, match=rf'b\.png hold \[{value}\].*0\.\.20 or 255'):
+        dataset[1]
+
+
+def test_labels_in_colour_are_named(devkit):
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(devkit / 'SegmentationClass/a.png')
+    with pytest.raises(ValueError, match=r'a\.png have the shape \(20, 30, 3\)'):
+        VOC2012Dataset(devkit, pipeline=PIPELINE)[0]
+
+
+@pytest.mark.parametrize(
+    ('file', 'what'), [('JPEGImages/a.jpg', r'image .*a\.jpg'), ('SegmentationClass/a.png', r'labels .*a\.png')]
+)
+def test_damaged_and_missing_files_are_named(devkit, file, what):
+    path = devkit / file
+    dataset = VOC2012Dataset(devkit, pipeline=PIPELINE)
+    for content in (b'', b'no picture', path.read_bytes()[:100]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f'{what} cannot be decoded'):
+            dataset[0]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f'{what} is missing'):
+        dataset[0]
+
+
+def test_the_name_survives_a_worker_process(devkit):
+    (devkit / 'JPEGImages/c.jpg').write_bytes(b'no picture')
+    loader = torch.utils.data.DataLoader(VOC2012Dataset(devkit, 'val', pipeline=PIPELINE), num_workers=1)
+    with pytest.raises(ValueError, match=r'c\.jpg cannot be decoded'):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize('lazy', [False, True])
+def test_what_is_missing_is_said(devkit, lazy):
+    (devkit / 'ImageSets/Segmentation/val.txt').unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r'lacks ImageSets/Segmentation/val\.txt; run `python tools/prepare_data'
+    ):
+        VOC2012Dataset(devkit, 'val', lazy_init=lazy)
+    with pytest.raises(FileNotFoundError, match='lacks JPEGImages, SegmentationClass, '):
+        VOC2012Dataset(devkit / 'nowhere', lazy_init=lazy)
+
+
+def test_random_scale_is_relative_to_the_image():
+    np.random.seed(0)
+    scale, ratios = RandomScale((0.5, 2.0)), []
+    for _ in range(300):
+        results = scale(dict(img=np.zeros((40, 60, 3), np.uint8), gt_seg_map=np.full((40, 60), 20, np.uint8)))
+        height, width = results['img'].shape[:2]
+        assert results['gt_seg_map'].shape == results['img_shape'] == (height, width)
+        assert abs(width - 1.5 * height) <= 1.5 and set(np.unique(results['gt_seg_map'])) == {20}
+        ratios.append(height / 40)
+    assert min(ratios) < 0.55 and max(ratios) > 1.95
+    assert abs(np.mean(ratios) - 1.25) < 0.1
+    with pytest.raises(ValueError, match='ratio_range'):
+        RandomScale((2.0, 0.5))
+
+
+def test_real_data(real_data, use_scope, tmp_path):
+    root = real_data('voc', 'voc2012_sample.tar', tmp_path)
+    config = Config.fromfile(CONFIG)
+    use_scope('mmseg')
+    for split in ('train', 'val'):
+        settings = config[f'{split}_dataloader'].dataset
+        settings.data_root = str(root)
+        dataset = DATASETS.build(settings)
+        assert len(dataset) == 225
+        for index in range(0, 225, 75):
+            sample = dataset[index]
+            labels = sample['data_samples'].gt_sem_seg.data
+            assert sample['inputs'].shape[1:] == labels.shape[1:] and set(labels.unique().tolist()) <= {
+                *range(21),
+                255,
+            }
+            if split == 'val':
+                assert labels.shape[1:] == sample['data_samples'].ori_shape
+            else:
+                assert max(labels.shape) <= 513

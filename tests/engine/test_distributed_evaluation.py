@@ -1,0 +1,48 @@
+"""Two processes give the numbers of one, also where the sampler has to repeat an image to deal them out evenly."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import ClassificationImages, SegmentationImages, classifier, labelled_by, runner, segmentor
+from torch import distributed, multiprocessing
+
+from samat_mm.engine.hooks import AttackEvaluationHook
+
+ATTACKS = [
+    dict(type='PGD', norm='linf', eps='32/255', steps=2),
+    dict(type='PGD', norm='l2', eps=4.0, steps=2),
+]
+KINDS = {'maps': (segmentor, SegmentationImages), 'classes': (classifier, ClassificationImages)}
+
+
+def evaluate(work_dir):
+    """The metrics of five images for both kinds of model."""
+    metrics = {}
+    for kind, (build, data) in KINDS.items():
+        model = build()
+        hooks = [AttackEvaluationHook(ATTACKS)]
+        run = runner(model, Path(work_dir) / kind, evaluate=labelled_by(model, data(5)), hooks=hooks, eval_batch_size=1)
+        metrics[kind] = {key: float(value) for key, value in run.test().items()}
+    return metrics
+
+
+def one_of_two(rank, folder):
+    torch.set_num_threads(1)
+    distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    metrics = evaluate(f'{folder}/two')
+    Path(folder, f'{rank}.json').write_text(json.dumps(metrics))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_metrics_of_one(tmp_path):
+    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
+    single = evaluate(tmp_path / 'one')
+    assert first == second
+    for kind, metrics in single.items():
+        assert any(key.startswith('pgd-l2/') for key in metrics)
+        assert min(metrics.values()) < 100  # the attacks do something
+        assert first[kind] == pytest.approx(metrics, rel=1e-6), kind

@@ -1,0 +1,102 @@
+"""The report, as a document and as a table."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from samat_mm.evaluation import build_report, print_report
+from samat_mm.presets import build_attacks
+
+METRICS = {
+    'mIoU': np.float32(80.5),
+    'aAcc': 90.0,
+    'pgd-linf/mIoU': torch.tensor(10.25),
+    'pgd-linf/aAcc': 20.0,
+    'pgd-l2/mIoU': 5.0,
+    'pgd-l2/aAcc': 7.0,
+}
+
+
+def report_of(metrics, names=('pgd-linf', 'pgd-l2')):
+    return build_report(
+        metrics, build_attacks(list(names)), config='configs/a.py', checkpoint='a.pth', seed=3, samples=12
+    )
+
+
+def test_the_documents_structure():
+    """{config, checkpoint, seed, samples, results: {clean: {...}, attack: {..., attack: {...}}}, versions}"""
+    report = json.loads(json.dumps(report_of(METRICS)))
+    assert list(report) == ['config', 'checkpoint', 'seed', 'samples', 'results', 'versions']
+    assert (report['config'], report['checkpoint'], report['seed'], report['samples']) == (
+        'configs/a.py',
+        'a.pth',
+        3,
+        12,
+    )
+    assert list(report['results']) == ['clean', 'pgd-linf', 'pgd-l2']
+    assert report['results']['clean'] == {'mIoU': 80.5, 'aAcc': 90.0}
+    linf = report['results']['pgd-linf']
+    assert (linf['mIoU'], linf['aAcc']) == (10.25, 20.0)
+    assert linf['attack']['type'] == 'PGD'
+    assert linf['attack']['norm'] == 'linf'
+    assert linf['attack']['eps'] == pytest.approx(1 / 255)
+    assert linf['attack']['steps'] == 10
+    assert report['results']['pgd-l2']['attack']['norm'] == 'l2'
+    assert report['versions']['torch'] == torch.__version__
+
+
+def test_a_classifiers_metric_keeps_its_slash():
+    report = report_of({'accuracy/top1': 90.0, 'pgd-linf/accuracy/top1': 30.0}, ['pgd-linf'])
+    assert report['results']['clean'] == {'accuracy/top1': 90.0}
+    assert report['results']['pgd-linf']['accuracy/top1'] == 30.0
+
+
+def test_a_clean_report_has_no_attacks():
+    assert report_of({'mIoU': 1.0}, [])['results'] == {'clean': {'mIoU': 1.0}}
+
+
+def test_an_attack_may_be_named_by_its_radius():
+    """``name='pgd-8/255'``, or a sentence that says that it may not."""
+    try:
+        attacks = build_attacks([dict(type='PGD', eps='8/255', name='pgd-8/255')])
+    except ValueError as error:
+        assert 'name' in str(error)
+        return
+    metrics = {'mIoU': 80.0, 'pgd-8/255/mIoU': 3.0}
+    report = build_report(metrics, attacks, config='c', checkpoint='p', seed=0, samples=1)
+    assert report['results']['clean'] == {'mIoU': 80.0}
+    assert report['results']['pgd-8/255']['mIoU'] == 3.0
+
+
+def printed(*reports):
+    console = Console(file=io.StringIO(), width=150)
+    print_report(*reports, console=console)
+    return console.file.getvalue()
+
+
+def test_the_table_has_a_line_per_attack_with_its_radius():
+    lines = printed(report_of(METRICS)).splitlines()
+    assert '12 images, seed 3' in lines[0]
+    (clean,) = (line for line in lines if 'clean' in line)
+    (linf,) = (line for line in lines if 'pgd-linf' in line)
+    (l2,) = (line for line in lines if 'pgd-l2' in line)
+    assert 'configs/a.py' in clean
+    assert '80.50' in clean
+    assert '90.00' in clean
+    assert '1/255' in linf
+    assert '10.25' in linf
+    assert '255/255' in l2
+    assert '7.00' in l2
+
+
+def test_several_models_share_one_table():
+    first, second = report_of(METRICS), {**report_of({**METRICS, 'mIoU': 12.34}), 'config': 'configs/b.py'}
+    text = printed(first, second)
+    assert text.count('pgd-linf') == 2
+    assert 'configs/a.py' in text
+    assert 'configs/b.py' in text
+    assert '12.34' in text

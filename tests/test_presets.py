@@ -1,0 +1,81 @@
+"""Attacks by name."""
+
+import pytest
+
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.presets import attack_config, build_attacks, configs_folder, presets
+
+NAMES = sorted(path.stem for path in (configs_folder() / '_base_' / 'attacks').glob('*.py'))
+
+
+def test_every_file_is_a_preset():
+    assert sorted(presets()) == NAMES
+    assert {'pgd-linf', 'pgd-l2', 'fgsm-linf'} <= set(NAMES)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_preset_names_its_source_and_builds(name):
+    assert len(presets()[name]['source']) > 20
+    attack = build_attacks([name])[name]
+    assert isinstance(attack, Attack)
+    assert 0 < attack.describe()['eps'] <= 1
+
+
+def test_the_papers_settings():
+    """Tables 2, 8 and 9: ten steps of a quarter of the radius."""
+    linf, l2 = (build_attacks([name])[name].describe() for name in ('pgd-linf', 'pgd-l2'))
+    assert (linf['norm'], linf['eps'], linf['step_size'], linf['steps']) == ('linf', 1 / 255, 1 / 255 / 4, 10)
+    assert (l2['norm'], l2['eps'], l2['step_size'], l2['steps']) == ('l2', 1.0, 0.25, 10)
+
+
+def test_overrides_replace_the_parameters_of_every_attack_and_none_leaves_them():
+    built = build_attacks(['pgd-linf', 'pgd-l2'], eps='4/255', steps=3, step_size=None, restarts=2, seed=7)
+    for attack in built.values():
+        description = attack.describe()
+        assert description['eps'] == 4 / 255
+        assert description['steps'] == 3
+        assert description['step_size'] == description['eps'] / 4  # follows the radius
+        assert description['restarts'] == 2
+        assert description['seed'] == 7
+
+
+def test_a_given_step_size_follows_a_new_radius_unless_it_is_given_too():
+    config = dict(type='PGD', eps='8/255', step_size='2/255')
+    assert build_attacks([config], eps='1/255')['pgd'].step_size == 1 / 255 / 4
+    assert build_attacks([config], eps='1/255', step_size='0.5/255')['pgd'].step_size == 0.5 / 255
+
+
+def test_building_does_not_change_what_was_given():
+    config = dict(type='PGD', eps='8/255', step_size='2/255', name='mine')
+    before = dict(config)
+    build_attacks([config], eps='1/255', seed=3)
+    assert config == before
+    assert build_attacks([config])['mine'].step_size == 2 / 255
+
+
+@pytest.mark.parametrize(
+    ('config', 'name'),
+    [
+        (dict(type='PGD'), 'pgd'),
+        (dict(type='PGD', norm='l2'), 'pgd-l2'),
+        (dict(type='FGSM', norm='linf'), 'fgsm-linf'),
+        (dict(type='PGD', norm='l2', name='strong'), 'strong'),
+    ],
+)
+def test_the_name_of_a_config(config, name):
+    found, parameters = attack_config(config)
+    assert found == name
+    assert 'name' not in parameters
+
+
+def test_errors_are_sentences_that_list_what_is_known():
+    with pytest.raises(
+        ValueError, match=r"attack 'pgd' is unknown; the known ones are .*fgsm-linf, pgd-l2.*, pgd-linf"
+    ):
+        build_attacks(['pgd'])
+    with pytest.raises(ValueError, match=r"'pgd-l2' is given twice; give one of them another name="):
+        build_attacks(['pgd-l2', 'pgd-l2'])
+    with pytest.raises(ValueError, match=r"Did you mean '8/255'"):
+        build_attacks(['pgd-linf'], eps='8')
+    with pytest.raises(ValueError, match=r'FGSM does not accept these parameters: .*steps'):
+        build_attacks(['fgsm-linf'], steps=3)

@@ -1,0 +1,92 @@
+"""The main job on data that is already there: train with SGD and with SAM, attack both, compare.
+
+Writes demo/{sgd,sam}.json (the reports of tools/test.py) and demo/attack.png. A demo that was killed goes on where it
+stopped.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+from rich.console import Console
+
+from samat_mm.command_line import errors_as_sentences
+from samat_mm.evaluation import load_for_evaluation, print_report
+from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.presets import build_attacks
+from samat_mm.visualization.panels import panel_rows, save_figure
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = Path('demo')
+METHODS = ('sgd', 'sam')
+ATTACKS = ('pgd-linf', 'pgd-l2')
+SHOWN = (0, 5)  # images of the validation set
+
+
+def run(console: Console, tool: str, *arguments: str) -> None:
+    """Print a command and run it."""
+    console.rule(f'python tools/{tool} {" ".join(arguments)}', align='left')
+    subprocess.run([sys.executable, str(ROOT / 'tools' / tool), *arguments], check=True)
+
+
+def draw(path: Path) -> None:
+    """Draw what the first attack does to both models, image by image."""
+    (attack,) = build_attacks([ATTACKS[0]]).values()
+    rows = []
+    for method in METHODS:
+        config = Config.fromfile(ROOT / 'configs' / f'deeplabv3_digits_{method}.py')
+        import_modules_from_strings(**config.custom_imports)
+        init_default_scope(config.default_scope)
+        from mmseg.registry import DATASETS, MODELS
+
+        model = MODELS.build(config.model).eval()
+        load_for_evaluation(model, last_checkpoint(method))
+        dataset = DATASETS.build(config.val_dataloader.dataset)
+        batch = Runner.build_dataloader(
+            {'dataset': torch.utils.data.Subset(dataset, SHOWN), 'batch_size': len(SHOWN), 'sampler': None}
+        )
+        data = next(iter(batch))
+        prepared = model.data_preprocessor(data, False)
+        space = PixelSpace(model, data['inputs'], prepared['inputs'], prepared['data_samples'])
+        pixels = space.attack(attack, SHOWN)
+        with torch.no_grad():
+            clean, attacked = (
+                model(inputs, [sample.new() for sample in prepared['data_samples']], mode='predict')
+                for inputs in (prepared['inputs'], space.to_inputs(pixels))
+            )
+        shown = panel_rows(space, pixels, clean, attacked, dataset.metainfo)
+        rows += [(method.upper(), panels) for _, panels in shown]
+    save_figure([row for pair in zip(rows[: len(SHOWN)], rows[len(SHOWN) :], strict=True) for row in pair], path)
+
+
+def last_checkpoint(method: str) -> str:
+    """Return the path of the newest checkpoint of a method."""
+    return (OUT / method / 'last_checkpoint').read_text(encoding='utf-8').strip()
+
+
+def main() -> None:
+    """Train, test, tabulate, draw."""
+    console = Console()
+    for method in METHODS:
+        config = f'configs/deeplabv3_digits_{method}.py'
+        run(console, 'train.py', config, '--work-dir', str(OUT / method), '--resume')
+        report = str(OUT / f'{method}.json')
+        work_dir = str(OUT / f'{method}_test')
+        checkpoint = last_checkpoint(method)
+        run(console, 'test.py', config, checkpoint, '--attack', *ATTACKS, '--out', report, '--work-dir', work_dir)
+    draw(OUT / 'attack.png')
+    reports = [json.loads((OUT / f'{method}.json').read_text(encoding='utf-8')) for method in METHODS]
+    console.rule('result')
+    print_report(*reports, console=console)
+    console.print(f'Reports: {", ".join(str(OUT / f"{method}.json") for method in METHODS)}. Figure: {OUT}/attack.png.')
+
+
+if __name__ == '__main__':
+    with errors_as_sentences():
+        main()

@@ -1,0 +1,51 @@
+"""Unpack, check and put into place a data set that you downloaded: python tools/prepare_data.py stanford SOURCE."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from samat_mm.datasets.preparation import LAYOUTS, prepare
+
+COMPLETE = {'stanford': {'images': 715, 'labels': 715}, 'voc': {'train': 1464, 'val': 1449}}  # as published
+
+
+def main() -> int:
+    """Run the command; returns 0 only if the data set is in place and whole."""
+    parser = argparse.ArgumentParser(description='Bring a downloaded data set into the layout the configs expect.')
+    parser.add_argument('dataset', choices=sorted(LAYOUTS))
+    parser.add_argument('source', type=Path, help='archive (.tar, .tar.gz, .zip) or folder; it is left as it is')
+    parser.add_argument('--out', type=Path, default=Path('data'), help='folder of the data sets (default: %(default)s)')
+    args = parser.parse_args()
+
+    console, errors = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+    already = (args.out / LAYOUTS[args.dataset].target).exists()
+    try:
+        target, findings = prepare(
+            args.source, args.out, LAYOUTS[args.dataset], partial(track, console=console, transient=True)
+        )
+    except (OSError, ValueError) as error:
+        errors.print(f'[red]error:[/] {escape(str(error))}')
+        return 1
+    if findings.problems:
+        what = f'{target} is not whole; delete it and run again' if already else f'{target} was not made'
+        errors.print(f'[red]error:[/] {escape(what)}:\n{escape(findings.explain())}')
+        return 1
+
+    table = Table(title=f'{target} {"was already there" if already else "is ready"}')
+    for column in ('', 'found', 'complete'):
+        table.add_column(column, justify='right' if column else 'left')
+    for name, count in findings.counts.items():
+        table.add_row(name, f'{count:,}', f'{COMPLETE[args.dataset][name]:,}')
+    console.print(table)
+    if findings.counts != COMPLETE[args.dataset]:
+        console.print('This is a subset of the published data set: its results cannot be compared with published ones.')
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
