@@ -23,7 +23,7 @@ Goal: samat_mm within 5 % of the floor, its scoring forward included.
 import argparse
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torchattacks
@@ -45,9 +45,7 @@ class Classifier(nn.Module):
 
     def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.model = model
-        self.register_buffer('mean', mean)
-        self.register_buffer('std', std)
+        self.model, self.mean, self.std = model, mean, std
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (N, K), or (N, K, H, W) at the resolution of the pixels."""
@@ -66,10 +64,10 @@ def bare_pgd(predict: Classifier, pixels: Tensor, target: Tensor, full: bool = F
         loss = F.cross_entropy(predict(images), target)
         if full:
             loss.backward()
-            grad = images.grad
         else:
-            (grad,) = torch.autograd.grad(loss, images)
-        images = (images.detach() + STEP_SIZE * grad.sign()).clamp(lower, upper)
+            images.grad = torch.autograd.grad(loss, images)[0]
+        images = images.detach() + STEP_SIZE * torch.sign(cast(Tensor, images.grad))
+        images = images.clamp(lower, upper)
     predict.zero_grad()
     return images
 

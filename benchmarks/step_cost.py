@@ -8,11 +8,11 @@ full backward, a norm per parameter stacked into one, a clone per parameter, and
 
 How to read it. "x SGD" is the median over the rounds of (step of this row) / (SGD step of the same round), with its
 smallest and largest value; "x SGD, CPU" is the same in processor time, which other programs on the machine disturb
-less. The floor of a method that takes two gradients per step is 2. "peak" is the most memory that two steps hold
-beyond model and batch, buffers that outlive a step and the optimizer's state included; "extra" is the peak beyond
-SGD's, in copies of the weights. On a CPU the peak is the running sum of every allocation and release of torch's CPU
-allocator, from ``torch.profiler``; scratch space that oneDNN takes past the allocator is not seen. On CUDA it is
-``torch.cuda.max_memory_allocated``.
+less. The floor of a method that takes two gradients per step is 2. "peak" is the most memory that two steps on a
+new model hold: weights, gradients, activations, the optimizer's state and whatever else outlives a step. "extra" is
+what exceeds SGD's peak, in copies of the weights. On a CPU the peak is that of the running sum of every allocation and
+release in torch's CPU allocator, from ``torch.profiler``; scratch space that oneDNN takes past the allocator is not
+seen. On CUDA it is ``torch.cuda.max_memory_allocated``.
 
 Goals: SAM at most 2.1 x SGD, and at most one extra copy of the weights.
 """
@@ -24,12 +24,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import WORKLOADS, Workload, finish, interleaved, parse, show, spread
+from common import WORKLOADS, Workload, finish, interleaved, parse, show, spread, synchronise
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch.profiler import ProfilerActivity, profile
 
-SGD = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
+SGD: dict[str, Any] = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
 WRAPPERS: dict[str, dict[str, Any]] = {
     'SGD': dict(type='OptimWrapper'),
     'SAM': dict(type='SAMOptimWrapper', rho=0.05),
@@ -97,18 +97,24 @@ def competitor(name: str, workload: Workload) -> Callable[[], None]:
     return reference_step(model, workload) if name == REFERENCE else mmengine_step(model, workload, WRAPPERS[name])
 
 
-def peak_bytes(step: Callable[[], None], device: str) -> int:
-    """Return the most bytes that two steps, the first included, hold beyond what there was before."""
+def peak_bytes(name: str, workload: Workload, device: str) -> int:
+    """Return the most bytes that the model and two steps, the first included, hold."""
+
+    def build_and_step() -> None:
+        step = competitor(name, workload)
+        for _ in range(2):
+            step()
+
     if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
+        synchronise(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        step(), step()
-        torch.cuda.synchronize(device)
+        build_and_step()
+        synchronise(device)
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        step(), step()
-    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+        build_and_step()
+    events = profiler.profiler.kineto_results.events()
     held = peak = 0
     for event in sorted((event for event in events if event.name() == '[memory]'), key=lambda event: event.start_ns()):
         held += event.nbytes()
@@ -118,7 +124,7 @@ def peak_bytes(step: Callable[[], None], device: str) -> int:
 
 def measure(workload: Workload, args: argparse.Namespace) -> tuple[list[dict[str, str]], dict[str, Any]]:
     size = sum(p.numel() * p.element_size() for p in workload.model.parameters())
-    peaks = {name: peak_bytes(competitor(name, workload), args.device) for name in FLOORS}
+    peaks = {name: peak_bytes(name, workload, args.device) for name in FLOORS}
     steps = {name: competitor(name, workload) for name in FLOORS}
     costs = interleaved(steps, args.rounds, args.device, workload.title)
     rows, numbers = [], {}

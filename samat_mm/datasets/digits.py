@@ -13,7 +13,7 @@ from mmseg.datasets import BaseSegDataset
 HANDWRITING = {'train': range(0, 1437), 'val': range(1437, 1797)}
 
 # Large bright digits on dark ground, so that a small network learns them within minutes on a CPU.
-SMALLEST, LARGEST = 34, 54  # a digit's height in pixels of an image of 96
+SMALLEST, LARGEST = 36, 56  # a digit's height in pixels of an image of 96
 FEWEST, MOST = 2, 4  # digits in a scene
 ATTEMPTS = 20  # to find a free place for a digit, before the scene goes without it
 INK_CONTRAST = 90  # least difference in lightness (0..255) between the ink and the ground's mean
@@ -156,7 +156,7 @@ def _write(digit: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray
     canvas = min(size, int(height * 1.5))
     shift = canvas / 2 - 0.5 - turn @ np.array([3.5, 3.5])  # centre to centre
     grown = cv2.warpAffine(digit, np.column_stack([turn, shift]), (canvas, canvas), flags=cv2.INTER_CUBIC)
-    ink = np.clip((grown / FULL_INK - 0.36) / 0.2, 0, 1)  # a narrow ramp: smooth edges, solid strokes
+    ink = np.clip((grown / FULL_INK - 0.28) / 0.2, 0, 1)  # a narrow ramp: smooth edges, solid strokes
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 

@@ -57,9 +57,7 @@ def test_the_radius_does_not_feel_the_loss_scale(kind: str, clip: dict | None) -
     models = []
     for scale in (1.0, 1024.0):
         model = net()
-        wrapper = wrap(
-            model, type=kind, rho=0.2, dtype='bfloat16', loss_scale=scale, clip_grad=copy.deepcopy(clip)
-        )
+        wrapper = wrap(model, type=kind, rho=0.2, dtype='bfloat16', loss_scale=scale, clip_grad=copy.deepcopy(clip))
         models.append(train(model, wrapper, batches))
         assert wrapper.loss_scaler.get_scale() == scale
     assert_bitwise_same(*models)

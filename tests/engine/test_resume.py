@@ -17,8 +17,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from samat_mm.engine.hooks import NonFiniteGuardHook
+
 # A project of its own: a model with dropout, and samples augmented with the random numbers of three libraries.
-PROJECT = '''
+PROJECT = """
 import os
 import random
 import time
@@ -76,9 +78,9 @@ class Predictions(BaseMetric):
 
     def compute_metrics(self, results):
         return {'mean': sum(results) / len(results)}
-'''
+"""
 
-CONFIG = '''
+CONFIG = """
 custom_imports = dict(imports=['samat_mm', 'toy_project'], allow_failed_imports=False)
 default_scope = 'mmengine'
 model = dict(type='ToyNet')
@@ -116,7 +118,7 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=3)
-'''
+"""
 
 
 @pytest.fixture
@@ -183,9 +185,7 @@ def test_a_killed_run_resumes_bit_for_bit(project: Path) -> None:
     assert 'resumed' in (project / 'killed.log').read_text()
     found, expected = (torch.load(project / run / 'iter_20.pth', weights_only=False) for run in ('killed', 'whole'))
     assert_bitwise_same(found['state_dict'], expected['state_dict'])
-    moments = [
-        [entry['momentum_buffer'] for entry in run['optimizer']['state'].values()] for run in (found, expected)
-    ]
+    moments = [[entry['momentum_buffer'] for entry in run['optimizer']['state'].values()] for run in (found, expected)]
     assert all(torch.equal(one, other) for one, other in zip(*moments, strict=True))
     groups = [run['optimizer']['param_groups'][0] for run in (found, expected)]
     assert groups[0] == groups[1]
@@ -298,9 +298,7 @@ def good_run(project: Path) -> Callable[[int], tuple[Path, dict[str, bytes]]]:
     """Return a function that trains for 8 iterations, keeping so many checkpoints."""
 
     def train(keep: int) -> tuple[Path, dict[str, bytes]]:
-        runner_of(
-            project, 'run', **{'train_cfg.max_iters': 8, 'default_hooks.checkpoint.max_keep_ckpts': keep}
-        ).train()
+        runner_of(project, 'run', **{'train_cfg.max_iters': 8, 'default_hooks.checkpoint.max_keep_ckpts': keep}).train()
         return project / 'run', files_of(project / 'run')
 
     return train
@@ -339,3 +337,13 @@ def test_a_good_run_is_not_stopped(good_run: Callable) -> None:
     folder, before = good_run(2)
     assert (folder / 'last_checkpoint').read_text().endswith('iter_8.pth')
     assert set(before) == {'iter_4.pth', 'iter_8.pth'}
+
+
+def test_entries_that_are_no_tensors_are_none_of_its_business(project: Path) -> None:
+    """A state_dict may hold whatever a module's get_extra_state returns."""
+    runner = runner_of(project, 'run')
+    state = {**runner.model.state_dict(), 'conv._extra_state': {'version': 2}, 'head._extra_state': None}
+    NonFiniteGuardHook().before_save_checkpoint(runner, {'state_dict': state})
+    state['head.bias'] = torch.tensor([0.0, float('nan')])
+    with pytest.raises(FloatingPointError, match=r'head\.bias is not finite'):
+        NonFiniteGuardHook().before_save_checkpoint(runner, {'state_dict': state})

@@ -663,7 +663,7 @@ def test_schedule_and_rho_mult_together(training_case: Callable) -> None:
     for batch in batches:
         model.train_step(batch, wrapper)
         scheduler.step()
-    radii = {group['rho_mult'] if 'rho_mult' in group else 1: group['rho'] for group in wrapper.optimizer.param_groups}
+    radii = {group.get('rho_mult', 1): group['rho'] for group in wrapper.optimizer.param_groups}
     assert radii == pytest.approx({1: 0.2, 0.5: 0.1})
 
 
@@ -688,7 +688,7 @@ class TwoForwards(PlainNet):
 
 def test_a_training_step_of_another_kind_is_refused() -> None:
     model = OwnTrainStep().double()
-    with pytest.raises(TypeError, match='OwnTrainStep has a train_step of its own.*use a plain OptimWrapper'):
+    with pytest.raises(TypeError, match=r'OwnTrainStep has a train_step of its own.*use a plain OptimWrapper'):
         model.train_step(plain_batches(1)[0], wrap(model))
 
 
@@ -701,7 +701,7 @@ def test_several_optimizers_are_refused() -> None:
 
 def test_two_loss_forwards_in_one_step_are_refused() -> None:
     model = TwoForwards().double()
-    with pytest.raises(RuntimeError, match='exactly one loss forward inside optim_context.*got 2'):
+    with pytest.raises(RuntimeError, match=r'exactly one loss forward inside optim_context.*got 2'):
         model.train_step(plain_batches(1)[0], wrap(model))
 
 
@@ -709,7 +709,7 @@ def test_update_params_without_a_loss_forward_is_refused() -> None:
     model, wrapper = PlainNet().double(), None
     wrapper = wrap(model)
     loss = F.cross_entropy(model(plain_batches(1)[0]['inputs']), plain_batches(1)[0]['labels'])
-    with pytest.raises(RuntimeError, match='exactly one loss forward inside optim_context.*got 0'):  # noqa: SIM117
+    with pytest.raises(RuntimeError, match=r'exactly one loss forward inside optim_context.*got 0'):  # noqa: SIM117
         with wrapper.optim_context(model):
             wrapper.update_params(loss)
 
