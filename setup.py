@@ -34,6 +34,6 @@ setup(
         *(f'samat_mm.configs.{name}' for name in find_namespace_packages('configs')),
     ],
     package_dir={'samat_mm.configs': 'configs'},
-    install_requires=['torch>=2.1', 'numpy', 'rich>=13', 'matplotlib>=3.7', 'scikit-learn>=1.2'],
+    install_requires=['torch>=2.7', 'numpy', 'rich>=13', 'matplotlib>=3.7', 'scikit-learn>=1.2'],
     extras_require={'mm': OPENMMLAB, 'test': TEST, 'lint': LINT, 'dev': [*OPENMMLAB, *TEST, *LINT]},
 )

@@ -14,6 +14,19 @@ import torch
 
 TRUST_VARIABLE = 'SAMAT_MM_TRUST_CHECKPOINTS'
 
+# What an unpickler stumbles over in a file of any content.
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    AttributeError,
+    OSError,
+    TypeError,
+    AssertionError,
+    ImportError,
+    ArithmeticError,
+)
 # import name -> the maintained distribution that may provide it
 FORKS = {'mmseg': 'onedl-mmsegmentation', 'mmpretrain': 'onedl-mmpretrain', 'mmdet': 'onedl-mmdetection'}
 REPORTED = (
@@ -100,14 +113,14 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any
         with torch.serialization.safe_globals(_admitted_types()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        if 'Unsupported global' in str(error) or 'Unsupported operand' in str(error):
+        if 'unsupported global' in str(error).lower():
             refused = str(error).partition('GLOBAL ')[2].split(' ')[0] or 'an unknown object'
             raise ValueError(
                 f'checkpoint {path} was refused: it holds {refused}, which loading would have to execute. '
                 f'If you trust the file, set {TRUST_VARIABLE}=1 and run again.'
             ) from None
         raise ValueError(f'checkpoint {path} is damaged or no checkpoint: {_first_line(error)}') from None
-    except (RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f'checkpoint {path} is damaged or no checkpoint: {_first_line(error)}') from None
 
 
@@ -131,7 +144,20 @@ def _admitted_types() -> list[Any]:
         numpy.float64,
         numpy.int64,
         *dtypes,
+        # By the names under which files hold them: methods of log buffers, and the arrays of numpy 1.
+        (_method_of_log_buffer, 'builtins.getattr'),
+        (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+        (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
     ]
+
+
+def _method_of_log_buffer(owner: Any, name: str) -> Any:
+    """Stand in for the ``getattr`` with which log buffers store the statistics they offer."""
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise pickle.UnpicklingError('Unsupported global: GLOBAL getattr was not an allowed global')
+    return getattr(owner, name)
 
 
 def refuse_unsafe_checkpoints() -> None:

@@ -16,6 +16,8 @@ from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any, **kwargs: Any) -> Any:
     """Build from a config, with an error that lists what is registered and the builder's own message otherwise."""
     if not isinstance(cfg, (dict, Config)):
+        if isinstance(cfg, str):
+            raise ValueError(f'{registry.name} must be a config such as dict(type=...); got the name {cfg!r}.')
         return cfg  # an instance already
     parameters = dict(cfg)
     name = parameters.pop('type', None)

@@ -28,9 +28,8 @@ def build_report(
     """
     results: dict[str, dict[str, Any]] = {'clean': {}, **{name: {} for name in attacks}}
     for key, value in metrics.items():
-        name, _, metric = key.partition('/')
-        attacked = name in attacks and metric
-        results[name if attacked else 'clean'][metric if attacked else key] = float(value)
+        name = max((name for name in attacks if key.startswith(f'{name}/')), key=len, default=None)
+        results[name or 'clean'][key.removeprefix(f'{name}/')] = float(value)
     for name, attack in attacks.items():
         results[name]['attack'] = attack.describe()
     return {

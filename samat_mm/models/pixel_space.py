@@ -93,10 +93,11 @@ def _pixel_statistics(model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, i
     exceed 1 show that they are in [0, 1] already; without any, the type of the raw images has to tell.
     """
     preprocessor: Any = getattr(model, 'data_preprocessor', None)
+    eight_bit = all(image.dtype == torch.uint8 for image in raw_inputs)
     if getattr(preprocessor, '_enable_normalize', False):
         mean, std = (getattr(preprocessor, name).to(inputs) for name in ('mean', 'std'))
-        largest = 255 if max(float(mean.max()), float(std.max())) > 1 else 1
+        largest = 255 if eight_bit or max(float(mean.max()), float(std.max())) > 1 else 1
     else:
         mean, std = inputs.new_zeros(1, 1, 1), inputs.new_ones(1, 1, 1)
-        largest = 255 if all(image.dtype == torch.uint8 for image in raw_inputs) else 1
+        largest = 255 if eight_bit else 1
     return mean / largest, std / largest

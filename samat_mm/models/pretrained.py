@@ -1,6 +1,7 @@
 """Backbone weights from a local file, whoever's names its keys have."""
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,10 +43,15 @@ def load_backbone(backbone: nn.Module, checkpoint: str | Path) -> None:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint, without the prefixes of wrappers."""
     if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as arrays:
-            state: Mapping = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                state: Mapping = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+        except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f'{path} is damaged or no .npz file: {error}') from None
     else:
         state = load_checkpoint_file(path)
+        if not isinstance(state, Mapping):
+            raise ValueError(f'{path} holds no weights by name but a {type(state).__name__}.')
         state = state.get('state_dict', state)
     return {_PREFIX.sub('', key): value for key, value in state.items() if isinstance(value, Tensor)}
 

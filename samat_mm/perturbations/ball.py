@@ -104,8 +104,10 @@ class L2(NormBall):
 
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the gradient divided by its norm; a zero gradient stays zero."""
-        norm = self.norm(grad).clamp_min(torch.finfo(grad.dtype).tiny)
-        return grad / _per_sample(norm, grad)
+        tiny = torch.finfo(grad.dtype).tiny
+        # Scaled to 1 first: the squares of a saturated model's gradient are zero in single precision.
+        grad = grad / _per_sample(grad.flatten(1).abs().amax(1).clamp_min(tiny), grad)
+        return grad / _per_sample(self.norm(grad).clamp_min(tiny), grad)
 
     def project(self, delta: Tensor, radius: float) -> Tensor:
         """Shorten what is longer than ``radius``."""

@@ -16,7 +16,9 @@ def parse_radius(value: float | str, name: str) -> float:
     """
     try:
         if isinstance(value, str):
-            numerator, _, denominator = value.partition('/')
+            numerator, slash, denominator = value.partition('/')
+            if '/' in denominator or bool(slash) != bool(denominator.strip()):
+                raise ValueError
             number = float(Fraction(numerator.strip()) / Fraction(denominator.strip() or 1))
         else:
             number = float(value)

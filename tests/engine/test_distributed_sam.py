@@ -75,13 +75,14 @@ def run_scenario(name: str, rank: int) -> dict[str, Any]:
         module=model, broadcast_buffers=False, find_unused_parameters=name.startswith('unused')
     )
     wrapper = build_optim_wrapper(ddp, dict(optimizer=SGD, **SCENARIOS[name]))
-    forwards = []
+    forwards, synchronised = [], []
     model.register_forward_pre_hook(lambda *_: forwards.append(model.head.weight.detach().clone()))
+    model.register_forward_pre_hook(lambda *_: synchronised.append(ddp.require_backward_grad_sync))
     trajectory = []
     for batch in data_of(rank, next(model.parameters()).dtype):
         ddp.train_step(batch, wrapper)
         trajectory.append(state_of(model))
-    return {'trajectory': trajectory, 'forwards': forwards}
+    return {'trajectory': trajectory, 'forwards': forwards, 'synchronised': synchronised}
 
 
 def run_overflow(forward: int, rank: int) -> dict[str, Any]:
@@ -252,6 +253,21 @@ def test_who_shares_a_perturbation(ranks: list[dict], scenario: str, shared: boo
 
 def test_steps_that_are_not_due_run_one_forward(ranks: list[dict]) -> None:
     assert [len(rank['interval']['forwards']) for rank in ranks] == [STEPS * 3 // 2] * 2
+
+
+@pytest.mark.parametrize(
+    ('scenario', 'expected'),
+    [
+        ('sam', [False, True] * STEPS),
+        ('interval', [False, True, True] * (STEPS // 2)),
+        ('accumulation', [False, False, False, True] * (STEPS // 2)),
+        ('plain', [True] * STEPS),
+    ],
+)
+def test_only_the_last_backward_of_a_step_exchanges_gradients(
+    ranks: list[dict], scenario: str, expected: list[bool]
+) -> None:
+    assert all(rank[scenario]['synchronised'] == expected for rank in ranks)
 
 
 def test_radius_zero_is_plain_distributed_training(ranks: list[dict]) -> None:

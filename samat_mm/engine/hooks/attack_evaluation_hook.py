@@ -12,6 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmengine.runner.amp import autocast
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
@@ -39,8 +40,8 @@ class AttackEvaluationHook(Hook):
         ValueError: if an attack is unknown or given twice, or ``interval`` is below 1.
     """
 
-    # Ahead of the hooks that log, save the best checkpoint or stop early by the metrics.
-    priority = 'NORMAL'
+    # Ahead of the hooks that log (RuntimeInfoHook, VERY_HIGH), save the best checkpoint or stop early by the metrics.
+    priority = 'HIGHEST'
 
     def __init__(
         self, attacks: Sequence[str | dict] | Mapping[str, Attack], interval: int = 1, show_dir: str | None = None
@@ -51,6 +52,7 @@ class AttackEvaluationHook(Hook):
         self.interval = interval
         self.show_dir = Path(show_dir) if show_dir else None
         self._validations = 0
+        self._names: set[str] = set()  # of the robust metrics
         self._evaluators: dict[str, Evaluator] = {}
         self._numbers: list[list[int]] = []
         self._batch: Any = None
@@ -59,12 +61,12 @@ class AttackEvaluationHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Prepare the attacks of this validation, if it is one of every ``interval``."""
         if self._validations % self.interval == 0:
-            self._prepare(runner.val_loop.evaluator, runner.val_dataloader)
+            self._prepare(runner.val_loop)
         self._validations += 1
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Prepare the attacks."""
-        self._prepare(runner.test_loop.evaluator, runner.test_dataloader)
+        self._prepare(runner.test_loop)
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the batch as the data set gave it: the model writes its predictions into it."""
@@ -82,7 +84,7 @@ class AttackEvaluationHook(Hook):
         for name, evaluator in self._evaluators.items():
             pixels = space.attack(self.attacks[name], self._numbers[batch_idx])
             samples = [sample.new() for sample in data['data_samples']]
-            with torch.no_grad():
+            with torch.no_grad(), autocast(enabled=self._fp16):
                 attacked = model.forward(space.to_inputs(pixels), samples, mode='predict')
             evaluator.process(data_samples=attacked, data_batch=self._batch)
             if self.show_dir is not None:
@@ -101,12 +103,18 @@ class AttackEvaluationHook(Hook):
             results = evaluator.evaluate(self._size)
             if metrics is not None:
                 metrics.update({f'{name}/{key}': value for key, value in results.items()})
+                self._names.update(f'{name}/{key}' for key in results)
+        if metrics is not None:  # save_best and early stopping look for them at every validation
+            for key in self._names - metrics.keys():
+                metrics[key] = float('nan')
         self._evaluators, self._batch, self._progress = {}, None, None
 
     after_test_epoch = after_val_epoch
 
-    def _prepare(self, evaluator: Evaluator, loader: DataLoader) -> None:
-        self._evaluators = {name: copy.deepcopy(evaluator) for name in self.attacks}
+    def _prepare(self, loop: Any) -> None:
+        loader: DataLoader = loop.dataloader
+        self._fp16 = loop.fp16
+        self._evaluators = {name: copy.deepcopy(loop.evaluator) for name in self.attacks}
         self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
         if is_main_process():
             columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -102,7 +102,8 @@ def check_shapes(logits: Tensor, target: Tensor | None) -> None:
         expected: tuple[int, ...] = tuple(logits.shape)
     else:
         expected = (logits.shape[0], *logits.shape[2:])
-    if logits.ndim not in (2, 4) or tuple(target.shape) != expected:
+    dimensions = (2,) if target.is_floating_point() else (2, 4)
+    if logits.ndim not in dimensions or tuple(target.shape) != expected:
         raise ValueError(
             'predict must return logits (N, K) for targets (N,), or (N, K, H, W) for targets (N, H, W); '
             f'got logits {tuple(logits.shape)} and target {tuple(target.shape)}.'

@@ -68,11 +68,11 @@ class PGD(Attack):
         sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Tensor:
         """Return adversarial images; see :meth:`Attack.__call__`."""
+        inputs = inputs.detach()
         check_pixels(inputs)
         self.ball.check_radius(self.eps, inputs.shape[1:])
         if self.eps == 0:
             return inputs.clone()
-        inputs = inputs.detach()
         indices = range(len(inputs)) if indices is None else indices
         sizes = [(inputs.shape[2], inputs.shape[3])] * len(inputs) if sizes is None else sizes
         support = support_mask(inputs, sizes)
