@@ -40,7 +40,7 @@ EPS, STEP_SIZE, STEPS = 8 / 255, 2 / 255, 10
 FLOOR = 'floor'
 
 
-class Classifier(nn.Module):
+class Predict(nn.Module):
     """Pixels in [0, 1] to logits at the labels' resolution: what is attacked, the same for every competitor."""
 
     def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
         return logits
 
 
-def bare_pgd(predict: Classifier, pixels: Tensor, target: Tensor, full: bool = False) -> Tensor:
+def bare_pgd(predict: Predict, pixels: Tensor, target: Tensor, full: bool = False) -> Tensor:
     """Run PGD with nothing that it could do without; ``full`` computes the parameters' gradients as well."""
     lower, upper = (pixels - EPS).clamp(min=0), (pixels + EPS).clamp(max=1)
     images = (pixels + torch.empty_like(pixels).uniform_(-EPS, EPS)).clamp(0, 1)
@@ -78,7 +78,7 @@ def competitors(workload: Workload) -> tuple[dict[str, Callable[[], Tensor]], Ca
     data = model.data_preprocessor(workload.batch(), False)
     set_statistics(model, data['inputs'])
     space = PixelSpace(model, workload.images, data['inputs'], data['data_samples'])
-    pixels, predict = space.pixels, Classifier(model, space.mean, space.std)
+    pixels, predict = space.pixels, Predict(model, space.mean, space.std).eval()
     with torch.no_grad():
         target = predict(pixels).argmax(1)
     for sample, label in zip(space.samples, target, strict=True):

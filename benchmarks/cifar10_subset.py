@@ -1,4 +1,4 @@
-"""Write the exact CIFAR-10 subset (an .npz with train_images, train_labels, test_images, ...) as a folder of PNGs per class.
+"""Write the exact CIFAR-10 subset (an .npz with train_images, train_labels, ...) as a folder of PNGs per class.
 
 python benchmarks/cifar10_subset.py cifar10_lossless_subset.npz data/cifar10_subset
 """

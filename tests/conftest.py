@@ -51,6 +51,7 @@ def _segmentor() -> BaseModel:
     config.data_preprocessor.size = (24, 24)
     config.backbone.update(base_channels=4, stem_channels=4)
     config.decode_head.update(in_channels=32, channels=6, num_classes=CLASSES)
+    config.decode_head.loss_decode.class_weight = [0.1] + [1.0] * (CLASSES - 1)
     return _build(config, 'mmseg')
 
 

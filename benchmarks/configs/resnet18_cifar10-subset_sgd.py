@@ -10,9 +10,7 @@ test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(
-        _delete_=True, type='CustomDataset', data_root='data/cifar10_subset/train', pipeline=train_pipeline
-    ),
+    dataset=dict(_delete_=True, type='CustomDataset', data_root='data/cifar10_subset/train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=0,

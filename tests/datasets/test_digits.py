@@ -28,9 +28,9 @@ def test_train_and_val_share_no_handwriting():
     shown = {split: set() for split in ('train', 'val')}
     for split, used in shown.items():
         dataset = DigitScenes(split)
-        for scene in range(150):
+        for scene in range(80):
             used.update(dataset.draw(scene)[2])
-    assert len(shown['train']) > 300 and len(shown['val']) > 200
+    assert len(shown['train']) > 150 and len(shown['val']) > 100
     assert not shown['train'] & shown['val']
     assert shown['val'] <= set(HANDWRITING['val']) and shown['train'] <= set(HANDWRITING['train'])
     assert sorted([*HANDWRITING['train'], *HANDWRITING['val']]) == list(range(1797))

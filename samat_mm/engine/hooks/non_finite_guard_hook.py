@@ -10,9 +10,10 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class NonFiniteGuardHook(Hook):
-    """Raises as soon as the loss is not finite, and before weights that are not finite are saved.
+    """Raises as soon as the loss or a weight is not finite.
 
-    It runs ahead of the checkpoint hook, so that neither the ``last_checkpoint`` nor the best one is replaced.
+    It runs ahead of the checkpoint hook, so that neither the ``last_checkpoint`` nor the best one is replaced, and no
+    older one removed.
     """
 
     priority = 'ABOVE_NORMAL'
@@ -20,27 +21,24 @@ class NonFiniteGuardHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Check the loss.
+        """Check the loss, and the weights and statistics that it left.
 
         Raises:
-            FloatingPointError: if it is NaN or infinite.
+            FloatingPointError: if a number is NaN or infinite.
         """
         loss = (outputs or {}).get('loss')
         if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss.detach()).all()):
-            raise FloatingPointError(
-                f'the loss is {float(loss)} at iteration {runner.iter + 1}; training stops, and the last good '
-                f'checkpoint in {runner.work_dir} is kept. Lower the learning rate or the radius, or clip gradients.'
-            )
+            self._stop(runner, f'the loss is {float(loss.detach())}')
+        named = [*runner.model.named_parameters(), *runner.model.named_buffers()]
+        floating = [(name, value.detach()) for name, value in named if value.is_floating_point() and value.numel()]
+        norms = torch._foreach_norm([value for _, value in floating])  # quick, and never finite where a value is not
+        if not bool(torch.isfinite(torch.stack([norm.float() for norm in norms])).all()):
+            for name, value in floating:
+                if not bool(torch.isfinite(value).all()):
+                    self._stop(runner, f'{name} is not finite')
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check the weights.
-
-        Raises:
-            FloatingPointError: if one is NaN or infinite.
-        """
-        for name, value in checkpoint.get('state_dict', {}).items():
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise FloatingPointError(
-                    f'{name} is not finite at iteration {runner.iter}; this checkpoint is not written, and the last '
-                    f'good one in {runner.work_dir} is kept.'
-                )
+    def _stop(self, runner: Runner, reason: str) -> None:
+        raise FloatingPointError(
+            f'{reason} at iteration {runner.iter + 1}; training stops, and the last good checkpoint in '
+            f'{runner.work_dir} is kept. Lower the learning rate or the radius, or clip gradients.'
+        )

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from samat_mm.models.replay import Replay, unwrapped
 from samat_mm.models.state import buffers_kept
 from samat_mm.perturbations.weights import Displacement, WeightPerturbation
+from samat_mm.perturbations.weights.base import owning_their_memory
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class SharpnessAwareMixin(_Base):
 
     A step perturbs the weights along the gradient of the loss just computed, runs the same forward on the same
     preprocessed batch there, and gives the gradient found there to the optimizer, at the weights of before. The radius
-    lives in ``param_groups`` as ``rho``: any MMEngine scheduler can drive it (``param_name='rho'``), and a ``rho_mult``
+    lives in ``param_groups`` as ``rho``: MMEngine's schedulers drive it (``type='LinearParamScheduler',
+    param_name='rho'``), and a ``rho_mult``
     in ``paramwise_cfg`` scales it for a layer. A group whose rho is 0 takes no part in the ascent.
 
     With several processes each perturbs along the gradient of its own samples (m-sharpness). With gradient
@@ -64,7 +66,7 @@ class SharpnessAwareMixin(_Base):
         self._replay = Replay(same_dropout)
         self._displacement = Displacement()
         self._names: dict[int, str] = {}
-        self._ascending = False
+        self._ascending: bool | None = None  # None: no forward has announced itself
         super().__init__(*args, **kwargs)
         self._put_rho_into_param_groups()
 
@@ -134,10 +136,15 @@ class SharpnessAwareMixin(_Base):
         Raises:
             RuntimeError: if the step did not run exactly one loss forward.
         """
-        if not self._ascending:
+        ascending, self._ascending = self._ascending, None
+        if ascending is None and self._is_due() and self._perturbed():
+            raise RuntimeError(
+                'a sharpness-aware step needs its loss forward inside optim_context before update_params, because it '
+                'runs that forward again at the perturbed weights; there was none.'
+            )
+        if not ascending:
             super().backward(loss, **kwargs)
             return
-        self._ascending = False
         try:
             parameters, offsets = self._offsets(loss)
             model = self._replay.model
@@ -152,15 +159,15 @@ class SharpnessAwareMixin(_Base):
     def _offsets(self, loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the parameters to move and by how much."""
         chosen = self._perturbed()
-        gradients = torch.autograd.grad(
-            self._ascent_loss(loss), [parameter for parameter, _ in chosen], allow_unused=True
+        gradients = owning_their_memory(
+            torch.autograd.grad(self._ascent_loss(loss), [parameter for parameter, _ in chosen], allow_unused=True)
         )
         if self.sync_ascent:  # every process must reduce the same tensors
-            gradients = tuple(
+            gradients = [
                 torch.zeros_like(parameter) if gradient is None else gradient
                 for gradient, (parameter, _) in zip(gradients, chosen, strict=True)
-            )
-            all_reduce_params(list(gradients), op='mean')
+            ]
+            all_reduce_params(gradients, op='mean')
         used = [(*pair, gradient) for pair, gradient in zip(chosen, gradients, strict=True) if gradient is not None]
         del gradients
         if not self._is_usable([gradient for *_, gradient in used]) or not used:

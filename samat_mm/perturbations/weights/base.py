@@ -55,14 +55,43 @@ def non_negative(value: float, name: str) -> float:
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm of all tensors together as a scalar tensor, without a device synchronisation."""
-    norms = torch._foreach_norm(list(tensors))
+    """Return the Euclidean norm of all tensors together as a scalar tensor, without a device synchronisation.
+
+    Squares under- and overflow in single precision, so they are added up in double: always on an accelerator, where it
+    costs nothing, and on a CPU, where it is seven times slower, if the fast sum says that it is needed.
+    """
+    if not all(tensor.is_cpu for tensor in tensors):
+        return _norm(tensors, torch.float64)
+    norm = _norm(tensors, None)
+    return norm if 1e-15 < float(norm) < 1e15 else _norm(tensors, torch.float64)
+
+
+def _norm(tensors: Sequence[Tensor], dtype: torch.dtype | None) -> Tensor:
+    norms = torch._foreach_norm(list(tensors), dtype=dtype)
     return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
 
 
 def to_unit_length(vectors: list[Tensor], norm: Tensor) -> None:
     """Divide the vectors, in place, by their common norm; a norm of zero leaves them as they are."""
-    torch._foreach_mul_(vectors, norm.clamp_min(torch.finfo(norm.dtype).tiny).reciprocal())
+    torch._foreach_mul_(vectors, norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal())
+
+
+def owning_their_memory(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return the gradients, those copied that share memory with another or with themselves.
+
+    The gradients of two weights that the model adds are one tensor, and that of a sum is one number seen many times;
+    neither can be overwritten.
+    """
+    taken: set[int] = set()
+    own: list[Tensor | None] = []
+    for gradient in gradients:
+        if gradient is not None:
+            storage = gradient.untyped_storage()
+            if storage.data_ptr() in taken or storage.nbytes() < gradient.numel() * gradient.element_size():
+                gradient = gradient.clone(memory_format=torch.contiguous_format)
+            taken.add(storage.data_ptr())
+        own.append(gradient)
+    return own
 
 
 class Displacement:
@@ -95,7 +124,7 @@ class Displacement:
 
     def _buffer(self, weight: Tensor) -> Tensor:
         buffer = self._saved.get(id(weight))
-        if buffer is None or buffer.shape != weight.shape or buffer.device != weight.device:
+        if buffer is None or (buffer.shape, buffer.dtype, buffer.device) != (weight.shape, weight.dtype, weight.device):
             buffer = self._saved[id(weight)] = torch.empty_like(weight)
         return buffer
 
