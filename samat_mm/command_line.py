@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,17 @@ import torch
 from mmengine.config import Config, DictAction
 
 DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
+EXPECTED = (
+    ValueError,
+    TypeError,
+    OSError,
+    FloatingPointError,
+    LookupError,
+    RuntimeError,
+    AssertionError,
+    ImportError,
+    subprocess.CalledProcessError,
+)
 
 
 def common_parser(description: str | None) -> argparse.ArgumentParser:
@@ -53,8 +65,10 @@ def errors_as_sentences() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, OSError, FloatingPointError, KeyError, RuntimeError) as error:
+    except EXPECTED as error:
         if os.environ.get(DEBUG_VARIABLE) == '1':
             traceback.print_exc()
-        print(f'error: {error}', file=sys.stderr)
+        said = isinstance(error, (ValueError, OSError, FloatingPointError))
+        hint = '' if said else f' ({type(error).__name__}; {DEBUG_VARIABLE}=1 shows where)'
+        print(f'error: {error}{hint}', file=sys.stderr)
         sys.exit(1)

@@ -1,7 +1,7 @@
 """The only module that knows about distributions, versions and where files come from.
 
-Importing it repairs three things that would otherwise go wrong before any of our code runs: cross-references between
-configs, torchvision beside a CPU-only torch, and checkpoints that could run code.
+Importing it repairs three things, for the whole process, that would otherwise go wrong before any of our code runs:
+cross-references between configs, torchvision beside a CPU-only torch, and local checkpoints that could run code.
 """
 
 import os
@@ -61,10 +61,22 @@ def map_config_references() -> None:
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
-    MODULE2PACKAGE['samat_mm'] = 'samat-mm'
     for module, fork in FORKS.items():
         if is_installed(fork):
             MODULE2PACKAGE[module] = fork
+
+
+def refuse_installations() -> None:
+    """Keep ``mmengine.hub`` from running ``pip install`` for a library that is not there."""
+    from mmengine.hub import hub
+
+    hub.install_package = _refuse_installation
+
+
+def _refuse_installation(package: str) -> None:
+    raise ModuleNotFoundError(
+        f'{package} is not installed, and samat_mm keeps mmengine from installing it; install it.'
+    )
 
 
 def let_torchvision_import() -> None:
@@ -177,4 +189,5 @@ def versions() -> dict[str, str]:
 
 let_torchvision_import()
 map_config_references()
+refuse_installations()
 refuse_unsafe_checkpoints()

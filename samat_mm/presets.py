@@ -1,11 +1,12 @@
 """Attacks by name: every file in ``configs/_base_/attacks/`` is a preset."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.registry import ATTACKS
 
 
@@ -46,7 +47,7 @@ def build_attacks(attacks: list[str | dict[str, Any]], **overrides: Any) -> dict
 
     Args:
         attacks: presets or configs.
-        **overrides: parameters that replace those of every attack; None leaves a parameter as it is.
+        **overrides: parameters that replace those of every attack that has them; None leaves a parameter as it is.
 
     Raises:
         ValueError: if an attack is unknown, two have the same name, or a parameter does not fit.
@@ -59,5 +60,6 @@ def build_attacks(attacks: list[str | dict[str, Any]], **overrides: Any) -> dict
         changes = {key: value for key, value in overrides.items() if value is not None}
         if 'eps' in changes and 'step_size' not in changes:
             config.pop('step_size', None)  # the attack's own default follows eps
-        built[name] = ATTACKS.build({**config, **changes})
+        known = inspect.signature(ATTACKS.get(config['type']) or PGD).parameters
+        built[name] = ATTACKS.build({**config, **{key: value for key, value in changes.items() if key in known}})
     return built

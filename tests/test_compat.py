@@ -54,7 +54,7 @@ def test_references_lead_to_the_forks_that_are_installed_and_to_no_other(monkeyp
     monkeypatch.setattr(config_utils, 'MODULE2PACKAGE', mapping)
     monkeypatch.setattr(compat, 'is_installed', lambda name: name == 'onedl-mmpretrain')
     compat.map_config_references()
-    assert mapping == {**original, 'mmpretrain': 'onedl-mmpretrain', 'samat_mm': 'samat-mm'}
+    assert mapping == {**original, 'mmpretrain': 'onedl-mmpretrain'}
 
 
 def test_what_is_installed_is_told_from_what_is_not():
@@ -278,3 +278,11 @@ def test_importing_the_package_needs_neither_a_gpu_nor_openmmlabs_projects():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split(maxsplit=1) == [str(8 / 255), '[]\n']
+
+
+def test_the_hub_does_not_install_what_is_missing(monkeypatch):
+    from mmengine.hub import get_config
+
+    monkeypatch.setattr('subprocess.check_call', lambda *_, **__: pytest.fail('a process was started'))
+    with pytest.raises(ModuleNotFoundError, match='mmdet is not installed'):
+        get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')

@@ -77,5 +77,9 @@ def test_errors_are_sentences_that_list_what_is_known():
         build_attacks(['pgd-l2', 'pgd-l2'])
     with pytest.raises(ValueError, match=r"Did you mean '8/255'"):
         build_attacks(['pgd-linf'], eps='8')
-    with pytest.raises(ValueError, match=r'FGSM does not accept these parameters: .*steps'):
-        build_attacks(['fgsm-linf'], steps=3)
+
+
+def test_an_override_reaches_the_attacks_that_have_the_parameter():
+    built = build_attacks(['fgsm-linf', 'pgd-linf'], steps=3, eps='4/255')
+    assert {name: attack.steps for name, attack in built.items()} == {'fgsm-linf': 1, 'pgd-linf': 3}
+    assert all(attack.eps == pytest.approx(4 / 255) for attack in built.values())

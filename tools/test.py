@@ -19,6 +19,8 @@ from samat_mm.evaluation import build_report, load_for_evaluation, print_report
 from samat_mm.models.replay import unwrapped
 from samat_mm.presets import build_attacks, presets
 
+ATTACK_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'show-dir')
+
 
 def print_presets() -> None:
     """Print every preset with its parameters and source."""
@@ -39,6 +41,10 @@ def test(args: argparse.Namespace) -> None:
     Raises:
         ValueError: if an argument does not fit.
     """
+    if not args.attack:
+        given = [f'--{name}' for name in ATTACK_OPTIONS if getattr(args, name.replace('-', '_')) is not None]
+        if given:
+            raise ValueError(f'{", ".join(given)} needs --attack NAME; --attack list shows the names.')
     attacks = build_attacks(
         args.attack,
         eps=args.eps,
@@ -48,6 +54,8 @@ def test(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     config = load_config(args)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # now, rather than after hours of work
     config.load_from, config.resume = None, False
     if args.max_samples is not None:
         if args.max_samples < 1:
@@ -75,7 +83,6 @@ def test(args: argparse.Namespace) -> None:
     )
     print_report(report)
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
 
 
@@ -93,13 +100,13 @@ def main() -> None:
     parser.add_argument('--max-samples', type=int, help='evaluate the first so many images only')
     parser.add_argument('--out', metavar='FILE.json', help='write the report')
     parser.add_argument('--show-dir', help='write one picture per image and attack')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     with errors_as_sentences():
         if args.attack == ['list']:
             print_presets()
             sys.exit(0)
         if args.config is None or args.checkpoint is None:
-            raise ValueError('CONFIG and CHECKPOINT are needed, in this order.')
+            raise ValueError('CONFIG and CHECKPOINT are needed, in this order and before --attack.')
         test(args)
 
 

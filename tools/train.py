@@ -17,10 +17,10 @@ def use_mixed_precision(config: Config) -> None:
     """
     from mmengine.registry import OPTIM_WRAPPERS
 
-    name = config.optim_wrapper.get('type', 'OptimWrapper')
-    if name.startswith(('Amp', 'AnyDeviceAmp')):
-        return
-    twin = 'AnyDeviceAmpOptimWrapper' if name == 'OptimWrapper' else f'Amp{name}'
+    given = config.optim_wrapper.get('type', 'OptimWrapper')
+    name = getattr(given, '__name__', given).rpartition('.')[2]  # a class, or a name with a scope
+    base = name.removeprefix('AnyDevice').removeprefix('Amp')
+    twin = 'AnyDeviceAmpOptimWrapper' if base == 'OptimWrapper' else f'Amp{base}'
     if OPTIM_WRAPPERS.get(twin) is None:
         raise ValueError(f'--amp needs the mixed precision twin {twin} of {name}, which is not registered.')
     config.optim_wrapper.type = twin

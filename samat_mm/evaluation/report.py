@@ -1,5 +1,6 @@
 """The report of an evaluation: a JSON document and a table."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def build_report(
     results: dict[str, dict[str, Any]] = {'clean': {}, **{name: {} for name in attacks}}
     for key, value in metrics.items():
         name = max((name for name in attacks if key.startswith(f'{name}/')), key=len, default=None)
-        results[name or 'clean'][key.removeprefix(f'{name}/')] = float(value)
+        results[name or 'clean'][key.removeprefix(f'{name}/')] = _plain(value)
     for name, attack in attacks.items():
         results[name]['attack'] = attack.describe()
     return {
@@ -42,10 +43,19 @@ def build_report(
     }
 
 
+def _plain(value: Any) -> Any:
+    """Return a metric as JSON has it: a number, None for NaN, or what is no number as a text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value if isinstance(value, (str, list)) else str(value)
+    return number if math.isfinite(number) else None
+
+
 def print_report(*reports: Mapping[str, Any], console: Console | None = None) -> None:
     """Print one table over all reports, a line per model and attack."""
     first = next(iter(reports[0]['results'].values()))
-    metrics = [key for key in first if key != 'attack']
+    metrics = [key for key, value in first.items() if isinstance(value, float)]
     table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}')
     table.add_column('config')
     table.add_column('attack')
@@ -56,7 +66,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
         for position, (name, values) in enumerate(report['results'].items()):
             attack = values.get('attack')
             radius = f'{attack["eps"] * 255:g}/255' if attack else ''
-            cells = [f'{values[metric]:.2f}' if metric in values else '' for metric in metrics]
+            cells = [f'{values[metric]:.2f}' if isinstance(values.get(metric), float) else '' for metric in metrics]
             table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
         table.add_section()
     (console or Console()).print(table)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samat_mm.models.state import frozen
+from samat_mm.models.state import frozen, refuse_activation_checkpointing
 from samat_mm.models.tasks import Task, task_of
 from samat_mm.perturbations.inputs import Attack
 
@@ -62,12 +62,15 @@ class PixelSpace:
         Raises:
             ValueError: if the model has no output that the attack's objective could use.
         """
+        refuse_activation_checkpointing(self.model)
         with frozen(self.model):
             predict, target = self._predict(attack, training)
             return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes)
 
     def _predict(self, attack: Attack, training: bool) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
         if attack.objective.output == 'loss':
+            if not training:
+                _check_boxes(self.samples)
             return self._model_loss, None
         task: Task = task_of(self.samples, self.model)
         samples = task.in_training_geometry(self.samples, self.inputs) if training else self.samples
@@ -84,6 +87,19 @@ class PixelSpace:
                 'attack.'
             )
         return loss
+
+
+def _check_boxes(samples: Sequence[Any]) -> None:
+    """Refuse boxes that are not in the coordinates of the input: a loss on them would mean nothing."""
+    for sample in samples:
+        factors = (
+            torch.as_tensor(sample.metainfo.get('scale_factor', 1.0)) if 'gt_instances' in sample else torch.ones(1)
+        )
+        if not bool((factors == 1).all()):
+            raise ValueError(
+                "the training loss of a detector needs its boxes at the input's size, but these are at the size of the "
+                'file; put LoadAnnotations before Resize in the pipeline.'
+            )
 
 
 def _pixel_statistics(model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ import torch
 from mmengine.model import BaseModel, MMDistributedDataParallel, is_model_wrapper
 from torch import Tensor, nn
 
+from samat_mm.models.state import refuse_activation_checkpointing
+
 
 class Replay:
     """The loss forward of the current training step.
@@ -93,6 +95,7 @@ def check_train_step(model: nn.Module) -> None:
             f'{type(inner).__name__} has a train_step of its own (as models with several optimizers do); '
             'use a plain OptimWrapper with it.'
         )
+    refuse_activation_checkpointing(inner)
     if model is not inner and not _is_plain_distributed(model):
         raise TypeError(
             f'sharpness-aware training works under MMDistributedDataParallel; got {type(model).__name__}, '

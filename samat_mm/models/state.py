@@ -29,22 +29,47 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def refuse_activation_checkpointing(model: nn.Module) -> None:
+    """Refuse models that recompute activations, as OpenMMLab's ``with_cp=True`` does: the gradients would be wrong.
+
+    Raises:
+        ValueError: naming a module.
+    """
+    for name, module in model.named_modules():
+        if getattr(module, 'with_cp', False):
+            raise ValueError(
+                f'{name or type(module).__name__} has with_cp=True, and reentrant activation checkpointing gives no '
+                'gradients but by a full backward; set with_cp=False.'
+            )
+
+
 @contextmanager
 def buffers_kept(model: nn.Module) -> Iterator[None]:
     """Put every buffer back after the block, to the bit.
 
     A second forward in training mode then normalises by its batch as the first did, but leaves the running statistics
     of the first; whatever normalisation layer, counter or queue keeps them.
+
+    Raises:
+        RuntimeError: if the block changed a frozen parameter, as the forward of a model with a momentum encoder does:
+            it would be updated twice.
     """
     kept = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
+    versions = [(name, value, value._version) for name, value in model.named_parameters() if not value.requires_grad]
     try:
         yield
+        for name, value, version in versions:
+            if value._version != version:
+                raise RuntimeError(
+                    f'the forward of {type(model).__name__} changes {name}, a parameter that is not trained (a '
+                    'momentum encoder?); a second one would change it again. Use a plain OptimWrapper with this model.'
+                )
     finally:
         with torch.no_grad():
-            for module, name, buffer, value in kept:
-                buffer.copy_(value)
+            for module, name, buffer, saved in kept:
+                buffer.copy_(saved)
                 module._buffers[name] = buffer

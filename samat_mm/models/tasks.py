@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
 
+SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
+
 
 class Task(ABC):
     """How to get from a model and its data samples to differentiable logits and their target."""
@@ -76,12 +78,13 @@ class Classification(Task):
             ValueError: if an image has several labels.
         """
         if all('gt_score' in sample for sample in samples):
-            return torch.stack([sample.gt_score for sample in samples]).float().to(device)
+            scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
+            if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):
+                raise ValueError(SEVERAL_LABELS)
+            return scores
         labels = [torch.as_tensor(sample.gt_label).reshape(-1) for sample in samples]
         if any(len(label) != 1 for label in labels):
-            raise ValueError(
-                "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
-            )
+            raise ValueError(SEVERAL_LABELS)
         return torch.cat(labels).long().to(device)
 
     def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:

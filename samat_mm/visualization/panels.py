@@ -91,15 +91,16 @@ def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -
 
 def save_panels(
     folder: Path,
+    numbers: Sequence[int],
     space: PixelSpace,
     pixels: Tensor,
     clean: Sequence[Any],
     attacked: Sequence[Any],
     meta: dict[str, Any],
 ) -> None:
-    """Write one picture per image of the batch into ``folder``."""
-    for name, panels in panel_rows(space, pixels, clean, attacked, meta):
-        save_figure([(name, panels)], folder / f'{name}.png')
+    """Write one picture per image of the batch into ``folder``, named by its number in the data set."""
+    for number, (name, panels) in zip(numbers, panel_rows(space, pixels, clean, attacked, meta), strict=True):
+        save_figure([(name, panels)], folder / f'{number:06d}-{name}.png')
 
 
 def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:

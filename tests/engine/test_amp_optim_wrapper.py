@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PlainNet, plain_batches
 from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper
+from small_models import PlainNet, plain_batches
 from torch import Tensor, nn
 
 SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-2)

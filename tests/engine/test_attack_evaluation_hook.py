@@ -268,8 +268,10 @@ def test_show_dir_gets_a_picture_per_image_and_attack(kind, tmp_path):
 
     evaluate(kind, tmp_path / 'run', [LINF, L2], count=3, hook={'show_dir': str(tmp_path / 'shown')})
     files = sorted(str(path.relative_to(tmp_path / 'shown')) for path in (tmp_path / 'shown').rglob('*.*'))
-    assert files == [f'{name}/image{index}.png' for name in ('pgd-l2', 'pgd-linf') for index in range(3)]
-    first, second = (cv2.imread(str(tmp_path / 'shown' / 'pgd-linf' / f'image{index}.png')) for index in range(2))
+    assert files == [f'{name}/{index:06d}-image{index}.png' for name in ('pgd-l2', 'pgd-linf') for index in range(3)]
+    first, second = (
+        cv2.imread(str(tmp_path / 'shown' / 'pgd-linf' / f'{index:06d}-image{index}.png')) for index in range(2)
+    )
     assert first.std() > 10
     assert first.shape != second.shape or (first != second).any()
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PlainNet, plain_batches
 from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
+from small_models import PlainNet, plain_batches
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import REPOSITORY
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from small_models import REPOSITORY
 from torch import Tensor
 
 from samat_mm.engine.hooks import NonFiniteGuardHook

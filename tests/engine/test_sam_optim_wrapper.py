@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PlainNet, plain_batches
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from small_models import PlainNet, plain_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -770,3 +770,36 @@ def test_an_instance_of_a_perturbation_is_taken_as_it_is() -> None:
     wrapper = SAMOptimWrapper(torch.optim.SGD(PlainNet().parameters(), lr=0.1), perturbation=perturbation)
     assert wrapper.perturbation is perturbation
     assert wrapper.param_groups[0]['rho'] == 0.3
+
+
+def test_an_optimizer_with_a_rho_of_its_own_is_refused() -> None:
+    model = PlainNet()
+    with pytest.raises(ValueError, match='Adadelta has a parameter rho of its own'):
+        SAMOptimWrapper(optimizer=torch.optim.Adadelta(model.parameters()), rho=0.05)
+
+
+def test_activation_checkpointing_is_refused() -> None:
+    model = PlainNet().double()
+    model.conv.with_cp = True
+    wrapper = SAMOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), rho=0.05)
+    with pytest.raises(ValueError, match='conv has with_cp=True'):
+        model.train_step(plain_batches(1)[0], wrapper)
+
+
+def test_a_momentum_encoder_is_not_updated_twice() -> None:
+    class WithTeacher(PlainNet):
+        def __init__(self) -> None:
+            super().__init__()
+            self.teacher = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            with torch.no_grad():
+                self.teacher.add_(1)
+            return super().forward(*args, **kwargs)
+
+    model = WithTeacher().double()
+    wrapper = SAMOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), rho=0.05)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    with pytest.raises(RuntimeError, match='changes teacher, a parameter that is not trained'):
+        model.train_step(plain_batches(1)[0], wrapper)
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters() if name != 'teacher')

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import PlainNet, plain_batches
 from mmengine.model import BaseDataPreprocessor, BaseModel
+from small_models import PlainNet, plain_batches
 from torch import Tensor, nn
 
 from samat_mm.models.replay import Replay, check_train_step, unwrapped

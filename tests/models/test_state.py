@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import PlainNet, plain_batches
+from small_models import PlainNet, plain_batches
 from torch import Tensor, nn
 
 from samat_mm.models.state import buffers_kept, frozen

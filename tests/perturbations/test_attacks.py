@@ -162,13 +162,13 @@ def test_a_batch_gives_what_its_images_give_one_by_one(name, norm, batch):
 
 
 @every_attack
-@pytest.mark.parametrize('step_size', ['1/255', 3.0])
-def test_the_result_is_the_best_iterate_of_each_image(name, norm, step_size, batch):
+@pytest.mark.parametrize('share', [0.1, 2.0])
+def test_the_result_is_the_best_iterate_of_each_image(name, norm, share, batch):
     """Also where the steps are too long to climb."""
     inputs, target = batch
     model = TinyClassifier()
     predict = Recording(model)
-    adversarial = build(name, norm, step_size=step_size, steps=4, restarts=2)(predict, inputs, target)
+    adversarial = build(name, norm, step_size=share * EPS[norm], steps=4, restarts=2)(predict, inputs, target)
     of_all = torch.stack([losses(model, asked, target) for asked in predict.asked])
     torch.testing.assert_close(losses(model, adversarial, target), of_all.amax(0), rtol=0, atol=1e-6)
     assert len(predict.asked) >= 2
@@ -517,3 +517,9 @@ def test_a_description_builds_the_same_attack(name, norm, batch):
 
 def test_the_step_is_a_quarter_of_the_radius_by_default():
     assert PGD('linf', '8/255').step_size == pytest.approx(2 / 255)
+
+
+@each_norm
+def test_a_step_longer_than_the_ball_is_wide_was_meant_in_255ths(norm):
+    with pytest.raises(ValueError, match="step_size must not exceed the diameter of the ball.*Did you mean '2/255'"):
+        PGD(norm, '8/255', step_size=2)

@@ -155,7 +155,7 @@ def test_a_mistake_is_one_sentence_and_a_status(arguments, sentence, tool, folde
 def test_both_files_are_needed(arguments, tool):
     status, _, errors = tool('test', *arguments)
     assert status == 1
-    assert errors.strip().endswith('error: CONFIG and CHECKPOINT are needed, in this order.')
+    assert errors.strip().endswith('error: CONFIG and CHECKPOINT are needed, in this order and before --attack.')
 
 
 def test_the_trace_is_there_for_who_asks_for_it(tool, folder, monkeypatch):

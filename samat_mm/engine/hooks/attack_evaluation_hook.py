@@ -11,7 +11,7 @@ from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmengine.runner.amp import autocast
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
@@ -33,7 +33,8 @@ class AttackEvaluationHook(Hook):
 
     Args:
         attacks: presets ('pgd-linf') or configs, which may carry a ``name``; or attacks by name.
-        interval: attack at every so many validations only; tests are always attacked.
+        interval: attack at every so many validations only, whose robust metrics are NaN at the others (early stopping
+            needs ``check_finite=False`` then); tests are always attacked.
         show_dir: folder for one picture per image and attack.
 
     Raises:
@@ -51,7 +52,6 @@ class AttackEvaluationHook(Hook):
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
         self.interval = interval
         self.show_dir = Path(show_dir) if show_dir else None
-        self._validations = 0
         self._names: set[str] = set()  # of the robust metrics
         self._evaluators: dict[str, Evaluator] = {}
         self._numbers: list[list[int]] = []
@@ -60,9 +60,8 @@ class AttackEvaluationHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Prepare the attacks of this validation, if it is one of every ``interval``."""
-        if self._validations % self.interval == 0:
+        if (validation_number(runner) - 1) % self.interval == 0:
             self._prepare(runner.val_loop)
-        self._validations += 1
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Prepare the attacks."""
@@ -88,7 +87,8 @@ class AttackEvaluationHook(Hook):
                 attacked = model.forward(space.to_inputs(pixels), samples, mode='predict')
             evaluator.process(data_samples=attacked, data_batch=self._batch)
             if self.show_dir is not None:
-                save_panels(self.show_dir / name, space, pixels, outputs, attacked, evaluator.dataset_meta)
+                numbers = self._numbers[batch_idx]
+                save_panels(self.show_dir / name, numbers, space, pixels, outputs, attacked, evaluator.dataset_meta)
             if self._progress is not None:
                 self._progress.advance(self._progress.task_ids[0])
 
@@ -114,13 +114,32 @@ class AttackEvaluationHook(Hook):
     def _prepare(self, loop: Any) -> None:
         loader: DataLoader = loop.dataloader
         self._fp16 = loop.fp16
-        self._evaluators = {name: copy.deepcopy(loop.evaluator) for name in self.attacks}
+        self._evaluators = {name: evaluator_of(name, loop.evaluator) for name in self.attacks}
         self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
         if is_main_process():
             columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._progress = Progress(*columns, transient=True)
             self._progress.add_task(f'attacks: {", ".join(self.attacks)}', total=len(loader) * len(self.attacks))
             self._progress.start()
+
+
+def validation_number(runner: Runner) -> int:
+    """Return which validation of the training this is, from 1, also after a resume; 1 outside training."""
+    loop = runner._train_loop
+    if not isinstance(loop, BaseLoop):
+        return 1
+    done = loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.iter
+    return max(1, done // loop.val_interval)
+
+
+def evaluator_of(attack: str, evaluator: Evaluator) -> Evaluator:
+    """Return an evaluator like the clean one, whose metrics write beside its files rather than over them."""
+    copied = copy.deepcopy(evaluator)
+    for metric in copied.metrics:
+        for attribute in ('output_dir', 'outfile_prefix'):
+            if getattr(metric, attribute, None):
+                setattr(metric, attribute, f'{getattr(metric, attribute)}-{attack}')
+    return copied
 
 
 def sample_numbers(loader: DataLoader) -> list[list[int]]:

@@ -27,6 +27,11 @@ class ReproducibleResumeHook(Hook):
         """Seed the loading of the first batch."""
         # The loader draws a seed for its workers when it starts; not from the numbers that augmentation will use.
         runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
+        if runner.iter > 0 and runner.train_dataloader.num_workers > 0:
+            runner.logger.warning(
+                'resumed with num_workers > 0: the augmentation of the loader workers starts anew, so the weights will '
+                'differ from those of an uninterrupted run; only num_workers=0 resumes to the same bits.'
+            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the loading of the first batch of an epoch."""

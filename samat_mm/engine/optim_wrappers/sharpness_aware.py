@@ -1,12 +1,14 @@
 """The only code that touches an optimizer step: ascend, replay the forward, descend from there, come back."""
 
 import inspect
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from mmengine.dist import all_reduce_params
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -68,6 +70,11 @@ class SharpnessAwareMixin(_Base):
         self._names: dict[int, str] = {}
         self._ascending: bool | None = None  # None: no forward has announced itself
         super().__init__(*args, **kwargs)
+        if 'rho' in self.optimizer.defaults:
+            raise ValueError(
+                f'{type(self.optimizer).__name__} has a parameter rho of its own, which the radius in param_groups '
+                'would overwrite; use another optimizer.'
+            )
         self._put_rho_into_param_groups()
 
     def _build_perturbation(self, given: dict | WeightPerturbation | None, kwargs: dict) -> WeightPerturbation:
@@ -92,6 +99,17 @@ class SharpnessAwareMixin(_Base):
         """Load the optimizer's state; the radius too, if the checkpoint comes from a sharpness-aware run."""
         super().load_state_dict(state_dict)
         self._put_rho_into_param_groups()
+        started_from = {group.get('initial_rho', group['rho']) / group.get('rho_mult', 1) for group in self._radii()}
+        if any(abs(rho - self.perturbation.rho) > 1e-12 for rho in started_from):
+            print_log(
+                f'the radius comes from the checkpoint ({sorted(started_from)}), not from the config '
+                f'({self.perturbation.rho}), as a resumed learning rate does.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _radii(self) -> list[dict]:
+        return [group for group in self.optimizer.param_groups if group.get('rho_mult', 1) > 0]
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

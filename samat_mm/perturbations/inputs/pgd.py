@@ -8,7 +8,7 @@ from torch import Tensor
 from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.inputs.base import Attack, Predict, generator_for
 from samat_mm.perturbations.inputs.objectives import objective_named
-from samat_mm.perturbations.units import parse_radius
+from samat_mm.perturbations.units import describe_radius, parse_radius
 
 
 class PGD(Attack):
@@ -52,6 +52,11 @@ class PGD(Attack):
         self.step_size = self.eps / 4 if step_size is None else parse_radius(step_size, 'step_size')
         if self.eps > 0 and self.step_size == 0:
             raise ValueError('step_size must be greater than 0; got 0, with which no step moves the image.')
+        if self.step_size > 2 * self.eps > 0:
+            raise ValueError(
+                f'step_size must not exceed the diameter of the ball, {2 * self.eps:g} for eps={self.eps:g}; '
+                f'got {self.step_size:g}. {describe_radius(self.step_size)}'
+            )
         self.steps = positive_integer(steps, 'steps')
         self.random_start = random_start
         self.restarts = positive_integer(restarts, 'restarts')

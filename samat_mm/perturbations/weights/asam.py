@@ -19,10 +19,10 @@ class ASAM(WeightPerturbation):
     Args:
         rho: radius, 0.5 as published. It is no distance in weight space: good values are about ten times SAM's.
         eta: keeps weights near zero movable, 0.01 as published.
-        scaled: 'weights' scales the tensors named ``weight`` (normalisation layers included) and leaves ``T = 1`` for
-            biases and the rest, as the authors' code does; 'all' scales every tensor. The widespread PyTorch port is
-            ``eta=0, scaled='all'``, with which zero biases never move; a good rho differs about fourfold between
-            the two.
+        scaled: 'weights' scales the tensors with ``weight`` in their name (normalisation layers included) and leaves
+            ``T = 1`` for biases and the rest, as the authors' code does; 'all' scales every tensor. The widespread
+            PyTorch port is ``eta=0, scaled='all'``, with which zero biases never move; a good rho differs about
+            fourfold between the two.
 
     Raises:
         ValueError: if a radius is negative or ``scaled`` is unknown.
@@ -51,4 +51,4 @@ class ASAM(WeightPerturbation):
         return offsets
 
     def _is_scaled(self, name: str) -> bool:
-        return self.scaled == 'all' or name.rpartition('.')[2] == 'weight'
+        return self.scaled == 'all' or 'weight' in name.rpartition('.')[2]

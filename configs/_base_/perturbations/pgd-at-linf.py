@@ -1,0 +1,7 @@
+# PGD adversarial training of the duality paper at its smallest radius: eps 1/255 in 5 steps of .5/255.
+custom_hooks = [
+    dict(
+        type='AdversarialTrainingHook',
+        attack=dict(type='PGD', norm='linf', eps='1/255', step_size='0.5/255', steps=5),
+    )
+]
