@@ -521,5 +521,5 @@ def test_the_step_is_a_quarter_of_the_radius_by_default():
 
 @each_norm
 def test_a_step_longer_than_the_ball_is_wide_was_meant_in_255ths(norm):
-    with pytest.raises(ValueError, match="step_size must not exceed the diameter of the ball.*Did you mean '2/255'"):
+    with pytest.raises(ValueError, match=r"step_size must not exceed the diameter of the ball.*Did you mean '2/255'"):
         PGD(norm, '8/255', step_size=2)
