@@ -36,8 +36,8 @@ def run(console: Console, tool: str, *arguments: str) -> None:
 
 
 def draw(path: Path) -> None:
-    """Draw what the first attack does to both models, image by image."""
-    (attack,) = build_attacks([ATTACKS[0]]).values()
+    """Draw what the l2 attack, whose perturbation has more to show, does to both models, image by image."""
+    (attack,) = build_attacks([ATTACKS[1]]).values()
     rows = []
     for method in METHODS:
         config = Config.fromfile(ROOT / 'configs' / f'deeplabv3_digits_{method}.py')
