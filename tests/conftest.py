@@ -1,5 +1,10 @@
 """Fixtures that the tests of several modules share."""
 
-from small_models import training_case
+import os
+
+# The models are tiny: threads cost more than they bring, and processes that tests start would fight for the cores.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+from small_models import training_case  # noqa: E402  (torch reads the variable when it is imported)
 
 __all__ = ['training_case']
