@@ -22,6 +22,7 @@ EXPECTED = (
     RuntimeError,
     AssertionError,
     ImportError,
+    AttributeError,
     subprocess.CalledProcessError,
 )
 
@@ -43,18 +44,27 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: if it is no config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'config {args.config} is not a file; the configs are in configs/.')
+    if Path(args.config).suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise ValueError(f'the config comes first and is a .py file; got {args.config}.')
     config = Config.fromfile(args.config)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     config.launcher = args.launcher
     config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
-    if not torch.cuda.is_available() and config.get('env_cfg', {}).get('dist_cfg', {}).get('backend') == 'nccl':
-        config.env_cfg.dist_cfg.backend = 'gloo'
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        _start_on_processors(config)
     return config
+
+
+def _start_on_processors(config: Config) -> None:
+    """Join the other processes over gloo: MMEngine takes it that there is a GPU for each."""
+    torch.distributed.init_process_group('gloo')
+    config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'device_ids': None})
 
 
 @contextmanager

@@ -67,16 +67,19 @@ def map_config_references() -> None:
 
 
 def refuse_installations() -> None:
-    """Keep ``mmengine.hub`` from running ``pip install`` for a library that is not there."""
+    """Keep ``mmengine.hub``, which asks for every library it reads, from running ``pip install`` for a missing one."""
     from mmengine.hub import hub
 
-    hub.install_package = _refuse_installation
+    hub.install_package = _require_installed
 
 
-def _refuse_installation(package: str) -> None:
-    raise ModuleNotFoundError(
-        f'{package} is not installed, and samat_mm keeps mmengine from installing it; install it.'
-    )
+def _require_installed(package: str) -> None:
+    from mmengine.utils import is_installed as is_importable
+
+    if not is_installed(package) and not is_importable(package):
+        raise ModuleNotFoundError(
+            f'{package} is not installed, and samat_mm keeps mmengine from installing it; install it.'
+        )
 
 
 def let_torchvision_import() -> None:

@@ -286,3 +286,11 @@ def test_the_hub_does_not_install_what_is_missing(monkeypatch):
     monkeypatch.setattr('subprocess.check_call', lambda *_, **__: pytest.fail('a process was started'))
     with pytest.raises(ModuleNotFoundError, match='mmdet is not installed'):
         get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
+
+
+def test_the_hub_reads_what_is_installed(monkeypatch):
+    from mmengine.hub import get_config
+
+    monkeypatch.setattr('subprocess.check_call', lambda *_, **__: pytest.fail('a process was started'))
+    assert get_config('mmpretrain::resnet/resnet18_8xb16_cifar10.py').model.type == 'ImageClassifier'
+    assert get_config('mmseg::fcn/fcn_r50-d8_4xb4-20k_voc12aug-512x512.py').model.type == 'EncoderDecoder'

@@ -52,8 +52,8 @@ class NormBall(ABC):
         largest = self.largest_radius(shape)
         if radius > largest:
             raise ValueError(
-                f'eps must be in [0, 1] pixel units, so at most {largest:g} for {self.name} on images of shape '
-                f'{tuple(shape)}; got {radius:g}. {describe_radius(radius)}'
+                f'eps must be in [0, 1] pixel units, so at most {largest:g} for {self.name}'
+                f'{f" on images of shape {tuple(shape)}" if shape else ""}; got {radius:g}. {describe_radius(radius)}'
             )
 
 
