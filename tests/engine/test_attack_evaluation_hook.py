@@ -293,3 +293,12 @@ def test_an_unknown_preset_is_refused_when_the_config_is_built():
 def test_two_attacks_of_the_same_name_are_refused():
     with pytest.raises(ValueError, match=r"'pgd-linf' is given twice"):
         AttackEvaluationHook([LINF, 'pgd-linf'])
+
+
+def test_a_resumed_run_may_begin_with_a_validation_that_is_skipped():
+    """A checkpoint hook that saves the best by a robust metric must find it although nothing was attacked yet."""
+    metrics = {'mIoU': 50.0}
+    AttackEvaluationHook([LINF, L2], interval=2).after_val_epoch(runner=None, metrics=metrics)
+    assert metrics.pop('mIoU') == 50.0
+    assert metrics.keys() == {'pgd-linf/mIoU', 'pgd-l2/mIoU'}
+    assert all(math.isnan(value) for value in metrics.values())

@@ -52,7 +52,6 @@ class AttackEvaluationHook(Hook):
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
         self.interval = interval
         self.show_dir = Path(show_dir) if show_dir else None
-        self._names: set[str] = set()  # of the robust metrics
         self._evaluators: dict[str, Evaluator] = {}
         self._numbers: list[list[int]] = []
         self._batch: Any = None
@@ -103,10 +102,8 @@ class AttackEvaluationHook(Hook):
             results = evaluator.evaluate(self._size)
             if metrics is not None:
                 metrics.update({f'{name}/{key}': value for key, value in results.items()})
-                self._names.update(f'{name}/{key}' for key in results)
-        if metrics is not None:  # save_best and early stopping look for them at every validation
-            for key in self._names - metrics.keys():
-                metrics[key] = float('nan')
+        if metrics and not self._evaluators:  # save_best and early stopping look for them at every validation
+            metrics.update({f'{name}/{key}': float('nan') for name in self.attacks for key in list(metrics)})
         self._evaluators, self._batch, self._progress = {}, None, None
 
     after_test_epoch = after_val_epoch
