@@ -19,7 +19,10 @@ def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any
         if isinstance(cfg, str):
             raise ValueError(f'{registry.name} must be a config such as dict(type=...); got the name {cfg!r}.')
         return cfg  # an instance already
-    parameters = dict(cfg)
+    parameters = {
+        key: registry.build(value) if isinstance(value, dict) and value.get('type') in registry.module_dict else value
+        for key, value in cfg.items()
+    }
     name = parameters.pop('type', None)
     cls = registry.module_dict.get(name) if isinstance(name, str) else name
     if cls is None:

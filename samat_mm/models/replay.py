@@ -1,5 +1,6 @@
 """Capture the one loss forward of a training step, and run it again."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 from mmengine.model import BaseModel, MMDistributedDataParallel, is_model_wrapper
 from torch import Tensor, nn
 
+from samat_mm.models.batch import batch_size, subset
+from samat_mm.models.sample_losses import SampleLosses
 from samat_mm.models.state import refuse_activation_checkpointing
 
 
@@ -19,12 +22,15 @@ class Replay:
     model and draws no augmentation anew.
 
     Args:
-        same_dropout: give the second forward the random numbers of the first.
+        same_dropout: give the other forwards the random numbers of the first.
+        share: share of the batch that the first forward runs on, its first samples and at least two.
+        sample_losses: keep the loss of each sample of the first forward in ``first_losses``.
     """
 
-    def __init__(self, same_dropout: bool = False) -> None:
-        self.same_dropout = same_dropout
+    def __init__(self, same_dropout: bool = False, share: float = 1.0, sample_losses: bool = False) -> None:
+        self.same_dropout, self.share, self.sample_losses = same_dropout, share, sample_losses
         self.model: nn.Module | None = None
+        self.first_losses: Tensor | None = None
         self._calls: list[tuple[tuple, dict[str, Any]]] = []
         self._random_state: list[tuple[str, Tensor]] = []
 
@@ -38,41 +44,71 @@ class Replay:
         check_train_step(model)
         self.clear()
         self.model = model
-        handle = model.register_forward_pre_hook(self._record, with_kwargs=True)
-        try:
+        watched = SampleLosses()
+        with ExitStack() as stack:
+            stack.callback(model.register_forward_pre_hook(self._record, with_kwargs=True).remove)
+            if self.sample_losses:
+                stack.enter_context(watched.watch(unwrapped(model)))
+                keep = self._keep_losses(watched)
+                stack.callback(model.register_forward_hook(keep, with_kwargs=True).remove)
             yield
-        finally:
-            handle.remove()
 
-    def _record(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        if kwargs.get('mode') == 'loss':
-            self._calls.append((args, kwargs))
-            if self.same_dropout:
-                self._random_state = [('cpu', torch.get_rng_state())]
-                if torch.cuda.is_available():
-                    self._random_state.append(('cuda', torch.cuda.get_rng_state()))
+    def _record(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+        if kwargs.get('mode') != 'loss':
+            return None
+        self._calls.append((args, kwargs))
+        if self.same_dropout:
+            self._random_state = [('cpu', torch.get_rng_state())]
+            if torch.cuda.is_available():
+                self._random_state.append(('cuda', torch.cuda.get_rng_state()))
+        samples = batch_size(args, kwargs)
+        count = max(math.ceil(self.share * samples), min(2, samples))
+        return None if count == samples else subset(args, kwargs, torch.arange(count), samples)
 
-    def __call__(self) -> Tensor:
-        """Run the captured forward again and return its total loss.
+    def _keep_losses(self, watched: SampleLosses) -> Any:
+        def keep(model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: Any) -> None:
+            if kwargs.get('mode') == 'loss':
+                total, _ = unwrapped(model).parse_losses(losses)
+                with torch.no_grad():
+                    self.first_losses = watched.of(losses, total, batch_size(args, kwargs))
+
+        return keep
+
+    def __call__(self, samples: Tensor | None = None) -> Tensor:
+        """Run the captured forward again, on all samples or those given by index, and return its total loss.
 
         Raises:
             RuntimeError: if no loss forward was captured, or more than one.
         """
-        if self.model is None or len(self._calls) != 1:
+        losses, _ = self._run(self.model, samples)
+        return unwrapped(self.model).parse_losses(losses)[0]  # type: ignore[arg-type]
+
+    def losses_of_samples(self) -> Tensor | None:
+        """Run the captured forward again and return the loss of each sample, or None where it has no such form."""
+        model = unwrapped(self.model)  # type: ignore[arg-type]  # nothing here is for other processes
+        watched = SampleLosses()
+        with watched.watch(model):
+            losses, samples = self._run(model, None)
+        return watched.of(losses, model.parse_losses(losses)[0], samples)
+
+    def _run(self, model: nn.Module | None, samples: Tensor | None) -> tuple[dict[str, Any], int]:
+        if model is None or len(self._calls) != 1:
             raise RuntimeError(
                 'a sharpness-aware step needs exactly one loss forward inside optim_context before update_params, '
                 f'because it runs that forward again at the perturbed weights; got {len(self._calls)}.'
             )
         args, kwargs = self._calls[0]
+        size = batch_size(args, kwargs)
+        if samples is not None:
+            args, kwargs = subset(args, kwargs, samples, size)
         with ExitStack() as stack:
             if self.same_dropout:
                 stack.enter_context(_random_state(self._random_state))
-            losses = self.model(*args, **kwargs)
-        loss, _ = unwrapped(self.model).parse_losses(losses)
-        return loss
+            return model(*args, **kwargs), size
 
     def clear(self) -> None:
         """Forget the batch, so that its memory is free before the optimizer steps."""
+        self.first_losses = None
         self._calls.clear()
         self._random_state.clear()
 

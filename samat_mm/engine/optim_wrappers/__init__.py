@@ -9,8 +9,10 @@ from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 __all__ = [
     'ASAMOptimWrapper',
     'AmpASAMOptimWrapper',
+    'AmpESAMOptimWrapper',
     'AmpSAMOptimWrapper',
     'AnyDeviceAmpOptimWrapper',
+    'ESAMOptimWrapper',
     'SAMOptimWrapper',
     'SharpnessAwareMixin',
 ]
@@ -42,3 +44,17 @@ class AmpASAMOptimWrapper(AmpSharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
     """:class:`ASAMOptimWrapper` in mixed precision."""
 
     default_perturbation = 'ASAM'
+
+
+@OPTIM_WRAPPERS.register_module()
+class ESAMOptimWrapper(SharpnessAwareMixin, OptimWrapper):
+    """Any optimizer under efficient sharpness-aware minimisation (ESAM)."""
+
+    default_perturbation = 'ESAM'
+
+
+@OPTIM_WRAPPERS.register_module()
+class AmpESAMOptimWrapper(AmpSharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
+    """:class:`ESAMOptimWrapper` in mixed precision."""
+
+    default_perturbation = 'ESAM'

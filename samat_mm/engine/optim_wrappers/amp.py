@@ -9,7 +9,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor
 
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
-from samat_mm.perturbations.weights.base import global_norm
+from samat_mm.perturbations.weights.vectors import global_norm
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -40,7 +40,23 @@ class AnyDeviceAmpOptimWrapper(AmpOptimWrapper):
         else:
             raise ValueError(f"loss_scale must be 'dynamic', a float or a dict; got {loss_scale!r}.")
         self.loss_scaler = torch.amp.GradScaler(device, **options)
+        self._is_unscaled = False
         OptimWrapper.__init__(self, **kwargs)  # AmpOptimWrapper.__init__ insists on an accelerator
+
+    def unscale(self) -> None:
+        """Take the loss scale out of the gradients, at most once per step."""
+        if not self._is_unscaled:
+            self.loss_scaler.unscale_(self.optimizer)
+            self._is_unscaled = True
+
+    def step(self, **kwargs: Any) -> None:
+        """Step, unless a gradient overflowed; clip the gradients before it without their loss scale."""
+        if self.clip_grad_kwargs:
+            self.unscale()
+            self._clip_grad()
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self._scale_update_param)
+        self._is_unscaled = False
 
 
 def _cast_dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | None:
@@ -63,12 +79,19 @@ class AmpSharpnessAwareMixin(SharpnessAwareMixin):
 
     _overflow = False
 
-    def _ascent_loss(self, loss: Tensor) -> Tensor:
+    def _scaled(self, loss: Tensor) -> Tensor:
         return self.loss_scaler.scale(loss)
 
+    def _unscale(self, gradients: list[Tensor]) -> None:
+        torch._foreach_mul_(gradients, 1 / self.loss_scaler.get_scale())
+
     def _is_usable(self, gradients: list[Tensor]) -> bool:
-        self._overflow = bool(gradients) and not bool(torch.isfinite(global_norm(gradients)))
+        self._overflow = not bool(torch.isfinite(global_norm(gradients)))
         return not self._overflow
+
+    def _is_descent_usable(self, gradients: list[Tensor]) -> bool:
+        self.unscale()
+        return bool(torch.isfinite(global_norm(gradients)))
 
     def _descent_loss(self, loss: Tensor) -> Tensor:
         return loss * float('nan') if self._overflow else loss

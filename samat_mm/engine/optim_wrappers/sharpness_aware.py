@@ -1,30 +1,25 @@
 """The only code that touches an optimizer step: ascend, replay the forward, descend from there, come back."""
 
-import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import torch
-from mmengine.dist import all_reduce_params
+from mmengine.dist import all_reduce_params, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from samat_mm.engine.optim_wrappers.mixing import GradientMixing
+from samat_mm.engine.optim_wrappers.roster import Entry
 from samat_mm.models.replay import Replay, unwrapped
 from samat_mm.models.state import buffers_kept
-from samat_mm.perturbations.weights import Displacement, WeightPerturbation
-from samat_mm.perturbations.weights.base import owning_their_memory
-from samat_mm.registry import WEIGHT_PERTURBATIONS
-
-if TYPE_CHECKING:
-    from mmengine.optim import OptimWrapper as _Base
-else:
-    _Base = object
+from samat_mm.perturbations.weights.base import share
+from samat_mm.perturbations.weights.vectors import owning_their_memory
 
 
-class SharpnessAwareMixin(_Base):
+class SharpnessAwareMixin(GradientMixing):
     """Makes an MMEngine optimizer wrapper sharpness-aware.
 
     A step perturbs the weights along the gradient of the loss just computed, runs the same forward on the same
@@ -33,83 +28,60 @@ class SharpnessAwareMixin(_Base):
     param_name='rho'``), and a ``rho_mult``
     in ``paramwise_cfg`` scales it for a layer. A group whose rho is 0 takes no part in the ascent.
 
-    With several processes each perturbs along the gradient of its own samples (m-sharpness). With gradient
-    accumulation every micro-batch has an ascent of its own. Clipping applies to the final gradient only. Running
-    statistics come from the unperturbed forward only.
+    With several processes each perturbs along the gradient of its own samples (m-sharpness), unless the method keeps
+    a memory of gradients. With gradient accumulation every micro-batch has an ascent of its own. Clipping applies to
+    the final gradient only. Running statistics come from the unperturbed forward only.
 
     Args:
-        perturbation: config or instance of a weight perturbation; its parameters may also be given directly.
         interval: perturb at every so many optimizer steps only.
         start_iter: number of optimizer steps without perturbation at the beginning.
         sync_ascent: average the ascent gradient over all processes, for one perturbation of the whole batch.
         same_dropout: give the second forward the random numbers of the first.
-        **kwargs: parameters of the perturbation and of the wrapped class.
+        ascent_dtype: 'bfloat16' runs the first forward and its backward in that precision, because only a direction is
+            needed; the loss that is logged and the running statistics are then those of that forward.
+        ascent_share: share of the batch that the first forward runs on (its first samples, at least two); the loss
+            that is logged and the running statistics are then those of these samples.
+        **kwargs: the perturbation, its parameters and those of the wrapped class.
 
     Raises:
         ValueError: if a parameter is out of its range or given twice.
     """
 
-    default_perturbation: ClassVar[str]
-
     def __init__(
         self,
         *args: Any,
-        perturbation: dict | WeightPerturbation | None = None,
         interval: int = 1,
         start_iter: int = 0,
         sync_ascent: bool = False,
         same_dropout: bool = False,
+        ascent_dtype: str | None = None,
+        ascent_share: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if interval < 1 or start_iter < 0:
             raise ValueError(f'interval must be at least 1 and start_iter at least 0; got {interval} and {start_iter}.')
-        self.perturbation = self._build_perturbation(perturbation, kwargs)
-        self.interval, self.start_iter, self.sync_ascent = interval, start_iter, sync_ascent
-        self._replay = Replay(same_dropout)
-        self._displacement = Displacement()
-        self._names: dict[int, str] = {}
-        self._ascending: bool | None = None  # None: no forward has announced itself
-        super().__init__(*args, **kwargs)
-        if 'rho' in self.optimizer.defaults:
+        if ascent_dtype not in (None, 'bfloat16'):
             raise ValueError(
-                f'{type(self.optimizer).__name__} has a parameter rho of its own, which the radius in param_groups '
-                'would overwrite; use another optimizer.'
+                f"ascent_dtype must be 'bfloat16' or None, because float16 needs a loss scale; got {ascent_dtype!r}."
             )
-        self._put_rho_into_param_groups()
-
-    def _build_perturbation(self, given: dict | WeightPerturbation | None, kwargs: dict) -> WeightPerturbation:
-        if isinstance(given, WeightPerturbation):
-            return given
-        config = {'type': self.default_perturbation, **(given or {})}
-        cls = WEIGHT_PERTURBATIONS.get(config['type']) if isinstance(config['type'], str) else config['type']
-        for name in inspect.signature(cls).parameters if cls else ():
-            if name in kwargs:
-                if name in config:
-                    raise ValueError(f'{name} is given twice: directly and in perturbation; give it once.')
-                config[name] = kwargs.pop(name)
-        return WEIGHT_PERTURBATIONS.build(config)
-
-    def _put_rho_into_param_groups(self) -> None:
-        for group in self.optimizer.param_groups:
-            group.setdefault('rho', self.perturbation.rho * group.get('rho_mult', 1))
-        if self.base_param_settings is not None:
-            self.base_param_settings.setdefault('rho', self.perturbation.rho)
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Load the optimizer's state; the radius too, if the checkpoint comes from a sharpness-aware run."""
-        super().load_state_dict(state_dict)
-        self._put_rho_into_param_groups()
-        started_from = {group.get('initial_rho', group['rho']) / group.get('rho_mult', 1) for group in self._radii()}
-        if any(abs(rho - self.perturbation.rho) > 1e-12 for rho in started_from):
-            print_log(
-                f'the radius comes from the checkpoint ({sorted(started_from)}), not from the config '
-                f'({self.perturbation.rho}), as a resumed learning rate does.',
-                logger='current',
-                level=logging.WARNING,
+        super().__init__(*args, **kwargs)
+        method = self.perturbation
+        if interval > 1 and hasattr(method, 'interval'):
+            raise ValueError(
+                f'{type(method).__name__} has an interval of its own; give it as '
+                f"perturbation=dict(type='{type(method).__name__}', interval={interval})."
             )
-
-    def _radii(self) -> list[dict]:
-        return [group for group in self.optimizer.param_groups if group.get('rho_mult', 1) > 0]
+        if share(ascent_share, 'ascent_share') < 1 and method.selects_samples:
+            raise ValueError(
+                f'{type(method).__name__} compares the losses of all samples, so that its first forward needs all of '
+                f'them; got ascent_share={ascent_share}.'
+            )
+        self.interval, self.start_iter = interval, start_iter
+        self.sync_ascent = sync_ascent or method.synchronised
+        self.ascent_dtype = None if ascent_dtype is None else torch.bfloat16
+        self._replay = Replay(same_dropout, ascent_share, method.selects_samples)
+        self._ascending: bool | None = None  # None: no forward has announced itself
+        self._told_of_missing_sample_losses = False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -118,28 +90,30 @@ class SharpnessAwareMixin(_Base):
         Raises:
             TypeError: if the model's training step cannot be replayed.
         """
-        self._ascending = self._is_due() and bool(self._perturbed())
+        self._roster.read(model)
+        self._ascending = self._needs_ascent()
+        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes)
         with ExitStack() as stack:
             if self._ascending:
                 stack.enter_context(self._replay.capture(model))
                 if isinstance(model, DistributedDataParallel):  # the first backward is local, see backward()
                     stack.enter_context(model.no_sync())
             stack.enter_context(super().optim_context(model))
+            if self._ascending:
+                stack.enter_context(_cast(model, self.ascent_dtype))
             yield
 
-    def _is_due(self) -> bool:
-        step = self._inner_count // self._accumulative_counts
-        return step >= self.start_iter and (step - self.start_iter) % self.interval == 0
+    def _is_scheduled(self) -> bool:
+        steps = self._inner_count // self._accumulative_counts - self.start_iter
+        return steps >= 0 and steps % self.interval == 0
 
-    def _perturbed(self) -> list[tuple[Tensor, float]]:
-        """Return the parameters that the ascent moves, each with its radius."""
-        return [
-            (parameter, group['rho'])
-            for group in self.optimizer.param_groups
-            if group['rho'] > 0
-            for parameter in group['params']
-            if parameter.requires_grad
-        ]
+    def _needs_ascent(self) -> bool:
+        steps = self._inner_count // self._accumulative_counts - self.start_iter
+        return self._is_scheduled() and self.perturbation.is_due(steps // self.interval) and bool(self._movable())
+
+    def _movable(self) -> list[Entry]:
+        """Return the trained weights that the radius lets move."""
+        return [entry for entry in self._roster.trained(self.optimizer) if entry.group['rho'] > 0]
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Accumulate the gradient of the loss at the perturbed weights, which are back when this returns.
@@ -155,7 +129,7 @@ class SharpnessAwareMixin(_Base):
             RuntimeError: if the step did not run exactly one loss forward.
         """
         ascending, self._ascending = self._ascending, None
-        if ascending is None and self._is_due() and self._perturbed():
+        if ascending is None and self._needs_ascent():
             raise RuntimeError(
                 'a sharpness-aware step needs its loss forward inside optim_context before update_params, because it '
                 'runs that forward again at the perturbed weights; there was none.'
@@ -164,52 +138,114 @@ class SharpnessAwareMixin(_Base):
             super().backward(loss, **kwargs)
             return
         try:
-            parameters, offsets = self._offsets(loss)
-            model = self._replay.model
-            with buffers_kept(model), self._displacement(parameters, offsets):  # type: ignore[arg-type]
+            weights, offsets = self._ascend(loss)
+            model: Any = self._replay.model
+            with buffers_kept(model), self._displacement(weights, offsets):
+                self._keep_for_the_step(weights, offsets)
                 del offsets[:]  # frees the first gradient before the second forward needs the memory
                 with super().optim_context(model):
-                    perturbed_loss = self._replay()
+                    perturbed_loss = self._replay(self._selected(model))
                 super().backward(self.scale_loss(self._descent_loss(perturbed_loss)), **kwargs)
         finally:
             self._replay.clear()
 
-    def _offsets(self, loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the parameters to move and by how much."""
-        chosen = self._perturbed()
-        gradients = owning_their_memory(
-            torch.autograd.grad(self._ascent_loss(loss), [parameter for parameter, _ in chosen], allow_unused=True)
+    def _ascend(self, loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the weights to move and by how much."""
+        movable = {entry.name: entry for entry in self._movable()}
+        chosen = set(
+            self.perturbation.choose(
+                {name: entry.weight for name, entry in movable.items()},
+                {name: entry.owner for name, entry in movable.items()},
+            )
         )
-        if self.sync_ascent:  # every process must reduce the same tensors
-            gradients = [
-                torch.zeros_like(parameter) if gradient is None else gradient
-                for gradient, (parameter, _) in zip(gradients, chosen, strict=True)
-            ]
-            all_reduce_params(gradients, op='mean')
-        used = [(*pair, gradient) for pair, gradient in zip(chosen, gradients, strict=True) if gradient is not None]
-        del gradients
-        if not self._is_usable([gradient for *_, gradient in used]) or not used:
+        entries = self._roster.trained(self.optimizer) if self.perturbation.mixes else list(movable.values())
+        entries = [entry for entry in entries if self.perturbation.mixes or entry.name in chosen]
+        if not entries:
             return [], []
-        parameters = [parameter for parameter, _, _ in used]
-        weights = {self._name(parameter): parameter for parameter in parameters}
-        offsets = self.perturbation.ascend(weights, [gradient for *_, gradient in used])
-        torch._foreach_mul_(offsets, [rho for _, rho, _ in used])
-        return parameters, offsets
+        gradients = self._first_gradients(loss, [entry.weight for entry in entries])
+        used = [(entry, gradient) for entry, gradient in zip(entries, gradients, strict=True) if gradient is not None]
+        del gradients
+        if not used or not self._is_usable([gradient for _, gradient in used]):
+            return [], []
+        self._remember_clean({entry.name: gradient for entry, gradient in used})
+        used = [(entry, gradient) for entry, gradient in used if entry.name in chosen]
+        directions = [gradient for _, gradient in used]
+        weights = {entry.name: entry.weight for entry, _ in used}
+        if not self.perturbation.scale_free:
+            torch._foreach_mul_(directions, 1 / float(self.scale_loss(torch.ones(()))))
+        if self.perturbation.fisher_samples() > 0:
+            self._add_fisher(weights, directions)
+        offsets = self.perturbation.ascend(weights, directions) if used else []
+        if used:
+            torch._foreach_mul_(offsets, [self.perturbation.radius(entry.group) for entry, _ in used])
+        return list(weights.values()), offsets
 
-    def _name(self, parameter: Tensor) -> str:
-        if id(parameter) not in self._names:
-            named = unwrapped(self._replay.model).named_parameters()  # type: ignore[arg-type]
-            self._names.update((id(value), name) for name, value in named)
-        return self._names.setdefault(id(parameter), f'parameter {id(parameter)} outside the model')
+    def _first_gradients(self, loss: Tensor, weights: list[Tensor]) -> list[Tensor | None]:
+        gradients = owning_their_memory(torch.autograd.grad(self._scaled(loss), weights, allow_unused=True))
+        if self.sync_ascent or (self.perturbation.mixes and get_world_size() > 1):
+            # Every process must have, and reduce, the same tensors.
+            gradients = [
+                torch.zeros_like(weight) if gradient is None else gradient
+                for gradient, weight in zip(gradients, weights, strict=True)
+            ]
+        if self.sync_ascent:
+            all_reduce_params(gradients, op='mean')
+        return gradients
 
-    def _ascent_loss(self, loss: Tensor) -> Tensor:
-        """Return what the first pass differentiates."""
-        return loss
+    def _selected(self, model: nn.Module) -> Tensor | None:
+        """Return the samples of the second pass, None for all of them."""
+        before = self._replay.first_losses
+        if before is None or not self.perturbation.selects_samples:
+            if self.perturbation.selects_samples:
+                self._tell_of_missing_sample_losses('all samples take part in the second pass')
+            return None
+
+        def after(dtype: torch.dtype | None) -> Tensor:
+            with torch.no_grad(), _cast(model, dtype):
+                losses = self._replay.losses_of_samples()
+            return before if losses is None else losses  # None: not finite, which the second pass will show
+
+        return self.perturbation.select(before, after)
+
+    def _add_fisher(self, weights: dict[str, Tensor], gradients: list[Tensor]) -> None:
+        """Give the perturbation the squares of the gradients of single samples."""
+        model: Any = self._replay.model
+        parameters = list(weights.values())
+        squares = [torch.zeros_like(parameter) for parameter in parameters]
+        with buffers_kept(model), super().optim_context(unwrapped(model)):
+            losses = self._replay.losses_of_samples()
+        if losses is None:
+            self._tell_of_missing_sample_losses('the gradient of the batch counts as that of one sample')
+            samples = torch.ones(())
+            torch._foreach_addcmul_(squares, gradients, gradients)
+        else:
+            losses = losses[: self.perturbation.fisher_samples()]
+            samples = torch.tensor(float(len(losses)))
+            for loss in losses:
+                found = torch.autograd.grad(self._scaled(loss), parameters, retain_graph=True, allow_unused=True)
+                own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+                self._unscale(own)
+                torch._foreach_addcmul_(squares, own, own)
+        samples = samples.to(parameters[0].device)
+        all_reduce_params([*squares, samples], op='sum')
+        self.perturbation.add_fisher(weights, squares, int(samples))
+
+    def _tell_of_missing_sample_losses(self, consequence: str) -> None:
+        if not self._told_of_missing_sample_losses:
+            self._told_of_missing_sample_losses = True
+            print_log(
+                f'the loss of {type(unwrapped(self._replay.model)).__name__} is no mean over samples, as '  # type: ignore[arg-type]
+                f'{type(self.perturbation).__name__} needs; {consequence}.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def _descent_loss(self, loss: Tensor) -> Tensor:
         """Return what the second pass differentiates."""
         return loss
 
-    def _is_usable(self, gradients: list[Tensor]) -> bool:
-        """Tell whether the first gradient gives a direction."""
-        return True
+
+def _cast(model: nn.Module, dtype: torch.dtype | None) -> Any:
+    if dtype is None:
+        return ExitStack()
+    return torch.autocast(next(model.parameters()).device.type, dtype=dtype)

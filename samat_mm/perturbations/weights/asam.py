@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.weights.base import WeightPerturbation, global_norm, non_negative, to_unit_length
+from samat_mm.perturbations.weights.base import WeightPerturbation, non_negative, one_of
+from samat_mm.perturbations.weights.vectors import blocks, global_norm, to_unit_length
 
 SCALED_TENSORS = ('weights', 'all')
 
@@ -31,24 +32,25 @@ class ASAM(WeightPerturbation):
     def __init__(self, rho: float = 0.5, eta: float = 0.01, scaled: str = 'weights') -> None:
         super().__init__(rho)
         self.eta = non_negative(eta, 'eta')
-        if scaled not in SCALED_TENSORS:
-            raise ValueError(f'scaled must be one of {", ".join(SCALED_TENSORS)}; got {scaled!r}.')
-        self.scaled = scaled
+        self.scaled = one_of(scaled, SCALED_TENSORS, 'scaled')
 
     def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
         """Return ``T^2 g / ||T g||``, written into ``grads``."""
         offsets = list(grads)
-        chosen = [index for index, name in enumerate(weights) if self._is_scaled(name)]
-        tensors = list(weights.values())
-        if chosen:
-            scales = list(torch._foreach_abs([tensors[index].detach() for index in chosen]))
-            torch._foreach_add_(scales, self.eta)
-            torch._foreach_mul_([offsets[index] for index in chosen], scales)
+        pairs = [(weight, offset) for (name, weight), offset in zip(weights.items(), offsets, strict=True)
+                 if self._is_scaled(name)]  # fmt: skip
+        self._scale(pairs)
         norm = global_norm(offsets)  # of T g
-        if chosen:
-            torch._foreach_mul_([offsets[index] for index in chosen], scales)
+        self._scale(pairs)
         to_unit_length(offsets, norm)
         return offsets
 
     def _is_scaled(self, name: str) -> bool:
         return self.scaled == 'all' or 'weight' in name.rpartition('.')[2]
+
+    def _scale(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        # T is made twice and block by block, so that no copy of the weights is held for it.
+        for block in blocks([weight for weight, _ in pairs]):
+            scales = torch._foreach_abs([weight.detach() for weight, _ in pairs[block]])
+            torch._foreach_add_(scales, self.eta)
+            torch._foreach_mul_([offset for _, offset in pairs[block]], scales)

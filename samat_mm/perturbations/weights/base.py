@@ -1,30 +1,58 @@
-"""What every weight perturbation is, and the exact way to displace weights and bring them back."""
+"""What every weight perturbation is: a direction of ascent, and what a method may vary besides."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Named = dict[str, Tensor]
 
 
 class WeightPerturbation(ABC):
-    """One inner maximisation over the weights, ``max ||e|| <= rho  L(w + e)``.
+    """One inner maximisation over the weights, ``max ||e|| <= rho  L(w + e)``, and what the descent makes of it.
 
-    A method says in which direction the weights go; the radius, the schedule, the second pass and the way back belong
-    to whoever drives it (:class:`samat_mm.engine.optim_wrappers.SharpnessAwareMixin` in MMEngine, a loop of yours in
-    plain torch).
+    A method varies on three axes. *Direction*: :meth:`choose` which weights move, :meth:`ascend` whereto, and
+    :meth:`select` the samples that the second pass sees. *Mixing*: :meth:`combine` the gradients of both passes.
+    *Schedule*: :meth:`is_due` and :meth:`radius`. Only ``ascend`` must be written. The second pass and the way back
+    belong to whoever drives the method (:class:`samat_mm.engine.optim_wrappers.SharpnessAwareMixin` in MMEngine, a loop
+    of yours in plain torch).
 
     Args:
         rho: radius of the ball, in the units of the weights.
+
+    Attributes:
+        scale_free: a multiple of the gradient gives the same ascent, so that loss scales need not be taken out.
+        synchronised: all processes must ascend along the same, averaged gradient, because it goes into a state.
+        selects_samples: the second pass runs on the samples that :meth:`select` returns.
+        mixes: the descent takes :meth:`combine`, not simply the gradient at the perturbed weights.
+        steps_displaced: the optimizer steps at the perturbed weights, which come back only after it.
 
     Raises:
         ValueError: if ``rho`` is not a finite number of at least 0.
     """
 
+    scale_free: bool = True
+    synchronised: bool = False
+    selects_samples: bool = False
+    mixes: bool = False
+    steps_displaced: bool = False
+
     def __init__(self, rho: float) -> None:
         self.rho = non_negative(rho, 'rho')
+
+    # Direction
+
+    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
+        """Return the names of the weights that move in this step, before any gradient is taken.
+
+        Args:
+            weights: the parameters that may move, by name.
+            owners: the module that each of them belongs to.
+        """
+        return list(weights)
 
     @abstractmethod
     def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
@@ -39,8 +67,58 @@ class WeightPerturbation(ABC):
             One offset per weight. A zero gradient gives zero offsets, a non-finite one gives non-finite offsets.
         """
 
+    def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
+        """Return the indices of the samples that the second pass sees.
+
+        Args:
+            before: loss of each sample at the weights, shape (N,).
+            after: gives the same at the perturbed weights, by a forward in the precision asked for (None: as it is).
+        """
+        return torch.arange(len(before), device=before.device)
+
+    def fisher_samples(self) -> int:
+        """Return from how many more samples the method wants squared gradients, see :meth:`add_fisher`."""
+        return 0
+
+    def add_fisher(self, weights: Mapping[str, Tensor], squares: Sequence[Tensor], samples: int) -> None:  # noqa: B027
+        """Take squared per-sample gradients, summed over ``samples`` samples."""
+
+    # Mixing
+
+    def combine(self, clean: Named, perturbed: Named | None) -> Named:
+        """Return the gradient that the optimizer descends along; may overwrite the tensors it is given.
+
+        Args:
+            clean: gradient at the weights, by name; over all trained weights, not only those that move.
+            perturbed: gradient at the perturbed weights; None in a step that :meth:`is_due` let pass without ascent.
+        """
+        return clean if perturbed is None else perturbed
+
+    def correct(self, weights: Mapping[str, Tensor], learning_rates: Mapping[str, float]) -> None:  # noqa: B027
+        """Change the weights after the optimizer's step, for methods with a term of their own beside it."""
+
+    # Schedule
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether step number ``step`` needs an ascent."""
+        return True
+
+    def radius(self, group: Mapping[str, Any]) -> float:
+        """Return the radius for a parameter group of the optimizer, whose ``rho`` schedulers drive."""
+        return group['rho']
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, empty for methods without memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Continue from a state of :meth:`state_dict`."""
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in vars(self).items())})'
+        public = {key: value for key, value in vars(self).items() if not key.startswith('_')}
+        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in public.items())})'
 
 
 def non_negative(value: float, name: str) -> float:
@@ -54,81 +132,34 @@ def non_negative(value: float, name: str) -> float:
     return float(value)
 
 
-def global_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm of all tensors together as a scalar tensor, without a device synchronisation.
+def share(value: float, name: str) -> float:
+    """Return ``value`` as a float.
 
-    Squares under- and overflow in single precision, so they are added up in double: always on an accelerator, where it
-    costs nothing, and on a CPU, where it is seven times slower, if the fast sum says that it is needed.
+    Raises:
+        ValueError: if it is not above 0 and at most 1.
     """
-    if not all(tensor.is_cpu for tensor in tensors):
-        return _norm(tensors, torch.float64)
-    norm = _norm(tensors, None)
-    return norm if 1e-15 < float(norm) < 1e15 else _norm(tensors, torch.float64)
+    if non_negative(value, name) > 1 or value == 0:
+        raise ValueError(f'{name} is a share, above 0 and at most 1; got {value!r}.')
+    return float(value)
 
 
-def _norm(tensors: Sequence[Tensor], dtype: torch.dtype | None) -> Tensor:
-    norms = torch._foreach_norm(list(tensors), dtype=dtype)
-    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
+def whole_number(value: int, name: str) -> int:
+    """Return ``value``.
 
-
-def to_unit_length(vectors: list[Tensor], norm: Tensor) -> None:
-    """Divide the vectors, in place, by their common norm; a norm of zero leaves them as they are."""
-    torch._foreach_mul_(vectors, norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal())
-
-
-def owning_their_memory(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Return the gradients, those copied that share memory with another or with themselves.
-
-    The gradients of two weights that the model adds are one tensor, and that of a sum is one number seen many times;
-    neither can be overwritten.
+    Raises:
+        ValueError: if it is not a whole number of at least 1.
     """
-    taken: set[int] = set()
-    own: list[Tensor | None] = []
-    for gradient in gradients:
-        if gradient is not None:
-            storage = gradient.untyped_storage()
-            if storage.data_ptr() in taken or storage.nbytes() < gradient.numel() * gradient.element_size():
-                gradient = gradient.clone(memory_format=torch.contiguous_format)
-            taken.add(storage.data_ptr())
-        own.append(gradient)
-    return own
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f'{name} must be a whole number of at least 1; got {value!r}.')
+    return value
 
 
-class Displacement:
-    """Adds offsets to weights for the length of a ``with`` block and puts the very same bits back after it.
+def one_of(value: str, names: Sequence[str], name: str) -> str:
+    """Return ``value``.
 
-    Subtracting the offsets again would not: ``fl(fl(w + e) - e)`` differs from ``w``. One buffer of the size of the
-    weights is kept and used again at every step.
+    Raises:
+        ValueError: if it is none of ``names``.
     """
-
-    def __init__(self) -> None:
-        self._saved: dict[int, Tensor] = {}
-
-    @contextmanager
-    def __call__(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
-        """Displace ``weights`` by ``offsets`` inside the block, also when it raises.
-
-        The tensors keep their identity, storage and memory format. ``offsets`` is not needed in the block any more.
-        """
-        if not weights:
-            yield
-            return
-        saved = [self._buffer(weight) for weight in weights]
-        _copy(saved, weights)
-        try:
-            with torch.no_grad():
-                torch._foreach_add_(weights, offsets)
-            yield
-        finally:
-            _copy(weights, saved)
-
-    def _buffer(self, weight: Tensor) -> Tensor:
-        buffer = self._saved.get(id(weight))
-        if buffer is None or (buffer.shape, buffer.dtype, buffer.device) != (weight.shape, weight.dtype, weight.device):
-            buffer = self._saved[id(weight)] = torch.empty_like(weight)
-        return buffer
-
-
-@torch.no_grad()
-def _copy(to: list[Tensor], source: list[Tensor]) -> None:
-    torch._foreach_copy_(to, source)
+    if value not in names:
+        raise ValueError(f'{name} must be one of {", ".join(names)}; got {value!r}.')
+    return value

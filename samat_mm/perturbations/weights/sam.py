@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from samat_mm.perturbations.weights.base import WeightPerturbation, global_norm, to_unit_length
+from samat_mm.perturbations.weights.base import WeightPerturbation
+from samat_mm.perturbations.weights.vectors import global_norm, to_unit_length
 
 
 class SAM(WeightPerturbation):

@@ -1,0 +1,62 @@
+"""The samples of a preprocessed batch, whatever form a model takes them in."""
+
+from typing import Any
+
+from torch import Tensor
+
+
+def batch_size(args: tuple, kwargs: dict[str, Any]) -> int:
+    """Return the number of samples in the arguments of a model's forward.
+
+    Raises:
+        TypeError: if they hold neither data samples nor a tensor.
+    """
+    samples = kwargs.get('data_samples')
+    if isinstance(samples, (list, tuple)) and samples:
+        return len(samples)
+    for value in (*args, *kwargs.values()):
+        tensor = _first_tensor(value)
+        if tensor is not None:
+            return len(tensor)
+    raise TypeError(f'a batch needs data samples or a tensor of inputs; got {[*args, *kwargs]}.')
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    if isinstance(value, Tensor):
+        return value if value.ndim else None
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return next((tensor for tensor in map(_first_tensor, entries) if tensor is not None), None)
+
+
+def subset(args: tuple, kwargs: dict[str, Any], indices: Tensor, samples: int) -> tuple[tuple, dict[str, Any]]:
+    """Return the arguments of a forward with the given samples only, in the order given.
+
+    Tensors whose first dimension is the batch are indexed, lists of one entry per sample are picked from, and other
+    containers are looked into; a list of batches (the views of a self-supervised model) counts as a container.
+
+    Args:
+        args: positional arguments for ``samples`` samples.
+        kwargs: those with a name.
+        indices: which samples to keep, shape (M,).
+        samples: how many there are.
+    """
+    return (
+        tuple(_picked(value, indices, samples) for value in args),
+        {key: _picked(value, indices, samples) for key, value in kwargs.items()},
+    )
+
+
+def _picked(value: Any, indices: Tensor, samples: int) -> Any:
+    if isinstance(value, Tensor):
+        return value[indices.to(value.device)] if value.ndim and len(value) == samples else value
+    if isinstance(value, dict):
+        return {key: _picked(entry, indices, samples) for key, entry in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return value
+    if len(value) == samples and not _are_batches(value, samples):
+        return [value[index] for index in indices.tolist()]
+    return type(value)(_picked(entry, indices, samples) for entry in value)
+
+
+def _are_batches(entries: Any, samples: int) -> bool:
+    return all(isinstance(entry, Tensor) and entry.ndim >= 4 and len(entry) == samples for entry in entries)

@@ -1,0 +1,45 @@
+"""AWP: layer by layer, in proportion to the weights."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from samat_mm.perturbations.weights.base import WeightPerturbation
+
+
+class AWP(WeightPerturbation):
+    """Adversarial weight perturbation, ``e_l = rho ||w_l|| g_l / ||g_l||`` for each weight matrix or kernel.
+
+    Meant for adversarial inputs: use it with ``AdversarialTrainingHook``. The optimizer steps at the perturbed weights,
+    so that weight decay sees them, as in the authors' code; the perturbation is taken back after the step. They begin
+    after 10 epochs of plain adversarial training: give that as ``start_iter``. With gradient accumulation the step
+    happens at the perturbation of the last part.
+
+    Source: Wu et al., Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020.
+
+    Args:
+        rho: relative size of the perturbation of each layer (the paper's gamma), 0.005 as published.
+    """
+
+    synchronised = True
+    steps_displaced = True
+
+    def __init__(self, rho: float = 0.005) -> None:
+        super().__init__(rho)
+
+    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
+        """Choose the tensors with more than one dimension: neither biases nor normalisation layers."""
+        return [name for name, weight in weights.items() if weight.ndim > 1]
+
+    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+        """Return ``||w_l|| g_l / ||g_l||``, written into ``grads``."""
+        offsets = list(grads)
+        lengths = torch._foreach_norm([weight.detach() for weight in weights.values()], dtype=torch.float64)
+        norms = torch._foreach_norm(offsets, dtype=torch.float64)
+        factors = [
+            (length / norm.clamp_min(torch.finfo(torch.float32).tiny)).to(offset.dtype)
+            for length, norm, offset in zip(lengths, norms, offsets, strict=True)
+        ]
+        torch._foreach_mul_(offsets, factors)
+        return offsets

@@ -1,0 +1,63 @@
+"""The exact way to displace weights and bring them back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class Displacement:
+    """Adds offsets to weights for the length of a ``with`` block and puts the very same bits back after it.
+
+    Subtracting the offsets again would not: ``fl(fl(w + e) - e)`` differs from ``w``. One buffer of the size of the
+    weights is kept and used again at every step.
+    """
+
+    def __init__(self) -> None:
+        self._saved: dict[int, Tensor] = {}
+
+    @contextmanager
+    def __call__(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
+        """Displace ``weights`` by ``offsets`` inside the block, also when it raises.
+
+        The tensors keep their identity, storage and memory format. ``offsets`` is not needed in the block any more.
+        """
+        if not weights:
+            yield
+            return
+        saved = [self._buffer(weight) for weight in weights]
+        _copy(saved, weights)
+        try:
+            with torch.no_grad():
+                torch._foreach_add_(weights, offsets)
+            yield
+        finally:
+            _copy(weights, saved)
+
+    @contextmanager
+    def kept_changes(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
+        """Displace ``weights`` inside the block, and afterwards keep what the block itself added to them.
+
+        A block that changes nothing leaves the very same bits.
+        """
+        changes: list[Tensor] = []
+        with self(weights, offsets):
+            displaced = [weight.detach().clone() for weight in weights]
+            yield
+            with torch.no_grad():
+                changes = list(torch._foreach_sub(weights, displaced)) if weights else []
+        if weights:
+            with torch.no_grad():
+                torch._foreach_add_(weights, changes)
+
+    def _buffer(self, weight: Tensor) -> Tensor:
+        buffer = self._saved.get(id(weight))
+        if buffer is None or (buffer.shape, buffer.dtype, buffer.device) != (weight.shape, weight.dtype, weight.device):
+            buffer = self._saved[id(weight)] = torch.empty_like(weight)
+        return buffer
+
+
+@torch.no_grad()
+def _copy(to: list[Tensor], source: list[Tensor]) -> None:
+    torch._foreach_copy_(to, source)

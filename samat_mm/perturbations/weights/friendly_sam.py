@@ -1,0 +1,66 @@
+"""Friendly SAM: ascend along what is particular to the batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samat_mm.perturbations.weights.base import Named, WeightPerturbation, non_negative, share
+from samat_mm.perturbations.weights.composite import Composite
+
+
+class FriendlySAM(Composite):
+    """Friendly SAM: ascends along ``d = g - sigma m``, with ``m = lambda m + (1 - lambda) g`` (the new m) from 0 on.
+
+    The average m stands for the gradient of all data, which should not be climbed. One copy of the weights is kept for
+    it. With several processes g is their average, so that m is the same everywhere.
+
+    Source: Li et al., Friendly Sharpness-Aware Minimization, CVPR 2024.
+
+    Args:
+        rho: radius; None is that of the direction (0.05).
+        sigma: share of the average that is taken out, 1 as published.
+        momentum: lambda of the average, 0.9 as published.
+        direction: the ascent that is given d instead of the gradient, SAM as published.
+
+    Raises:
+        ValueError: if a parameter is out of its range.
+    """
+
+    scale_free = False
+    synchronised = True
+
+    def __init__(
+        self,
+        rho: float | None = None,
+        sigma: float = 1.0,
+        momentum: float = 0.9,
+        direction: WeightPerturbation | None = None,
+    ) -> None:
+        super().__init__(rho, direction)
+        self.sigma = non_negative(sigma, 'sigma')
+        self.momentum = share(momentum, 'momentum') if momentum else 0.0
+        self._average: Named = {}
+
+    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+        """Return the direction's ascent along d, written into ``grads``."""
+        for name, gradient in zip(weights, grads, strict=True):
+            if name not in self._average:
+                self._average[name] = torch.zeros_like(gradient)
+            elif self._average[name].device != gradient.device:
+                self._average[name] = self._average[name].to(gradient)
+        averages = [self._average[name] for name in weights]
+        torch._foreach_mul_(averages, self.momentum)
+        torch._foreach_add_(averages, list(grads), alpha=1 - self.momentum)
+        torch._foreach_sub_(list(grads), averages, alpha=self.sigma)
+        return super().ascend(weights, grads)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average."""
+        return {**super().state_dict(), 'average': self._average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state of :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self._average = {name: tensor.clone() for name, tensor in state.get('average', {}).items()}
