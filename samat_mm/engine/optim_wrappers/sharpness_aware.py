@@ -1,25 +1,23 @@
 """The only code that touches an optimizer step: ascend, replay the forward, descend from there, come back."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce_params, get_world_size
-from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from samat_mm.engine.optim_wrappers.mixing import GradientMixing
 from samat_mm.engine.optim_wrappers.roster import Entry
-from samat_mm.models.replay import Replay, unwrapped
+from samat_mm.engine.optim_wrappers.sample_passes import SamplePasses, cast
+from samat_mm.models.replay import Replay
 from samat_mm.models.state import buffers_kept
 from samat_mm.perturbations.weights.base import share
 from samat_mm.perturbations.weights.vectors import owning_their_memory
 
 
-class SharpnessAwareMixin(GradientMixing):
+class SharpnessAwareMixin(SamplePasses):
     """Makes an MMEngine optimizer wrapper sharpness-aware.
 
     A step perturbs the weights along the gradient of the loss just computed, runs the same forward on the same
@@ -81,7 +79,6 @@ class SharpnessAwareMixin(GradientMixing):
         self.ascent_dtype = None if ascent_dtype is None else torch.bfloat16
         self._replay = Replay(same_dropout, ascent_share, method.selects_samples)
         self._ascending: bool | None = None  # None: no forward has announced itself
-        self._told_of_missing_sample_losses = False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -100,7 +97,7 @@ class SharpnessAwareMixin(GradientMixing):
                     stack.enter_context(model.no_sync())
             stack.enter_context(super().optim_context(model))
             if self._ascending:
-                stack.enter_context(_cast(model, self.ascent_dtype))
+                stack.enter_context(cast(model, self.ascent_dtype))
             yield
 
     def _is_scheduled(self) -> bool:
@@ -192,60 +189,6 @@ class SharpnessAwareMixin(GradientMixing):
             all_reduce_params(gradients, op='mean')
         return gradients
 
-    def _selected(self, model: nn.Module) -> Tensor | None:
-        """Return the samples of the second pass, None for all of them."""
-        before = self._replay.first_losses
-        if before is None or not self.perturbation.selects_samples:
-            if self.perturbation.selects_samples:
-                self._tell_of_missing_sample_losses('all samples take part in the second pass')
-            return None
-
-        def after(dtype: torch.dtype | None) -> Tensor:
-            with torch.no_grad(), _cast(model, dtype):
-                losses = self._replay.losses_of_samples()
-            return before if losses is None else losses  # None: not finite, which the second pass will show
-
-        return self.perturbation.select(before, after)
-
-    def _add_fisher(self, weights: dict[str, Tensor], gradients: list[Tensor]) -> None:
-        """Give the perturbation the squares of the gradients of single samples."""
-        model: Any = self._replay.model
-        parameters = list(weights.values())
-        squares = [torch.zeros_like(parameter) for parameter in parameters]
-        with buffers_kept(model), super().optim_context(unwrapped(model)):
-            losses = self._replay.losses_of_samples()
-        if losses is None:
-            self._tell_of_missing_sample_losses('the gradient of the batch counts as that of one sample')
-            samples = torch.ones(())
-            torch._foreach_addcmul_(squares, gradients, gradients)
-        else:
-            losses = losses[: self.perturbation.fisher_samples()]
-            samples = torch.tensor(float(len(losses)))
-            for loss in losses:
-                found = torch.autograd.grad(self._scaled(loss), parameters, retain_graph=True, allow_unused=True)
-                own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-                self._unscale(own)
-                torch._foreach_addcmul_(squares, own, own)
-        samples = samples.to(parameters[0].device)
-        all_reduce_params([*squares, samples], op='sum')
-        self.perturbation.add_fisher(weights, squares, int(samples))
-
-    def _tell_of_missing_sample_losses(self, consequence: str) -> None:
-        if not self._told_of_missing_sample_losses:
-            self._told_of_missing_sample_losses = True
-            print_log(
-                f'the loss of {type(unwrapped(self._replay.model)).__name__} is no mean over samples, as '  # type: ignore[arg-type]
-                f'{type(self.perturbation).__name__} needs; {consequence}.',
-                logger='current',
-                level=logging.WARNING,
-            )
-
     def _descent_loss(self, loss: Tensor) -> Tensor:
         """Return what the second pass differentiates."""
         return loss
-
-
-def _cast(model: nn.Module, dtype: torch.dtype | None) -> Any:
-    if dtype is None:
-        return ExitStack()
-    return torch.autocast(next(model.parameters()).device.type, dtype=dtype)

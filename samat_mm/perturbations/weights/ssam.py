@@ -61,8 +61,8 @@ class SSAMF(_SparseSAM):
     """Sparse SAM by Fisher information: ``e = m * rho g / ||g||``.
 
     The mask m is 1 for the ``1 - sparsity`` share of the weights with the largest sum of squared per-sample gradients
-    (where the model's loss is no mean over samples, of squared gradients of batches). Until the first ``samples`` samples are
-    seen, the mask is 1 everywhere, so that the run begins as SAM.
+    (where the model's loss is no mean over samples, of squared gradients of batches). Until the first ``samples``
+    samples are seen, it is 1 everywhere, so that the run begins as SAM.
 
     Source: Mi et al., Make Sharpness-Aware Minimization Stronger: A Sparsified Perturbation Approach, NeurIPS 2022.
 
