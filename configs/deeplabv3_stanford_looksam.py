@@ -1,0 +1,2 @@
+_base_ = './deeplabv3_stanford_sgd.py'
+optim_wrapper = dict(type='SAMOptimWrapper', perturbation=dict(type='LookSAM', rho=0.05, interval=5))

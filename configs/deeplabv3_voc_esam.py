@@ -1,0 +1,2 @@
+_base_ = './deeplabv3_voc_sgd.py'
+optim_wrapper = dict(type='ESAMOptimWrapper', rho=0.05, beta=0.5, gamma=0.5)
