@@ -81,6 +81,10 @@ class Cost:
         """Return this cost over that of the reference, round by round."""
         return [a / b for a, b in zip(getattr(self, clock), getattr(reference, clock), strict=True)]
 
+    def per(self, steps: int) -> 'Cost':
+        """Return the cost of one of so many steps."""
+        return Cost([seconds / steps for seconds in self.wall], [seconds / steps for seconds in self.cpu])
+
 
 def interleaved(competitors: dict[str, Callable[[], Any]], rounds: int, device: str, title: str) -> dict[str, Cost]:
     """Time every competitor once per round, A B C A B C ..., after one round that does not count."""
@@ -123,13 +127,15 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     return f'{statistics.median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})'
 
 
-def parse(description: str | None, rounds: int) -> argparse.Namespace:
+def parse(description: str | None, rounds: int, methods: Sequence[str] | dict = ()) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--models', nargs='+', choices=list(WORKLOADS), default=list(WORKLOADS))
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda'")
     parser.add_argument('--rounds', type=int, default=rounds, help='rounds that count; one more warms up')
     parser.add_argument('--threads', type=int, default=1, help='of torch on the CPU')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers')
+    if methods:
+        parser.add_argument('--methods', nargs='+', choices=list(methods), help='rows beside SGD, all by default')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

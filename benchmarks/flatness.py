@@ -4,9 +4,10 @@
     python benchmarks/flatness.py cifar10-subset
 
 Every cell is the mean over the seeds with the sample standard deviation. All methods take the same number of optimizer
-steps; "sgd 2x" takes twice as many, the gradients of SAM. Training (``tools/train.py --amp``), attacks
-(``tools/test.py``) and sharpness (``tools/sharpness.py``) run one after another in ``work_dirs/flatness``; what is
-there already is not run again, and a training that was killed goes on.
+steps; "sgd 2x" takes twice as many, the gradients of SAM. Training (``tools/train.py --amp``; without it in the rows
+"fp32", where the ascent alone is made cheaper), attacks (``tools/test.py``) and sharpness (``tools/sharpness.py``) run
+one after another in ``work_dirs/flatness``; what is there already is not run again, and a training that was killed goes
+on.
 """
 
 import argparse
@@ -23,7 +24,6 @@ from common import show
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = Path('work_dirs/flatness')
-ESAM_BY_LOSS = ('optim_wrapper.selection=loss',)
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Study:
     attacks: tuple[str, ...]
     metric: str
     rho: float
+    batches: int
 
     def budget(self, factor: int = 1) -> tuple[str, ...]:
         """Return the options of a run with so many times the steps."""
@@ -43,24 +44,38 @@ class Study:
 
 
 STUDIES = {
-    'digits': Study('configs/deeplabv3_digits_{}.py', 600, ('pgd-linf', 'pgd-l2'), 'mIoU', 0.05),
+    'digits': Study('configs/deeplabv3_digits_{}.py', 600, ('pgd-linf', 'pgd-l2'), 'mIoU', 0.05, 8),
     'cifar10-subset': Study(
         'benchmarks/configs/resnet20size_cifar10-subset_{}.py',
         1320,
         ('pgd-linf', 'pgd-l2-classification'),
         'accuracy/top1',
         0.1,
+        4,
     ),
 }
 
 
-def methods(study: Study) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return for each row of the table its config and options."""
-    rows: dict[str, tuple[str, tuple[str, ...]]] = {
-        name: (study.configs.format(name), study.budget()) for name in ('sgd', 'sam', 'asam', 'esam', 'looksam')
-    }
-    rows['sgd 2x'] = (rows['sgd'][0], study.budget(2))
-    rows['esam by loss'] = (rows['esam'][0], (*study.budget(), *ESAM_BY_LOSS))
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a config, and what is passed to ``tools/train.py`` besides."""
+
+    config: str
+    options: tuple[str, ...]
+    flags: tuple[str, ...] = ('--amp',)
+
+
+def methods(study: Study) -> dict[str, Row]:
+    """Return the lines of the table by name."""
+    names = ('sgd', 'sam', 'asam', 'esam', 'looksam')
+    configs = {name: study.configs.format(name) for name in names}
+    once = study.budget()
+    rows = {name: Row(config, once) for name, config in configs.items()}
+    rows['sgd 2x'] = Row(configs['sgd'], study.budget(2))
+    rows['esam by loss'] = Row(configs['esam'], (*once, 'optim_wrapper.selection=loss'))
+    rows['sam fp32'] = Row(configs['sam'], once, ())
+    rows['sam fp32, bfloat16 ascent'] = Row(configs['sam'], (*once, 'optim_wrapper.ascent_dtype=bfloat16'), ())
+    rows['sam fp32, half ascent'] = Row(configs['sam'], (*once, 'optim_wrapper.ascent_share=0.5'), ())
     return rows
 
 
@@ -79,21 +94,30 @@ def tool(name: str, *arguments: str) -> float:
     return time.monotonic() - start
 
 
-def run(study: Study, label: str, config: str, options: tuple[str, ...], seed: int, folder: Path) -> dict[str, float]:
+def run(study: Study, label: str, row: Row, seed: int, folder: Path) -> dict[str, float]:
     """Train, attack and measure one model, and return its numbers."""
     train, report, sharp = folder / 'train', folder / 'report.json', folder / 'sharpness.json'
-    chosen = ('--cfg-options', f'randomness.seed={seed}', *options)
+    chosen = ('--cfg-options', f'randomness.seed={seed}', *row.options)
     last = train / 'last_checkpoint'
     if not (folder / 'trained.json').exists():
-        seconds = tool('train.py', config, '--amp', '--resume', '--work-dir', str(train), *chosen)
+        seconds = tool('train.py', row.config, *row.flags, '--resume', '--work-dir', str(train), *chosen)
         (folder / 'trained.json').write_text(json.dumps({'seconds': seconds}))
     checkpoint = last.read_text(encoding='utf-8').strip()
     if not report.exists():
         attacks = ('--attack', *study.attacks, '--work-dir', str(folder / 'test'))
-        tool('test.py', config, checkpoint, *attacks, '--out', str(report))
+        tool('test.py', row.config, checkpoint, *attacks, '--out', str(report))
     if not sharp.exists():
-        radii = ('--rho', str(study.rho), '--asam-rho', str(10 * study.rho), '--batches', '8', '--seed', '0')
-        tool('sharpness.py', config, checkpoint, *radii, '--out', str(sharp))
+        radii = (
+            '--rho',
+            str(study.rho),
+            '--asam-rho',
+            str(10 * study.rho),
+            '--batches',
+            str(study.batches),
+            '--seed',
+            '0',
+        )
+        tool('sharpness.py', row.config, checkpoint, *radii, '--out', str(sharp))
     results = json.loads(report.read_text(encoding='utf-8'))['results']
     numbers = {name: values[study.metric] for name, values in results.items()}
     sharpness: dict[str, Any] = json.loads(sharp.read_text(encoding='utf-8'))['results']
@@ -124,10 +148,9 @@ def main() -> None:
     numbers: dict[str, list[dict[str, float]]] = {name: [] for name in args.methods or rows}
     for seed in args.seeds:
         for name, found in numbers.items():
-            config, options = rows[name]
-            folder = WORK / args.study / f'{name.replace(" ", "-")}_{seed}'
+            folder = WORK / args.study / f'{name.replace(",", "").replace(" ", "-")}_{seed}'
             folder.mkdir(parents=True, exist_ok=True)
-            found.append(run(study, name, config, options, seed, folder))
+            found.append(run(study, name, rows[name], seed, folder))
     columns = list(next(iter(numbers.values()))[0])
     show(
         f'{args.study}, {len(args.seeds)} seeds',

@@ -49,27 +49,37 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
 
     A second forward in training mode then normalises by its batch as the first did, but leaves the running statistics
     of the first; whatever normalisation layer, counter or queue keeps them.
-
-    Raises:
-        RuntimeError: if the block changed a frozen parameter, as the forward of a model with a momentum encoder does:
-            it would be updated twice.
     """
     kept = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    versions = [(name, value, value._version) for name, value in model.named_parameters() if not value.requires_grad]
     try:
         yield
-        for name, value, version in versions:
-            if value._version != version:
-                raise RuntimeError(
-                    f'the forward of {type(model).__name__} changes {name}, a parameter that is not trained (a '
-                    'momentum encoder?); a second one would change it again. Use a plain OptimWrapper with this model.'
-                )
     finally:
         with torch.no_grad():
             for module, name, buffer, saved in kept:
                 buffer.copy_(saved)
                 module._buffers[name] = buffer
+
+
+@contextmanager
+def frozen_parameters_watched(model: nn.Module) -> Iterator[None]:
+    """Refuse a block that changes a parameter which is not trained.
+
+    Raises:
+        RuntimeError: naming one. The forward of a model with a momentum encoder does this, and a second forward would
+            do it twice.
+    """
+    # By value: MMEngine's averaged models write through .data, which leaves no trace in the version counter.
+    saved = [
+        (name, value, value.detach().clone()) for name, value in model.named_parameters() if not value.requires_grad
+    ]
+    yield
+    for name, value, before in saved:
+        if not torch.equal(value, before):
+            raise RuntimeError(
+                f'the forward of {type(model).__name__} changes {name}, a parameter that is not trained (a '
+                'momentum encoder?); a second one would change it again. Use a plain OptimWrapper with this model.'
+            )

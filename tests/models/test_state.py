@@ -5,7 +5,7 @@ import torch
 from small_models import PlainNet, plain_batches
 from torch import Tensor, nn
 
-from samat_mm.models.state import buffers_kept, frozen
+from samat_mm.models.state import buffers_kept, frozen, frozen_parameters_watched
 
 
 def partly_frozen_net() -> PlainNet:
@@ -104,3 +104,21 @@ def test_a_backward_inside_gives_the_gradient_of_plain_training() -> None:
     with buffers_kept(model):
         model(**batch, mode='loss')['loss'].backward()
     assert torch.equal(model.conv.weight.grad, expected)
+
+
+@pytest.mark.parametrize('write', ['in place', 'through .data'])
+def test_a_change_of_a_frozen_parameter_is_refused(write: str) -> None:
+    """MMEngine's averaged models write through .data, which autograd's version counter does not see."""
+    model = PlainNet()
+    model.head.requires_grad_(False)
+    target = model.head.bias if write == 'in place' else model.head.bias.data
+    message = r'changes head\.bias, a parameter that is not trained'
+    with pytest.raises(RuntimeError, match=message), frozen_parameters_watched(model), torch.no_grad():
+        target.add_(1)
+
+
+def test_frozen_parameters_may_be_read_and_trained_ones_changed() -> None:
+    model = PlainNet()
+    model.head.requires_grad_(False)
+    with frozen_parameters_watched(model), torch.no_grad():
+        model.conv.bias.add_(model.head.bias.sum())

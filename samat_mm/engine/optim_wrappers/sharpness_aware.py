@@ -1,7 +1,7 @@
 """The only code that touches an optimizer step: ascend, replay the forward, descend from there, come back."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from samat_mm.engine.optim_wrappers.roster import Entry
 from samat_mm.engine.optim_wrappers.sample_passes import SamplePasses, cast
 from samat_mm.models.replay import Replay
-from samat_mm.models.state import buffers_kept
+from samat_mm.models.state import buffers_kept, frozen_parameters_watched
 from samat_mm.perturbations.weights.base import share
 from samat_mm.perturbations.weights.vectors import owning_their_memory
 
@@ -78,6 +78,7 @@ class SharpnessAwareMixin(SamplePasses):
         self.sync_ascent = sync_ascent or method.synchronised
         self.ascent_dtype = None if ascent_dtype is None else torch.bfloat16
         self._replay = Replay(same_dropout, ascent_share, method.selects_samples)
+        self._steps_to_watch = 3
         self._ascending: bool | None = None  # None: no forward has announced itself
 
     @contextmanager
@@ -137,7 +138,7 @@ class SharpnessAwareMixin(SamplePasses):
         try:
             weights, offsets = self._ascend(loss)
             model: Any = self._replay.model
-            with buffers_kept(model), self._displacement(weights, offsets):
+            with buffers_kept(model), self._watched(model), self._displacement(weights, offsets):
                 self._keep_for_the_step(weights, offsets)
                 del offsets[:]  # frees the first gradient before the second forward needs the memory
                 with super().optim_context(model):
@@ -145,6 +146,13 @@ class SharpnessAwareMixin(SamplePasses):
                 super().backward(self.scale_loss(self._descent_loss(perturbed_loss)), **kwargs)
         finally:
             self._replay.clear()
+
+    def _watched(self, model: nn.Module) -> Any:
+        """Watch the second pass of the first few steps for what it must not change; every step would cost a copy."""
+        if self._steps_to_watch == 0:
+            return nullcontext()
+        self._steps_to_watch -= 1
+        return frozen_parameters_watched(model)
 
     def _ascend(self, loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the weights to move and by how much."""

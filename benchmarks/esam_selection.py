@@ -1,0 +1,73 @@
+"""How well ESAM's cheap selections agree with the published one, during a real training.
+
+    python benchmarks/esam_selection.py [--iterations 600] [--config benchmarks/configs/...]
+
+Trains the small ResNet on the exact CIFAR-10 subset with ESAM (.5, .5) as published, in single precision, and asks
+at every step which half of the batch each selection would have taken: a forward in bfloat16, or the largest losses
+without any forward. Agreement is the share of the published half that the other one contains; one half is chance. Each
+line is the mean over the iterations since the line before.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+import torch
+from common import show
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor
+
+from samat_mm.perturbations.weights import ESAM
+from samat_mm.registry import WEIGHT_PERTURBATIONS
+
+AGREEMENTS: dict[str, list[float]] = {'bfloat16': [], 'loss': []}
+RISES: list[float] = []
+
+
+@WEIGHT_PERTURBATIONS.register_module()
+class ComparedESAM(ESAM):
+    """ESAM as published, that also notes what the other selections would have been."""
+
+    def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
+        """Return the published selection."""
+        exact = after(None)
+        chosen = super().select(before, lambda dtype: exact)
+        RISES.append(float((exact - before).mean()))
+        for name, found in AGREEMENTS.items():
+            other = ESAM(gamma=self.gamma, selection=name).select(before, after)
+            found.append(len(set(chosen.tolist()) & set(other.tolist())) / len(chosen))
+        return chosen
+
+
+def main() -> None:
+    """Train and tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--config', default='benchmarks/configs/resnet20size_cifar10-subset_esam.py')
+    parser.add_argument('--iterations', type=int, default=600)
+    args = parser.parse_args()
+    config = Config.fromfile(args.config)
+    config.optim_wrapper.update(type='SAMOptimWrapper', perturbation=dict(type='ComparedESAM', rho=0.1))
+    for name in ('rho', 'beta', 'gamma'):
+        config.optim_wrapper.perturbation[name] = config.optim_wrapper.pop(name)
+    config.work_dir = 'work_dirs/esam_selection'
+    config.train_cfg.update(max_iters=args.iterations, val_interval=args.iterations)
+    config.param_scheduler[1].end = args.iterations
+    Runner.from_cfg(config).train()
+    step = max(args.iterations // 6, 1)
+    rows = []
+    for start in range(0, args.iterations, step):
+        part = slice(start, start + step)
+        rows.append(
+            {
+                'iterations': f'{start} to {min(start + step, args.iterations)}',
+                'mean rise of the loss': f'{statistics.mean(RISES[part]):.4f}',
+                **{name: f'{statistics.mean(found[part]):.3f}' for name, found in AGREEMENTS.items()},
+            }
+        )
+    show('agreement with the published selection', rows)
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    main()

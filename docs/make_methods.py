@@ -1,0 +1,122 @@
+"""Write docs/methods.md, one card per registered weight perturbation: python docs/make_methods.py
+
+What a method does, its equation, parameters and source come from its docstring, defaults from its signature, memory
+from two steps of a small model, cost from docs/step_cost.json, which benchmarks/step_cost.py wrote.
+"""
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor, nn
+
+from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES, WeightPerturbation
+
+DOCS = Path(__file__).parent
+HEAD = """# Weight perturbations
+
+Generated from the docstrings by `python docs/make_methods.py`. Every method is a `perturbation` of `SAMOptimWrapper`
+or of its mixed precision twin `AmpSAMOptimWrapper`; `ASAMOptimWrapper` and `ESAMOptimWrapper` are short for the two
+that the paper uses most. A `direction` may be any other method, by its config: `dict(type='LookSAM',
+direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. "Memory" is what a checkpoint holds beside the
+optimizer's state, in copies of the weights. "Cost" is the processor time of a step in steps of SGD, from
+`python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
+
+| method | cost: {models} | memory |
+|---|---|---|
+"""
+FOOT = """## What is not here
+
+Entropy-SGD (Chaudhari et al., 2017), which the paper cites as an older road to flatness, does not fit: it maximises
+nothing over a ball around the weights, but runs a chain of noisy descent steps on *different* batches and pulls the
+weights towards their average, so it has neither an ascent on the batch of the step nor a second gradient of it. It
+would be an optimizer, not a perturbation. Stochastic weight averaging needs no code of ours:
+`configs/deeplabv3_digits_swa.py` and `configs/resnet18_cifar10_swa.py` use MMEngine's averaged model, and combine with
+any method here.
+"""
+
+
+class Card:
+    """What is known of one method."""
+
+    def __init__(self, method: type[WeightPerturbation]) -> None:
+        self.method = method
+        text, _, rest = (inspect.getdoc(method) or '').partition('\nArgs:\n')
+        self.text, _, source = text.partition('\nSource: ')
+        self.source = ' '.join(source.split())
+        parameters = rest.partition('\nRaises:')[0]
+        entries = re.split(r'\n(?=    \w+: )', '\n' + parameters)[1:]
+        self.meanings = {name.strip(): ' '.join(text.split()) for name, _, text in (e.partition(':') for e in entries)}
+        self.defaults = {p.name: p.default for p in inspect.signature(method).parameters.values()}
+
+    def write(self, cost: str, memory: str) -> str:
+        """Return the card in Markdown."""
+        name = self.method.__name__
+        shown = ', '.join(f'{key}={value!r}' for key, value in self.defaults.items() if value is not None)
+        rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in self.defaults.items())
+        return (
+            f"## {name}\n\n{self.text.strip()}\n\n```python\nperturbation=dict(type='{name}', {shown})\n```\n\n"
+            f'| parameter | default | meaning |\n|---|---|---|\n{rows}\n\n'
+            f'Source: {self.source} Cost: {cost}. Memory: {memory}.\n\n'
+        )
+
+
+class Net(BaseModel):
+    """A small classifier whose loss is a mean over samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, inputs: Tensor, labels: Tensor, mode: str = 'tensor') -> dict[str, Tensor]:
+        """Return the loss."""
+        return {'loss': self.loss(self.layers(inputs), labels)}
+
+
+def memory(name: str) -> str:
+    """Return what a checkpoint holds after a mask or a direction was made, in copies of the weights."""
+    torch.manual_seed(0)
+    model = Net().train()
+    options = {'samples': 8} if name == 'SSAMF' else {}
+    optimizer = dict(type='SGD', lr=0.1)
+    config = dict(type='SAMOptimWrapper', perturbation=dict(type=name, **options), optimizer=optimizer)
+    wrapper = build_optim_wrapper(model, config)
+    for _ in range(2):
+        model.train_step({'inputs': torch.randn(8, 4), 'labels': torch.arange(8) % 3}, wrapper)
+    state = wrapper.state_dict().get('perturbation', {})
+    tensors = list(_tensors({key: value for key, value in state.items() if key != 'generator'}))
+    copies = sum(t.numel() * t.element_size() for t in tensors) / sum(4 * p.numel() for p in model.parameters())
+    parts = [f'{copies:.2g} copies'] if copies else []
+    parts += ['a random generator'] if 'generator' in state else []
+    return ' and '.join(parts) or 'none'
+
+
+def _tensors(state: Any) -> Any:
+    for value in state.values() if isinstance(state, dict) else ():
+        yield from _tensors(value)
+        if isinstance(value, Tensor):
+            yield value
+
+
+def document() -> str:
+    """Return the whole page."""
+    measured: dict[str, Any] = json.loads((DOCS / 'step_cost.json').read_text(encoding='utf-8'))['results']
+    table, cards = '', ''
+    for method in WEIGHT_PERTURBATION_TYPES:
+        name = method.__name__
+        first_rows = [next(r for r in model['steps'].values() if r['type'] == name) for model in measured.values()]
+        costs = [f'{row["cpu_ratio"]:.2f}' for row in first_rows]
+        cost, held = ', '.join(costs), memory(name)
+        table += f'| [{name}](#{name.lower()}) | {cost} | {held} |\n'
+        cards += Card(method).write(cost, held)
+    return HEAD.format(models=', '.join(measured)) + table + '\n' + cards + FOOT
+
+
+if __name__ == '__main__':
+    (DOCS / 'methods.md').write_text(document(), encoding='utf-8')
