@@ -1,1 +1,1 @@
-"""Figures of attacks."""
+"""Figures of attacks and of loss landscapes."""

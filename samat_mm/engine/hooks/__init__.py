@@ -5,6 +5,7 @@ from samat_mm.engine.hooks.attack_evaluation_hook import AttackEvaluationHook
 from samat_mm.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from samat_mm.engine.hooks.pretrained_backbone_hook import PretrainedBackboneHook
 from samat_mm.engine.hooks.reproducible_resume_hook import ReproducibleResumeHook
+from samat_mm.engine.hooks.sharpness_hook import SharpnessHook
 
 __all__ = [
     'AdversarialTrainingHook',
@@ -12,4 +13,5 @@ __all__ = [
     'NonFiniteGuardHook',
     'PretrainedBackboneHook',
     'ReproducibleResumeHook',
+    'SharpnessHook',
 ]

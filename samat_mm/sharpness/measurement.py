@@ -1,0 +1,81 @@
+"""The numbers that are reported about sharpness, under the names that they have everywhere."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from samat_mm.perturbations.weights import ASAM, SAM
+from samat_mm.sharpness.hessian import MAX_ITERATIONS, top_eigenvalue, trace
+from samat_mm.sharpness.rise import loss_rises
+from samat_mm.sharpness.surface import LossSurface
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured: worst-case rises of the loss, and the curvature.
+
+    Args:
+        rho: radius of SAM's ball, in the units of the weights.
+        asam_rho: radius of ASAM's ball, which scales with the weights.
+        steps: number of steps of the ascent beside the single one of training.
+        probes: number of random vectors that the trace is estimated from; 0 leaves the Hessian out.
+        seed: of the random vectors.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+
+    rho: float = 0.05
+    asam_rho: float = 0.5
+    steps: int = 5
+    probes: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._balls()
+        if self.steps < 1:
+            raise ValueError(f'steps must be at least 1; got {self.steps}.')
+        if self.probes < 0 or self.probes == 1:
+            raise ValueError(f'probes must be 0, for no Hessian, or at least 2; got {self.probes}.')
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What :meth:`measure` returns."""
+        rises = [name for ball in self._balls() for name in (ball, self._best_of(ball))]
+        hessian = ('top_eigenvalue', 'top_eigenvalue_error', 'trace', 'trace_standard_error') if self.probes else ()
+        return tuple(dict.fromkeys(('loss', *rises, *hessian)))
+
+    def most_passes(self) -> int:
+        """Return how many passes over the batches it takes at most; the eigenvalue may need fewer."""
+        return 1 + len(self._balls()) * (self.steps + 1) + self.probes + (MAX_ITERATIONS if self.probes else 0)
+
+    def measure(self, surface: LossSurface) -> dict[str, float]:
+        """Return the numbers by name.
+
+        ``sam`` and ``asam`` are the rises of the loss at the points to which SAM and ASAM move the weights,
+        ``sam-5-step`` the greatest rise that 5 steps find in the same ball.
+
+        Raises:
+            FloatingPointError: if the loss is not finite.
+            ValueError: if an operator of the model has no second derivative.
+        """
+        results = {'loss': surface.value()}
+        if not math.isfinite(results['loss']):
+            raise FloatingPointError(
+                f'the loss at the weights is not finite ({results["loss"]}), so there is no sharpness to measure.'
+            )
+        for name, ball in self._balls().items():
+            rises = loss_rises(surface, ball, self.steps)
+            results[self._best_of(name)] = float(np.max(rises))  # unlike max(), NaN if one of them is
+            results[name] = rises[0]
+        if self.probes:
+            results['top_eigenvalue'], results['top_eigenvalue_error'], _ = top_eigenvalue(surface, self.seed)
+            results['trace'], results['trace_standard_error'] = trace(surface, self.probes, self.seed)
+        return {name: results[name] for name in self.names}
+
+    def _balls(self) -> dict[str, SAM | ASAM]:
+        return {'sam': SAM(self.rho), 'asam': ASAM(self.asam_rho)}
+
+    def _best_of(self, name: str) -> str:
+        return name if self.steps == 1 else f'{name}-{self.steps}-step'

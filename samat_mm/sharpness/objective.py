@@ -1,0 +1,98 @@
+"""The loss whose sharpness is measured: an MMEngine model's training loss on fixed batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samat_mm.models.state import buffers_kept, refuse_activation_checkpointing
+from samat_mm.sharpness.random_numbers import own_random_numbers
+from samat_mm.sharpness.surface import LossSurface
+
+
+def prepare(model: nn.Module, batches: Sequence[Any], seed: int = 0) -> list[dict[str, Any]]:
+    """Preprocess batches as a training step does, on the model's device.
+
+    Args:
+        model: the bare model (not its distributed wrapper).
+        batches: as a data loader gives them; preprocessing may write into them.
+        seed: of batch augmentation such as mixup.
+
+    Raises:
+        TypeError: if a batch has no ``inputs``.
+    """
+    with own_random_numbers(seed), torch.no_grad():
+        prepared = [model.data_preprocessor(batch, True) for batch in batches]  # type: ignore[operator]
+    for batch in prepared:
+        if not isinstance(batch, dict) or 'inputs' not in batch:
+            raise TypeError(
+                "sharpness is measured on batches {'inputs': images, 'data_samples': ...}; "
+                f'got {type(batch).__name__}.'
+            )
+    return prepared
+
+
+def sample_count(batches: Sequence[dict[str, Any]]) -> int:
+    """Return the number of samples in preprocessed batches."""
+    return sum(len(batch['inputs']) for batch in batches)
+
+
+@contextmanager
+def loss_surface(
+    model: nn.Module, batches: Sequence[dict[str, Any]], on_pass: Callable[[], None] = lambda: None
+) -> Iterator[LossSurface]:
+    """Give the model's training loss as a function of its trainable parameters.
+
+    It is the mean over the batches, weighted by their numbers of samples, of what the model's training step
+    differentiates. Modules without children (normalisation, dropout, stochastic depth) are in evaluation mode, so that
+    the loss belongs to the weights alone; the others stay in training mode, in which alone some segmentors have all
+    outputs that their loss needs. What is random all the same, such as dropout inside attention, gets the same
+    numbers at every evaluation.
+
+    After the block, weights, buffers, modes, ``requires_grad``, ``.grad`` and random state are as before it.
+
+    Args:
+        model: the bare model (not its distributed wrapper).
+        batches: from :func:`prepare`.
+        on_pass: see :class:`LossSurface`.
+
+    Raises:
+        ValueError: if nothing is trainable, or the model recomputes activations (``with_cp=True``).
+        RuntimeError: if the forward changes parameters that are not trained.
+    """
+    refuse_activation_checkpointing(model)
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    samples = sample_count(batches)
+    terms = [
+        (len(batch['inputs']) / samples, partial(_batch_loss, model, batch, number))
+        for number, batch in enumerate(batches)
+    ]
+    with buffers_kept(model), _leaves_in_evaluation_mode(model):
+        yield LossSurface(weights, terms, on_pass)
+
+
+def _batch_loss(model: nn.Module, batch: dict[str, Any], number: int) -> Tensor:
+    # Past the hooks of the outermost module: those of training must not hear a measurement.
+    with own_random_numbers(number):
+        loss, _ = model.parse_losses(model.forward(**batch, mode='loss'))  # type: ignore[operator]
+    if not isinstance(loss, Tensor) or (torch.is_grad_enabled() and not loss.requires_grad):
+        raise ValueError(
+            f'{type(model).__name__} has no training loss that depends on its trainable parameters, so there is no '
+            'sharpness to measure.'
+        )
+    return loss
+
+
+@contextmanager
+def _leaves_in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = next(module.children(), None) is not None
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,90 @@
+"""The report of a measurement of sharpness: a JSON document and a table."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from samat_mm.compat import versions
+from samat_mm.sharpness.measurement import Measurement
+
+ERRORS = {'top_eigenvalue': 'top_eigenvalue_error', 'trace': 'trace_standard_error'}
+
+
+def build_report(
+    results: Mapping[str, float],
+    measurement: Measurement,
+    curves: Mapping[str, Any],
+    *,
+    config: str,
+    checkpoint: str,
+    samples: int,
+) -> dict[str, Any]:
+    """Return the document about one checkpoint that ``tools/sharpness.py --out`` writes.
+
+    Args:
+        results: the numbers by name.
+        measurement: what was measured.
+        curves: what the figures show, as lists of numbers.
+        config: the config's path.
+        checkpoint: the checkpoint's path.
+        samples: number of training images.
+    """
+    return {
+        'config': config,
+        'checkpoint': checkpoint,
+        'seed': measurement.seed,
+        'samples': samples,
+        'results': _plain(results),
+        'settings': dataclasses.asdict(measurement),
+        'curves': _plain(curves),
+        'versions': versions(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers as JSON has them: None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(entry) for entry in value]
+    return float(value) if math.isfinite(value) else None
+
+
+def labels_of(checkpoints: Sequence[str]) -> list[str]:
+    """Return short names for checkpoints: their folder's and their own, or their paths where these are not unique.
+
+    Raises:
+        ValueError: if a checkpoint is given twice.
+    """
+    paths = [Path(checkpoint).absolute() for checkpoint in checkpoints]
+    if len(set(paths)) < len(paths):
+        raise ValueError('a checkpoint is given twice; give each once.')
+    labels = [f'{path.parent.name}/{path.stem}' for path in paths]
+    return labels if len(set(labels)) == len(labels) else list(checkpoints)
+
+
+def print_report(reports: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print one table: a line per number, a column per checkpoint."""
+    first = reports[0]
+    settings = first['settings']
+    table = Table(
+        title=f'{first["samples"]} training images, seed {first["seed"]}, rho {settings["rho"]:g} (SAM) and '
+        f'{settings["asam_rho"]:g} (ASAM)'
+    )
+    table.add_column('sharpness')
+    for label in labels_of([report['checkpoint'] for report in reports]):
+        table.add_column(label, justify='right', overflow='fold')
+    for name in first['results']:
+        if name not in ERRORS.values():
+            table.add_row(name, *(_cell(report['results'], name) for report in reports))
+    (console or Console()).print(table)
+
+
+def _cell(results: Mapping[str, float | None], name: str) -> str:
+    numbers = [results[key] for key in (name, ERRORS.get(name)) if key is not None]
+    return ' ± '.join('not finite' if number is None else f'{number:.4g}' for number in numbers)
