@@ -47,11 +47,11 @@ STUDIES = {
     'digits': Study('configs/deeplabv3_digits_{}.py', 600, ('pgd-linf', 'pgd-l2'), 'mIoU', 0.05, 8),
     'cifar10-subset': Study(
         'benchmarks/configs/resnet20size_cifar10-subset_{}.py',
-        1320,
+        660,
         ('pgd-linf', 'pgd-l2-classification'),
         'accuracy/top1',
         0.1,
-        4,
+        2,
     ),
 }
 

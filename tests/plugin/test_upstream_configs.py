@@ -87,6 +87,21 @@ def test_an_upstream_config_trains(name: str, kind: str, size: int, tmp_path: Pa
     assert_two_sharpness_aware_steps(runner, witness, batches={1, 2} if 'ocrnet' in name else {1})
 
 
+WITHOUT_SAMPLE_LOSSES = ('pidnet', 'simclr', 'mae_vit')  # boundary, contrastive and reconstruction losses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'kind', 'size'), CONFIGS)
+def test_esam_finds_the_losses_of_samples(name: str, kind: str, size: int, tmp_path: Path) -> None:
+    """Three forwards with a selection; two where the loss of the model is no mean over samples."""
+    config = shrunk(upstream_config(name), kind, size, tmp_path)
+    config.optim_wrapper.type = config.optim_wrapper.type.replace('SAM', 'ESAM')
+    _, witness = watched_run(config)
+    found = not name.startswith('mmdet') and not any(model in name for model in WITHOUT_SAMPLE_LOSSES)
+    assert witness.forwards == [3 if found else 2] * STEPS
+    assert all(math.isfinite(loss) for loss in witness.losses)
+
+
 def assert_two_sharpness_aware_steps(runner: Runner, witness: Witness, batches: set[int]) -> None:
     assert isinstance(runner.optim_wrapper, SharpnessAwareMixin)
     assert witness.forwards == [2] * STEPS
