@@ -15,6 +15,8 @@ def batch_size(args: tuple, kwargs: dict[str, Any]) -> int:
     if isinstance(samples, (list, tuple)) and samples:
         return len(samples)
     for value in (*args, *kwargs.values()):
+        if isinstance(value, (list, tuple)) and value and all(isinstance(v, Tensor) and v.ndim < 4 for v in value):
+            return len(value)  # one image per sample
         tensor = _first_tensor(value)
         if tensor is not None:
             return len(tensor)

@@ -61,8 +61,10 @@ class Replay:
             self._random_state = [('cpu', torch.get_rng_state())]
             if torch.cuda.is_available():
                 self._random_state.append(('cuda', torch.cuda.get_rng_state()))
+        if self.share == 1:
+            return None
         samples = batch_size(args, kwargs)
-        count = max(math.ceil(self.share * samples), min(2, samples))
+        count = max(math.ceil(self.share * samples - 1e-9), min(2, samples))
         return None if count == samples else subset(args, kwargs, torch.arange(count), samples)
 
     def _keep_losses(self, watched: SampleLosses) -> Any:
@@ -80,7 +82,7 @@ class Replay:
         Raises:
             RuntimeError: if no loss forward was captured, or more than one.
         """
-        losses, _ = self._run(self.model, samples)
+        losses = self._run(self.model, samples)
         return unwrapped(self.model).parse_losses(losses)[0]  # type: ignore[arg-type]
 
     def losses_of_samples(self) -> Tensor | None:
@@ -88,23 +90,22 @@ class Replay:
         model = unwrapped(self.model)  # type: ignore[arg-type]  # nothing here is for other processes
         watched = SampleLosses()
         with watched.watch(model):
-            losses, samples = self._run(model, None)
-        return watched.of(losses, model.parse_losses(losses)[0], samples)
+            losses = self._run(model, None)
+        return watched.of(losses, model.parse_losses(losses)[0], batch_size(*self._calls[0]))
 
-    def _run(self, model: nn.Module | None, samples: Tensor | None) -> tuple[dict[str, Any], int]:
+    def _run(self, model: nn.Module | None, samples: Tensor | None) -> dict[str, Any]:
         if model is None or len(self._calls) != 1:
             raise RuntimeError(
                 'a sharpness-aware step needs exactly one loss forward inside optim_context before update_params, '
                 f'because it runs that forward again at the perturbed weights; got {len(self._calls)}.'
             )
         args, kwargs = self._calls[0]
-        size = batch_size(args, kwargs)
         if samples is not None:
-            args, kwargs = subset(args, kwargs, samples, size)
+            args, kwargs = subset(args, kwargs, samples, batch_size(args, kwargs))
         with ExitStack() as stack:
             if self.same_dropout:
                 stack.enter_context(_random_state(self._random_state))
-            return model(*args, **kwargs), size
+            return model(*args, **kwargs)
 
     def clear(self) -> None:
         """Forget the batch, so that its memory is free before the optimizer steps."""

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,7 +41,7 @@ class SampleLosses:
 
     def _record(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 0:
-            self._calls.append((module, args, kwargs, output))
+            self._calls.append((module, args, kwargs, output.detach().clone()))  # heads add to it in place
 
     def of(self, losses: dict[str, Any], total: Tensor, samples: int) -> Tensor | None:
         """Return the loss of each sample, shape (samples,), or None where the model's loss has no such form.
@@ -64,7 +65,7 @@ class SampleLosses:
             return None
         per_sample = torch.stack(whole + taken_apart).sum(0)
         mean, wanted = float(per_sample.detach().mean()), float(total.detach())
-        return per_sample if abs(mean - wanted) <= TOLERANCE * abs(wanted) else None
+        return per_sample if math.isclose(mean, wanted, rel_tol=TOLERANCE) else None
 
 
 def _outermost_loss_modules(model: nn.Module) -> list[nn.Module]:

@@ -64,6 +64,7 @@ class PerturbationSettings(_Base):
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Load the optimizer's state; radius and memory too, if the checkpoint comes from a sharpness-aware run."""
+        state_dict = dict(state_dict)
         memory = state_dict.pop('perturbation', {})
         super().load_state_dict(state_dict)
         self.perturbation.load_state_dict(memory)

@@ -37,9 +37,7 @@ class AWP(WeightPerturbation):
         offsets = list(grads)
         lengths = torch._foreach_norm([weight.detach() for weight in weights.values()], dtype=torch.float64)
         norms = torch._foreach_norm(offsets, dtype=torch.float64)
-        factors = [
-            (length / norm.clamp_min(torch.finfo(torch.float32).tiny)).to(offset.dtype)
-            for length, norm, offset in zip(lengths, norms, offsets, strict=True)
-        ]
-        torch._foreach_mul_(offsets, factors)
+        # One after the other: the quotient of both overflows where the gradient vanishes.
+        for factors in ([norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal() for norm in norms], lengths):
+            torch._foreach_mul_(offsets, [f.to(offset.dtype) for f, offset in zip(factors, offsets, strict=True)])
         return offsets

@@ -1,5 +1,6 @@
 """What every weight perturbation is: a direction of ascent, and what a method may vary besides."""
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -117,8 +118,10 @@ class WeightPerturbation(ABC):
         """Continue from a state of :meth:`state_dict`."""
 
     def __repr__(self) -> str:
-        public = {key: value for key, value in vars(self).items() if not key.startswith('_')}
-        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in public.items())})'
+        parameters = {
+            name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)
+        }
+        return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in parameters.items())})'
 
 
 def non_negative(value: float, name: str) -> float:

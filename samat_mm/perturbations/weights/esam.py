@@ -57,6 +57,7 @@ class ESAM(Composite):
         self.mask = one_of(mask, MASKS, 'mask')
         self.selection = one_of(selection, SELECTIONS, 'selection')
         self.selects_samples = self.gamma < 1
+        self.seed = seed
         self.numbers = RandomNumbers(seed)
 
     def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:

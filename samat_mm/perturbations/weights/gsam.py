@@ -50,7 +50,7 @@ class GSAM(Composite):
         start = group.get('initial_lr', group['lr'])
         if rho == 0 or start == 0:
             return rho
-        smallest = self.rho_min * rho / self.rho  # a multiple of rho for a layer is one of rho_min too
+        smallest = self.rho_min * (rho / self.rho if self.rho else 1)  # a multiple of rho is one of rho_min too
         return smallest + (rho - smallest) * group['lr'] / start
 
     def combine(self, clean: Named, perturbed: Named | None) -> Named:

@@ -160,6 +160,7 @@ class SSAMD(_SparseSAM):
         super().__init__(rho, sparsity, update_interval, direction)
         self.drop_rate = share(drop_rate, 'drop_rate')
         self.decay_ascents = None if decay_ascents is None else whole_number(decay_ascents, 'decay_ascents')
+        self.seed = seed
         self.numbers = RandomNumbers(seed)
 
     def _update(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> None:

@@ -1,6 +1,6 @@
 """Arithmetic on lists of tensors that are one long vector: norms that do not overflow, dot products, random numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,9 +26,17 @@ def _norm(tensors: Sequence[Tensor], dtype: torch.dtype | None) -> Tensor:
     return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
 
 
-def dot(first: Iterable[Tensor], second: Iterable[Tensor]) -> Tensor:
-    """Return the inner product of two vectors given as lists of tensors, added up in double."""
-    products = [torch.dot(a.flatten(), b.flatten()) for a, b in zip(first, second, strict=True)]
+def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Return the inner product of two vectors given as lists of tensors, in double as :func:`global_norm` is."""
+    if all(tensor.is_cpu for tensor in first):
+        product = _dot(first, second, None)
+        if 1e-30 < abs(float(product)) < 1e30:
+            return product
+    return _dot(first, second, torch.float64)
+
+
+def _dot(first: Sequence[Tensor], second: Sequence[Tensor], dtype: torch.dtype | None) -> Tensor:
+    products = [torch.dot(a.flatten().to(dtype), b.flatten().to(dtype)) for a, b in zip(first, second, strict=True)]
     return torch.stack([product.double().to(products[0].device) for product in products]).sum()
 
 
@@ -102,7 +110,7 @@ class RandomNumbers:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state of :meth:`state_dict`."""
-        self._loaded = state.get('generator')
+        self._generator, self._loaded = None, state.get('generator')
 
     def __repr__(self) -> str:
         return f'seed {self.seed}'
