@@ -35,6 +35,45 @@ class PlainNet(BaseModel):
         return {'loss': F.cross_entropy(logits, labels)} if mode == 'loss' else logits
 
 
+class SampledNet(PlainNet):
+    """The same with a loss module, from which the loss of each sample can be had, and optionally another norm."""
+
+    def __init__(self, dropout: float = 0.0, norm: nn.Module | None = None) -> None:
+        super().__init__(dropout)
+        self.norm = norm or self.norm
+        self.criterion = nn.CrossEntropyLoss()
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None, mode: str = 'tensor') -> Any:
+        logits = super().forward(inputs)
+        return {'loss': self.criterion(logits, labels)} if mode == 'loss' else logits
+
+
+# Every registered weight perturbation, with settings in which a few steps hold what there is to see, and compositions.
+# The test over the registry fails if one is missing here.
+FAMILY: dict[str, dict[str, Any]] = {
+    'SAM': dict(perturbation=dict(type='SAM', rho=0.2)),
+    'ASAM': dict(perturbation=dict(type='ASAM', rho=0.5)),
+    'ESAM': dict(perturbation=dict(type='ESAM', rho=0.2)),
+    'LookSAM': dict(perturbation=dict(type='LookSAM', rho=0.2, interval=3)),
+    'SSAMF': dict(perturbation=dict(type='SSAMF', rho=0.2, samples=10, update_interval=3)),
+    'SSAMD': dict(perturbation=dict(type='SSAMD', rho=0.2, update_interval=2)),
+    'FisherSAM': dict(perturbation=dict(type='FisherSAM', rho=0.2)),
+    'SAMON': dict(perturbation=dict(type='SAMON', rho=0.5)),
+    'GSAM': dict(perturbation=dict(type='GSAM', rho=0.2, alpha=0.3)),
+    'FriendlySAM': dict(perturbation=dict(type='FriendlySAM', rho=0.2)),
+    'WSAM': dict(perturbation=dict(type='WSAM', rho=0.2, gamma=0.6)),
+    'AWP': dict(perturbation=dict(type='AWP', rho=0.1)),
+    'ESAM by coordinates': dict(perturbation=dict(type='ESAM', rho=0.2, mask='coordinates', selection='loss')),
+    'WSAM coupled': dict(perturbation=dict(type='WSAM', rho=0.2, gamma=0.6, form='coupled')),
+    'LookSAM over ASAM': dict(perturbation=dict(type='LookSAM', rho=0.5, interval=2, direction=dict(type='ASAM'))),
+    'SAMON over FriendlySAM': dict(perturbation=dict(type='SAMON', rho=0.5, direction=dict(type='FriendlySAM'))),
+    'ESAM over FisherSAM': dict(perturbation=dict(type='ESAM', rho=0.2, direction=dict(type='FisherSAM'))),
+    'ascent in bfloat16': dict(perturbation=dict(type='SAM', rho=0.2), ascent_dtype='bfloat16'),
+    'ascent on half': dict(perturbation=dict(type='SAM', rho=0.2), ascent_share=0.5),
+    'LookSAM on half': dict(perturbation=dict(type='LookSAM', rho=0.2, interval=3), ascent_share=0.5),
+}
+
+
 def plain_batches(count: int, size: int = 6, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[dict]:
     numbers = torch.Generator().manual_seed(seed)
     return [

@@ -31,6 +31,7 @@ class Replay:
         self.same_dropout, self.share, self.sample_losses = same_dropout, share, sample_losses
         self.model: nn.Module | None = None
         self.first_losses: Tensor | None = None
+        self.total: Tensor | None = None  # what losses of samples were last taken from
         self._calls: list[tuple[tuple, dict[str, Any]]] = []
         self._random_state: list[tuple[str, Tensor]] = []
 
@@ -71,6 +72,7 @@ class Replay:
         def keep(model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: Any) -> None:
             if kwargs.get('mode') == 'loss':
                 total, _ = unwrapped(model).parse_losses(losses)
+                self.total = total.detach()
                 with torch.no_grad():
                     self.first_losses = watched.of(losses, total, batch_size(args, kwargs))
 
@@ -91,7 +93,9 @@ class Replay:
         watched = SampleLosses()
         with watched.watch(model):
             losses = self._run(model, None)
-        return watched.of(losses, model.parse_losses(losses)[0], batch_size(*self._calls[0]))
+        total, _ = model.parse_losses(losses)
+        self.total = total.detach()
+        return watched.of(losses, total, batch_size(*self._calls[0]))
 
     def _run(self, model: nn.Module | None, samples: Tensor | None) -> dict[str, Any]:
         if model is None or len(self._calls) != 1:
@@ -109,7 +113,7 @@ class Replay:
 
     def clear(self) -> None:
         """Forget the batch, so that its memory is free before the optimizer steps."""
-        self.first_losses = None
+        self.first_losses = self.total = None
         self._calls.clear()
         self._random_state.clear()
 

@@ -4,6 +4,7 @@ One pair of processes (gloo) runs every scenario, since starting it is what take
 what each process saved.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
-from small_models import PlainNet, plain_batches
+from small_models import FAMILY, PlainNet, SampledNet, plain_batches
 from torch import Tensor, distributed, nn
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.nn import functional as F
 
 RANKS, STEPS = 2, 20
@@ -34,6 +36,8 @@ SCENARIOS = {
     'radius zero': dict(type='SAMOptimWrapper', rho=0),
     'plain': dict(type='OptimWrapper'),
 }
+MEMBERS = {name: case for name, case in FAMILY.items() if name not in ('ascent in bfloat16', 'ascent on half')}
+FAMILY_STEPS = 7
 OVERFLOWS = {'first pass': 2, 'second pass': 3}  # the forward of rank 1 whose gradient overflows
 
 
@@ -60,9 +64,25 @@ def worker(rank: int, folder: str) -> None:
     result: dict[str, Any] = {name: run_scenario(name, rank) for name in SCENARIOS}
     result['overflow'] = {where: run_overflow(forward, rank) for where, forward in OVERFLOWS.items()}
     result['refusal'] = refusal_of_separate_wrapping()
+    result['family'] = {name: attempt(run_member, name, rank) for name in MEMBERS}
+    result['family, one ascent'] = {name: attempt(run_member, name, rank, True) for name in COMPARABLE}
+    result['mixing'] = {name: run_mixing(name, rank) for name in MIXING}
+    others = [name for name in MEMBERS if name != 'SSAMF']
+    result['family overflow'] = {name: run_member_overflow(name, rank) for name in others}
     torch.save(result, f'{folder}/rank{rank}.pt')
     distributed.barrier()
+    # Processes that exchange different things may abort: last, when all else is saved.
+    torch.save(attempt(run_member_overflow, 'SSAMF', rank), f'{folder}/late{rank}.pt')
+    distributed.barrier()
     distributed.destroy_process_group()
+
+
+def attempt(run: Callable, *args: Any) -> Any:
+    """Return what ``run`` does, or its error, so that one method does not fail the tests of the others."""
+    try:
+        return run(*args)
+    except RuntimeError as error:
+        return {'error': str(error)}
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -107,6 +127,102 @@ def run_overflow(forward: int, rank: int) -> dict[str, Any]:
     return {'trajectory': trajectory, 'scales': scales, 'momentum': momentum}
 
 
+def wrapped(model: nn.Module, name: str, **config: Any) -> tuple[MMDistributedDataParallel, Any]:
+    ddp = MMDistributedDataParallel(module=model, broadcast_buffers=False)
+    settings = {'type': 'SAMOptimWrapper', 'optimizer': dict(SGD), **copy.deepcopy(MEMBERS[name]), **config}
+    return ddp, build_optim_wrapper(ddp, settings)
+
+
+def run_member(name: str, rank: int, sync_ascent: bool = False) -> dict[str, Any]:
+    torch.manual_seed(0)
+    model = comparable_model() if sync_ascent else SampledNet().double()
+    # which samples are hurt most is decided among those of a process
+    ddp, wrapper = wrapped(model, name, sync_ascent=sync_ascent, **(comparable_settings(name) if sync_ascent else {}))
+    trajectory, memory = [], []
+    for batch in data_of(rank)[:FAMILY_STEPS]:
+        ddp.train_step(batch, wrapper)
+        trajectory.append(state_of(model))
+        memory.append(copy.deepcopy(wrapper.perturbation.state_dict()))
+    return {'trajectory': trajectory, 'memory': memory}
+
+
+def run_mixing(name: str, rank: int) -> list[dict[str, Tensor]]:
+    """Each process with an ascent of its own, two micro-batches per step."""
+    torch.manual_seed(0)
+    model = SampledNet().double()
+    ddp, wrapper = wrapped(model, name, accumulative_counts=2)
+    trajectory = []
+    for batch in data_of(rank)[: 2 * FAMILY_STEPS]:
+        ddp.train_step(batch, wrapper)
+        trajectory.append(state_of(model))
+    return trajectory[1::2]
+
+
+def run_member_overflow(name: str, rank: int) -> list[dict[str, Any]]:
+    """The first pass of the third step overflows, on rank 1 only."""
+    torch.manual_seed(0)
+    model, calls, steps = SampledNet(), [], []
+    ddp, wrapper = wrapped(model, name, type='AmpSAMOptimWrapper', dtype='bfloat16')
+
+    def overflow(module: nn.Module, args: tuple, output: Tensor) -> None:
+        if rank == 1 and len(steps) == 2 and not calls:
+            calls.append(1)
+            output.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+
+    model.head.register_forward_hook(overflow)
+    for batch in data_of(rank, torch.float32)[:FAMILY_STEPS]:
+        ddp.train_step(batch, wrapper)
+        steps.append({'weights': {name: value.detach().clone() for name, value in model.named_parameters()}})
+        steps[-1]['memory'] = copy.deepcopy(wrapper.perturbation.state_dict())
+        steps[-1]['scale'] = wrapper.loss_scaler.get_scale()
+    return steps
+
+
+# With one ascent for all processes, two of them are one process with both batches, if no layer mixes the samples.
+
+COMPARABLE = [name for name in MEMBERS if 'on half' not in name]
+
+
+def comparable_model() -> SampledNet:
+    torch.manual_seed(0)
+    return SampledNet(norm=nn.GroupNorm(2, 4)).double()
+
+
+def comparable_settings(name: str) -> dict[str, Any]:
+    case = copy.deepcopy(MEMBERS[name])
+    if case['perturbation']['type'] == 'ESAM':
+        case['perturbation']['gamma'] = 1.0
+    if case['perturbation']['type'] == 'SSAMF':
+        case['perturbation']['samples'] = 24  # two steps of both
+    return case
+
+
+# Mixing by the papers' equations, on the gradients of a whole step
+
+
+def flat(gradients: list[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def mixed_gsam(plain: Tensor, sharp: Tensor | None, memory: dict) -> Tensor:
+    orthogonal = plain - (plain @ sharp) / (sharp @ sharp) * sharp
+    return sharp - 0.3 * orthogonal
+
+
+def mixed_wsam(plain: Tensor, sharp: Tensor | None, memory: dict) -> Tensor:
+    return plain + 0.6 / 0.4 * (sharp - plain)
+
+
+def mixed_looksam(plain: Tensor, sharp: Tensor | None, memory: dict) -> Tensor:
+    if sharp is None:
+        return plain + 0.7 * plain.norm() / memory['v'].norm() * memory['v']
+    memory['v'] = sharp - (sharp @ plain) / (plain @ plain) * plain
+    return sharp
+
+
+MIXING = {'GSAM': (1, mixed_gsam), 'WSAM coupled': (1, mixed_wsam), 'LookSAM': (3, mixed_looksam)}
+
+
 def refusal_of_separate_wrapping() -> str:
     ddp = MMSeparateDistributedDataParallel(starting_model('sam'), broadcast_buffers=False)
     wrapper = build_optim_wrapper(ddp.module, dict(optimizer=SGD, **SCENARIOS['sam']))
@@ -128,14 +244,22 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     context = torch.multiprocessing.start_processes(
         worker, args=(str(folder),), nprocs=RANKS, join=False, start_method='spawn'
     )
+    saved = [folder / f'rank{rank}.pt' for rank in range(RANKS)]
     try:
         deadline = time.monotonic() + 2 * TIMEOUT
         while not context.join(timeout=1):
             assert time.monotonic() < deadline, 'the processes wait for each other'
+    except (ProcessExitedException, ProcessRaisedException):
+        if not all(path.exists() for path in saved):
+            raise
     finally:
         for process in context.processes:
             process.kill()
-    return [torch.load(folder / f'rank{rank}.pt') for rank in range(RANKS)]
+    results = [torch.load(path) for path in saved]
+    for rank, result in enumerate(results):
+        late = folder / f'late{rank}.pt'
+        result['family overflow']['SSAMF'] = torch.load(late) if late.exists() else {'error': 'it aborted'}
+    return results
 
 
 def weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -305,3 +429,103 @@ def test_an_overflow_of_one_process_skips_the_step_of_all(ranks: list[dict], whe
 def test_wrappers_with_parts_of_a_model_are_refused(ranks: list[dict]) -> None:
     for rank in ranks:
         assert 'MMSeparateDistributedDataParallel' in rank['refusal']
+
+
+# The whole family
+
+
+def assert_same(first: Any, second: Any, tolerance: float = 0.0) -> None:
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            assert_same(value, second[key], tolerance)
+    elif isinstance(first, Tensor) and first.is_floating_point():
+        torch.testing.assert_close(first, second, rtol=tolerance, atol=tolerance)
+    elif isinstance(first, Tensor):
+        assert torch.equal(first, second)
+    else:
+        assert first == second
+
+
+every_member = pytest.mark.parametrize('name', MEMBERS)
+
+
+@every_member
+def test_replicas_and_memories_of_every_method_are_equal_at_every_step(ranks: list[dict], name: str) -> None:
+    """Each process sees other samples: what is remembered must have been averaged."""
+    first, second = (rank['family'][name] for rank in ranks)
+    assert 'error' not in first, first
+    for one, other in zip(first['trajectory'], second['trajectory'], strict=True):
+        assert_same(weights(one), weights(other))
+    for one, other in zip(first['memory'], second['memory'], strict=True):
+        assert_same(one, other)
+    assert len(first['trajectory']) == FAMILY_STEPS
+    assert not torch.equal(first['trajectory'][0]['norm.running_mean'], second['trajectory'][0]['norm.running_mean'])
+    assert not torch.equal(first['trajectory'][0]['head.weight'], first['trajectory'][-1]['head.weight'])
+
+
+@pytest.mark.parametrize('name', COMPARABLE)
+def test_with_one_ascent_two_processes_are_one_with_both_batches(ranks: list[dict], name: str) -> None:
+    """Weights and memory alike: gradients, squares of single samples, masks and random numbers."""
+    model = comparable_model()
+    config = {'type': 'SAMOptimWrapper', 'optimizer': dict(SGD), **comparable_settings(name)}
+    wrapper = build_optim_wrapper(model, config)
+    found = ranks[0]['family, one ascent'][name]
+    assert 'error' not in found, found
+    for step, (batches,) in enumerate(steps_of()[:FAMILY_STEPS]):
+        model.train_step({key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}, wrapper)
+        assert_same(found['trajectory'][step], model.state_dict(), tolerance=1e-9)
+        assert_same(found['memory'][step], wrapper.perturbation.state_dict(), tolerance=1e-9)
+
+
+@pytest.mark.parametrize('name', MIXING)
+def test_mixing_equals_a_hand_written_loop(ranks: list[dict], name: str) -> None:
+    """Each micro-batch of each process ascends on its own; what is mixed are the means over all of them."""
+    interval, mixed = MIXING[name]
+    torch.manual_seed(0)
+    model, memory = SampledNet().double(), {}
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-2)
+    for step, micro_batches in enumerate(steps_of(2)[:FAMILY_STEPS]):
+        plain, sharp = torch.zeros(()), torch.zeros(())
+        batches = [batch for ranked in micro_batches for batch in ranked]
+        start = [parameter.detach().clone() for parameter in parameters]
+        for batch in batches:
+            ascent = torch.autograd.grad(loss_of(model, batch), parameters)
+            plain = plain + flat(ascent) / len(batches)
+            with torch.no_grad():
+                for parameter, gradient in zip(parameters, ascent, strict=True):
+                    parameter.add_(0.2 * gradient / flat(ascent).norm())
+            sharp = sharp + flat(torch.autograd.grad(loss_of(model, batch), parameters)) / len(batches)
+            with torch.no_grad():
+                for parameter, value in zip(parameters, start, strict=True):
+                    parameter.copy_(value)
+        descent = mixed(plain, sharp if step % interval == 0 else None, memory)
+        pieces = descent.split([parameter.numel() for parameter in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
+        optimizer.step()
+        for parameter_name, value in model.named_parameters():
+            found = ranks[0]['mixing'][name][step][parameter_name]
+            torch.testing.assert_close(found, value.detach(), rtol=1e-9, atol=1e-9)
+
+
+@every_member
+def test_an_overflow_of_one_process_skips_the_step_of_all_whatever_the_method(ranks: list[dict], name: str) -> None:
+    """Both go through the same exchanges, or the processes would wait for each other or mistake one for another."""
+    first, second = (rank['family overflow'][name] for rank in ranks)
+    assert 'error' not in first, first
+    assert_same(first[2]['weights'], first[1]['weights'])
+    for one, other in zip(first, second, strict=True):
+        assert_same(one['weights'], other['weights'])
+        assert all(bool(torch.isfinite(value).all()) for value in one['weights'].values())
+    assert [step['scale'] for step in first] == [2.0**16] * 2 + [2.0**15] * (FAMILY_STEPS - 2)
+    assert not torch.equal(first[-1]['weights']['head.weight'], first[2]['weights']['head.weight'])
+
+
+@every_member
+def test_after_an_overflow_of_one_process_memories_are_still_equal(ranks: list[dict], name: str) -> None:
+    first, second = (rank['family overflow'][name] for rank in ranks)
+    assert 'error' not in first, first
+    for one, other in zip(first, second, strict=True):
+        assert_same(one['memory'], other['memory'])

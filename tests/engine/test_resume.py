@@ -56,8 +56,9 @@ class RandomlyAugmented(torch.utils.data.Dataset):
 
 @MODELS.register_module(force=True)
 class ToyNet(BaseModel):
-    def __init__(self):
+    def __init__(self, sampled=False):
         super().__init__()
+        self.loss = nn.CrossEntropyLoss() if sampled else F.cross_entropy
         self.conv = nn.Conv2d(2, 4, 2)
         self.norm = nn.BatchNorm2d(4)
         self.dropout = nn.Dropout(0.5)
@@ -67,7 +68,7 @@ class ToyNet(BaseModel):
         features = self.norm(self.conv(torch.stack(list(inputs)))).relu().mean((2, 3))
         logits = self.head(self.dropout(features))
         if mode == 'loss':
-            return {'loss': F.cross_entropy(logits, torch.stack(list(labels)))}
+            return {'loss': self.loss(logits, torch.stack(list(labels)))}
         return logits.argmax(1).tolist()
 
 
@@ -246,6 +247,42 @@ def test_a_stopped_run_resumes_bit_for_bit(project: Path, changes: dict, stop: i
     torch.rand(7)  # whatever else the process drew
     runner_of(project, 'stopped', resume=True, **changes).train()
     assert_bitwise_same(weights_of(project / 'stopped' / last), weights_of(project / 'whole' / last))
+
+
+METHODS = {
+    'LookSAM': dict(interval=4),  # stopped between two looks
+    'FriendlySAM': dict(),
+    'SSAMD': dict(update_interval=3, decay_ascents=20),
+    'SSAMF': dict(samples=20, update_interval=8),  # stopped while squared gradients are collected
+    'ESAM': dict(),
+}
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_memory_outlives_a_stopped_run(project: Path, method: str) -> None:
+    """Direction, average, mask and random numbers come back with the checkpoint of iteration 8."""
+    changes = {
+        'model': dict(type='ToyNet', sampled=True),
+        'optim_wrapper.interval': 1,
+        'optim_wrapper.perturbation': dict(type=method, **METHODS[method]),
+        'train_cfg.max_iters': 16,
+        'val_evaluator': None,
+        'val_cfg': None,
+        'val_dataloader': None,
+    }
+    whole = runner_of(project, 'whole', **changes)
+    whole.train()
+    with pytest.raises(KeyboardInterrupt):
+        runner_of(project, 'stopped', [StopAt(11)], **changes).train()
+    resumed = runner_of(project, 'stopped', resume=True, **changes)
+    resumed.train()
+    assert_bitwise_same(weights_of(project / 'stopped/iter_16.pth'), weights_of(project / 'whole/iter_16.pth'))
+    memories = [run.optim_wrapper.perturbation.state_dict() for run in (resumed, whole)]
+    assert memories[0].keys() == memories[1].keys() != set()
+    for key, value in memories[0].items():
+        found, expected = (memory if isinstance(memory, dict) else {'': memory} for memory in (value, memories[1][key]))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(torch.as_tensor(found[name]), torch.as_tensor(expected[name])) for name in found)
 
 
 def test_without_the_hook_a_resumed_run_differs(project: Path) -> None:

@@ -132,7 +132,6 @@ def test_the_samples_of_a_batch_are_counted_and_picked(kind: str) -> None:
     assert batch_size(*subset(args, kwargs, torch.tensor([0]), count)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason='the first image, not the list of images, is taken for the batch')
 def test_images_in_a_list_are_counted_without_data_samples_too() -> None:
     kwargs = dict(inputs=[numbered(3, 5, 5 + index) for index in range(4)])
     assert batch_size((), kwargs) == 4
@@ -238,7 +237,6 @@ def test_a_share_of_one_sample_is_that_sample(training_case: Callable) -> None:
     torch.testing.assert_close(replay(), first, rtol=1e-12, atol=0)
 
 
-@pytest.mark.xfail(strict=True, reason='0.28 * 25 is 7.000000000000001, whose ceiling is 8')
 def test_a_share_that_is_a_whole_number_of_samples_is_that_number(training_case: Callable) -> None:
     model, _ = training_case('plain', 1)
     sizes: list[int] = []
@@ -283,7 +281,6 @@ class GraphNet(BaseModel):
         return {'loss': self.linear(graph.nodes).square().mean()}
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason='the samples are counted also where nothing is to be picked')
 def test_a_batch_of_another_form_can_be_replayed_as_a_whole() -> None:
     """SAM needs no single samples."""
     replay, first = captured(GraphNet(), {'graph': Graph(torch.ones(4, 3))})

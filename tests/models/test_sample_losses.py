@@ -196,9 +196,6 @@ def test_cross_entropy_and_dice(training_case: Callable) -> None:
     assert_is(*taken_apart(model, data), expected)
 
 
-@pytest.mark.xfail(
-    strict=True, reason='the head adds the second loss in place to the very tensor that SampleLosses remembered'
-)
 def test_two_losses_of_one_name(training_case: Callable) -> None:
     model, data, logits, labels = segmentor(
         training_case, dict(type='CrossEntropyLoss'), dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 3.0])
@@ -337,7 +334,6 @@ UNKNOWN: dict[str, Callable[[], Net]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason='a relative tolerance of an infinite total is infinite')
 def test_an_infinite_loss_gives_none() -> None:
     model = Net(lambda self, x, y: {'loss': self.criterion(x, y) * torch.inf}, criterion=nn.CrossEntropyLoss())
     assert taken_apart(model, batch())[0] is None

@@ -197,10 +197,7 @@ def test_a_state_carries_a_method_on(name: str, at: int) -> None:
         assert torch.equal(one, other)
 
 
-FORGETFUL = pytest.mark.xfail(strict=True, reason='RandomNumbers keeps its generator when a state has none')
-
-
-@pytest.mark.parametrize('at', [pytest.param(0, marks=FORGETFUL), 3])
+@pytest.mark.parametrize('at', [0, 3])
 @pytest.mark.parametrize('name', ['ESAM', 'ESAM of coordinates', 'SSAMD', 'SAMON over SSAMD'])
 def test_a_state_can_be_loaded_into_a_method_in_use(name: str, at: int) -> None:
     config = {'type': name, **STATEFUL[name]}

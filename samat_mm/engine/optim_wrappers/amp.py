@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.device import get_device
+from mmengine.dist import all_reduce
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor
@@ -85,8 +86,14 @@ class AmpSharpnessAwareMixin(SharpnessAwareMixin):
     def _unscale(self, gradients: list[Tensor]) -> None:
         torch._foreach_mul_(gradients, 1 / self.loss_scaler.get_scale())
 
+    def _begin(self, mixing: bool) -> None:
+        self._overflow = False
+        super()._begin(mixing)
+
     def _is_usable(self, gradients: list[Tensor]) -> bool:
-        self._overflow = not bool(torch.isfinite(global_norm(gradients)))
+        usable = torch.isfinite(global_norm(gradients)).float()
+        all_reduce(usable, op='min')  # or a memory would grow on some processes and not on others
+        self._overflow = not bool(usable)
         return not self._overflow
 
     def _is_descent_usable(self, gradients: list[Tensor]) -> bool:

@@ -35,11 +35,14 @@ class GradientMixing(PerturbationSettings):
 
     def _remember_clean(self, gradients: Named) -> None:
         """Add the gradients at the unperturbed weights, which are overwritten after this."""
-        if not self.perturbation.scale_free or self._mixing:
+        if self._mixing or self._feels_the_scale():
             self._unscale(list(gradients.values()))
         if self._mixing:
             for name, gradient in gradients.items():
                 self._clean[name] = self._clean[name] + gradient if name in self._clean else gradient.clone()
+
+    def _feels_the_scale(self) -> bool:
+        return not self.perturbation.scale_free or self.perturbation.fisher_samples() > 0
 
     def _keep_for_the_step(self, weights: list[Tensor], offsets: list[Tensor]) -> None:
         if self.perturbation.steps_displaced:

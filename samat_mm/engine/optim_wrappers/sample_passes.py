@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from samat_mm.engine.optim_wrappers.mixing import GradientMixing
 from samat_mm.models.replay import Replay, unwrapped
 from samat_mm.models.state import buffers_kept
+from samat_mm.perturbations.weights.vectors import global_norm
 
 
 class SamplePasses(GradientMixing):
@@ -31,6 +32,7 @@ class SamplePasses(GradientMixing):
         def after(dtype: torch.dtype | None) -> Tensor:
             with torch.no_grad(), cast(model, dtype):
                 losses = self._replay.losses_of_samples()
+            torch.clear_autocast_cache()  # older torch would use casts made without gradients in the second pass
             return before if losses is None else losses  # None: not finite, which the second pass will show
 
         return self.perturbation.select(before, after)
@@ -48,19 +50,22 @@ class SamplePasses(GradientMixing):
                 samples = torch.ones(())
                 torch._foreach_addcmul_(squares, gradients, gradients)
             else:
-                losses = losses[: self.perturbation.fisher_samples()]
+                batch, losses = len(losses), losses[: self.perturbation.fisher_samples()]
                 samples = torch.tensor(float(len(losses)))
-                for loss in losses:
+                for loss in losses / batch:  # which overflow no sooner than the loss of the batch
                     found = torch.autograd.grad(self._scaled(loss), parameters, retain_graph=True, allow_unused=True)
                     own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
                     self._unscale(own)
+                    torch._foreach_mul_(own, batch)
                     torch._foreach_addcmul_(squares, own, own)
         samples = samples.to(parameters[0].device)
         all_reduce_params([*squares, samples], op='sum')
-        self.perturbation.add_fisher(weights, squares, int(samples))
+        if bool(torch.isfinite(global_norm(squares))):
+            self.perturbation.add_fisher(weights, squares, int(samples))
 
     def _tell_of_missing_sample_losses(self, consequence: str) -> None:
-        if not self._told_of_missing_sample_losses:
+        total = self._replay.total
+        if not self._told_of_missing_sample_losses and total is not None and bool(torch.isfinite(total)):
             self._told_of_missing_sample_losses = True
             print_log(
                 f'the loss of {type(unwrapped(self._replay.model)).__name__} is no mean over samples, as '  # type: ignore[arg-type]

@@ -64,11 +64,8 @@ class SharpnessAwareMixin(SamplePasses):
             )
         super().__init__(*args, **kwargs)
         method = self.perturbation
-        if interval > 1 and hasattr(method, 'interval'):
-            raise ValueError(
-                f'{type(method).__name__} has an interval of its own; give it as '
-                f"perturbation=dict(type='{type(method).__name__}', interval={interval})."
-            )
+        if interval > 1 and method.interval > 1:
+            raise ValueError(f'{method!r} has an interval of its own; give it there, not to the wrapper as well.')
         if share(ascent_share, 'ascent_share') < 1 and method.selects_samples:
             raise ValueError(
                 f'{type(method).__name__} compares the losses of all samples, so that its first forward needs all of '
@@ -90,7 +87,7 @@ class SharpnessAwareMixin(SamplePasses):
         """
         self._roster.read(model)
         self._ascending = self._needs_ascent()
-        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes)
+        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes and bool(self._movable()))
         with ExitStack() as stack:
             if self._ascending:
                 stack.enter_context(self._replay.capture(model))
@@ -135,6 +132,7 @@ class SharpnessAwareMixin(SamplePasses):
         if not ascending:
             super().backward(loss, **kwargs)
             return
+        clean = dict(self._clean)
         try:
             weights, offsets = self._ascend(loss)
             model: Any = self._replay.model
@@ -144,6 +142,9 @@ class SharpnessAwareMixin(SamplePasses):
                 with super().optim_context(model):
                     perturbed_loss = self._replay(self._selected(model))
                 super().backward(self.scale_loss(self._descent_loss(perturbed_loss)), **kwargs)
+        except BaseException:
+            self._clean = clean  # what failed is not mixed into the step
+            raise
         finally:
             self._replay.clear()
 
@@ -176,7 +177,7 @@ class SharpnessAwareMixin(SamplePasses):
         used = [(entry, gradient) for entry, gradient in used if entry.name in chosen]
         directions = [gradient for _, gradient in used]
         weights = {entry.name: entry.weight for entry, _ in used}
-        if not self.perturbation.scale_free:
+        if self._feels_the_scale():
             torch._foreach_mul_(directions, 1 / float(self.scale_loss(torch.ones(()))))
         if self.perturbation.fisher_samples() > 0:
             self._add_fisher(weights, directions)

@@ -29,6 +29,7 @@ class WeightPerturbation(ABC):
         synchronised: all processes must ascend along the same, averaged gradient, because it goes into a state.
         selects_samples: the second pass runs on the samples that :meth:`select` returns.
         mixes: the descent takes :meth:`combine`, not simply the gradient at the perturbed weights.
+        interval: steps from one ascent to the next.
         steps_displaced: the optimizer steps at the perturbed weights, which come back only after it.
 
     Raises:
@@ -40,6 +41,7 @@ class WeightPerturbation(ABC):
     selects_samples: bool = False
     mixes: bool = False
     steps_displaced: bool = False
+    interval: int = 1
 
     def __init__(self, rho: float) -> None:
         self.rho = non_negative(rho, 'rho')
@@ -102,7 +104,7 @@ class WeightPerturbation(ABC):
 
     def is_due(self, step: int) -> bool:
         """Tell whether step number ``step`` needs an ascent."""
-        return True
+        return step % self.interval == 0
 
     def radius(self, group: Mapping[str, Any]) -> float:
         """Return the radius for a parameter group of the optimizer, whose ``rho`` schedulers drive."""

@@ -39,6 +39,7 @@ class Composite(WeightPerturbation):
         self.synchronised = self.synchronised or direction.synchronised
         self.selects_samples = self.selects_samples or direction.selects_samples
         self.mixes = self.mixes or direction.mixes
+        self.interval = direction.interval
         self.steps_displaced = self.steps_displaced or direction.steps_displaced
 
     def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:

@@ -165,8 +165,9 @@ class SSAMD(_SparseSAM):
 
     def _update(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> None:
         gradients = dict(zip(weights, grads, strict=True))
-        if not self._mask:
-            self._mask = _largest(self._scores(gradients), _count(gradients, 1 - self.sparsity))
+        new = {name: gradient for name, gradient in gradients.items() if name not in self._mask}
+        if new:
+            self._mask.update(_largest(self._scores(new), _count(new, 1 - self.sparsity)))
         elif self._is_time():
             self._drop_and_grow(gradients)
 
