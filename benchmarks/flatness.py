@@ -44,7 +44,7 @@ class Study:
 
 
 STUDIES = {
-    'digits': Study('configs/deeplabv3_digits_{}.py', 600, ('pgd-linf', 'pgd-l2'), 'mIoU', 0.05, 8),
+    'digits': Study('configs/deeplabv3_digits_{}.py', 600, ('pgd-linf', 'pgd-l2'), 'mIoU', 0.05, 3),
     'cifar10-subset': Study(
         'benchmarks/configs/resnet20size_cifar10-subset_{}.py',
         660,
@@ -73,6 +73,7 @@ def methods(study: Study) -> dict[str, Row]:
     rows = {name: Row(config, once) for name, config in configs.items()}
     rows['sgd 2x'] = Row(configs['sgd'], study.budget(2))
     rows['esam by loss'] = Row(configs['esam'], (*once, 'optim_wrapper.selection=loss'))
+    rows['looksam, alpha .1'] = Row(configs['looksam'], (*once, 'optim_wrapper.perturbation.alpha=0.1'))
     rows['sam fp32'] = Row(configs['sam'], once, ())
     rows['sam fp32, bfloat16 ascent'] = Row(configs['sam'], (*once, 'optim_wrapper.ascent_dtype=bfloat16'), ())
     rows['sam fp32, half ascent'] = Row(configs['sam'], (*once, 'optim_wrapper.ascent_share=0.5'), ())

@@ -1,0 +1,74 @@
+"""Does LookSAM's premise hold: does the direction v that it reuses change more slowly than the gradient?
+
+    python benchmarks/looksam_direction.py [CONFIG] [--iterations 200]
+
+Trains with LookSAM and looks at every ascent: the length of v beside that of the gradient, which the steps in between
+replace by alpha (0.7 as published), and the cosine between v and the one before it, beside that of the gradients. Each
+line is the mean over a quarter of the ascents.
+"""
+
+import argparse
+import statistics
+
+import torch
+from common import show
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor
+
+from samat_mm.perturbations.weights import LookSAM
+from samat_mm.perturbations.weights.base import Named
+from samat_mm.perturbations.weights.vectors import dot, global_norm
+from samat_mm.registry import WEIGHT_PERTURBATIONS
+
+SEEN: list[dict[str, float]] = []
+
+
+@WEIGHT_PERTURBATIONS.register_module()
+class WatchedLookSAM(LookSAM):
+    """LookSAM that notes how its direction and the gradient change."""
+
+    _before: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def combine(self, clean: Named, perturbed: Named | None) -> Named:
+        """Combine as LookSAM does."""
+        gradient = [tensor.clone() for tensor in clean.values()]
+        combined = super().combine(clean, perturbed)
+        if perturbed is not None:
+            direction = [self._orthogonal[name] for name in clean]
+            seen = {'|v| / |g|': float(global_norm(direction) / global_norm(gradient))}
+            if self._before is not None:
+                seen['cosine of v'] = cosine(direction, self._before[0])
+                seen['cosine of g'] = cosine(gradient, self._before[1])
+                SEEN.append(seen)
+            self._before = direction, gradient
+        return combined
+
+
+def cosine(first: list[Tensor], second: list[Tensor]) -> float:
+    return float(dot(first, second) / global_norm(first) / global_norm(second))
+
+
+def main() -> None:
+    """Train and tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', default='configs/deeplabv3_digits_looksam.py')
+    parser.add_argument('--iterations', type=int, default=200)
+    args = parser.parse_args()
+    config = Config.fromfile(args.config)
+    config.optim_wrapper.perturbation.type = 'WatchedLookSAM'
+    config.work_dir = 'work_dirs/looksam_direction'
+    config.train_cfg.update(max_iters=args.iterations, val_interval=10 * args.iterations)
+    Runner.from_cfg(config).train()
+    part = max(len(SEEN) // 4, 1)
+    rows = []
+    for start in range(0, 4 * part, part):
+        chosen = SEEN[start : start + part]
+        means = {name: f'{statistics.mean(seen[name] for seen in chosen):.3f}' for name in chosen[0]}
+        rows.append({'ascents': f'{start + 1} to {start + len(chosen)}', **means})
+    show(args.config, rows)
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    main()
