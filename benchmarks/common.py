@@ -1,4 +1,4 @@
-"""What the two cost benchmarks share: the models with one batch each, interleaved timing, and the report."""
+"""What the benchmarks share: the models with one batch each, interleaved timing, and the report."""
 
 import argparse
 import copy

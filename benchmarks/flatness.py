@@ -122,7 +122,7 @@ def run(study: Study, label: str, row: Row, seed: int, folder: Path) -> dict[str
     results = json.loads(report.read_text(encoding='utf-8'))['results']
     numbers = {name: values[study.metric] for name, values in results.items()}
     sharpness: dict[str, Any] = json.loads(sharp.read_text(encoding='utf-8'))['results']
-    numbers.update({name.removeprefix('sharpness/'): float(value) for name, value in sharpness.items()})
+    numbers.update({name: float('nan') if value is None else value for name, value in sharpness.items()})
     print(f'{label}, seed {seed}: ' + ', '.join(f'{name} {value:.4g}' for name, value in numbers.items()), flush=True)
     return numbers
 

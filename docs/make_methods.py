@@ -107,12 +107,13 @@ def _tensors(state: Any) -> Any:
 def document() -> str:
     """Return the whole page."""
     measured: dict[str, Any] = json.loads((DOCS / 'step_cost.json').read_text(encoding='utf-8'))['results']
+    steps = next(iter(measured.values()))['steps']
     table, cards = '', ''
     for method in WEIGHT_PERTURBATION_TYPES:
         name = method.__name__
-        first_rows = [next(r for r in model['steps'].values() if r['type'] == name) for model in measured.values()]
-        costs = [f'{row["cpu_ratio"]:.2f}' for row in first_rows]
-        cost, held = ', '.join(costs), memory(name)
+        label, _ = next((key, row) for key, row in steps.items() if row['type'] == name)
+        costs = [f'{model["steps"][label]["cpu_ratio"]:.2f}' for model in measured.values()]
+        cost, held = f'{", ".join(costs)} ({label})', memory(name)
         table += f'| [{name}](#{name.lower()}) | {cost} | {held} |\n'
         cards += Card(method).write(cost, held)
     return HEAD.format(models=', '.join(measured)) + table + '\n' + cards + FOOT

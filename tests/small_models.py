@@ -70,7 +70,7 @@ FAMILY: dict[str, dict[str, Any]] = {
     'ESAM over FisherSAM': dict(perturbation=dict(type='ESAM', rho=0.2, direction=dict(type='FisherSAM'))),
     'ascent in bfloat16': dict(perturbation=dict(type='SAM', rho=0.2), ascent_dtype='bfloat16'),
     'ascent on half': dict(perturbation=dict(type='SAM', rho=0.2), ascent_share=0.5),
-    'LookSAM on half': dict(perturbation=dict(type='LookSAM', rho=0.2, interval=3), ascent_share=0.5),
+    'ASAM on half': dict(perturbation=dict(type='ASAM', rho=0.2), ascent_share=0.5),
 }
 
 

@@ -66,20 +66,28 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen_parameters_watched(model: nn.Module) -> Iterator[None]:
-    """Refuse a block that changes a parameter which is not trained.
+    """Refuse a block that changes a parameter which is not trained, and take the change back.
 
     Raises:
-        RuntimeError: naming one. The forward of a model with a momentum encoder does this, and a second forward would
-            do it twice.
+        RuntimeError: naming one. The forward of a model with a momentum encoder does this, and one more forward than
+            training takes would do it once more.
     """
     # By value: MMEngine's averaged models write through .data, which leaves no trace in the version counter.
     saved = [
         (name, value, value.detach().clone()) for name, value in model.named_parameters() if not value.requires_grad
     ]
-    yield
-    for name, value, before in saved:
-        if not torch.equal(value, before):
-            raise RuntimeError(
-                f'the forward of {type(model).__name__} changes {name}, a parameter that is not trained (a '
-                'momentum encoder?); a second one would change it again. Use a plain OptimWrapper with this model.'
-            )
+    changed: list[str] = []
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value, before in saved:
+                if not torch.equal(value, before):
+                    changed.append(name)
+                    value.copy_(before)
+    if changed:
+        raise RuntimeError(
+            f'the forward of {type(model).__name__} changes {changed[0]}, a parameter that is not trained (a momentum '
+            'encoder?); a forward beside that of plain training would change it once more. Use a plain OptimWrapper '
+            'with this model, and do not measure its sharpness.'
+        )

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samat_mm.models.state import buffers_kept, refuse_activation_checkpointing
+from samat_mm.models.batch import batch_size
+from samat_mm.models.state import buffers_kept, frozen_parameters_watched, refuse_activation_checkpointing
 from samat_mm.sharpness.random_numbers import own_random_numbers
 from samat_mm.sharpness.surface import LossSurface
 
@@ -37,7 +38,7 @@ def prepare(model: nn.Module, batches: Sequence[Any], seed: int = 0) -> list[dic
 
 def sample_count(batches: Sequence[dict[str, Any]]) -> int:
     """Return the number of samples in preprocessed batches."""
-    return sum(len(batch['inputs']) for batch in batches)
+    return sum(batch_size((), batch) for batch in batches)
 
 
 @contextmanager
@@ -67,10 +68,10 @@ def loss_surface(
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     samples = sample_count(batches)
     terms = [
-        (len(batch['inputs']) / samples, partial(_batch_loss, model, batch, number))
+        (batch_size((), batch) / samples, partial(_batch_loss, model, batch, number))
         for number, batch in enumerate(batches)
     ]
-    with buffers_kept(model), _leaves_in_evaluation_mode(model):
+    with buffers_kept(model), frozen_parameters_watched(model), _leaves_in_evaluation_mode(model):
         yield LossSurface(weights, terms, on_pass)
 
 

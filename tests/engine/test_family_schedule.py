@@ -15,6 +15,8 @@ from small_models import CLASSES, FAMILY, PlainNet, SampledNet, plain_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samat_mm.perturbations.weights import SAM
+
 SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-2)
 
 
@@ -252,7 +254,7 @@ def test_ssam_on_a_loss_without_samples_says_so_once(messages: list[str]) -> Non
 def test_the_first_pass_may_run_in_bfloat16() -> None:
     model = net(dtype=torch.float32)
     passes = Passes(model)
-    wrapper = wrap(model, 'LookSAM', dict(ascent_dtype='bfloat16'), interval=3)
+    wrapper = wrap(model, 'SAM', dict(ascent_dtype='bfloat16', interval=3))
     for batch in plain_batches(4, dtype=torch.float32):
         model.train_step(batch, wrapper)
     low, full = torch.bfloat16, torch.float32
@@ -267,7 +269,7 @@ def test_the_selection_may_run_in_bfloat16() -> None:
     assert passes.dtypes == [torch.float32, torch.bfloat16, torch.float32]
 
 
-@pytest.mark.parametrize('method', ['SAM', 'ASAM', 'GSAM', 'FriendlySAM'])
+@pytest.mark.parametrize('method', ['SAM', 'ASAM', 'AWP', 'FriendlySAM'])
 def test_a_first_pass_in_bfloat16_hardly_changes_the_trajectory(method: str) -> None:
     start, ends = net(dtype=torch.float32).head.weight.detach(), []
     for driver in (dict(), dict(ascent_dtype='bfloat16'), None):
@@ -327,6 +329,12 @@ def test_a_share_of_a_list_of_images_is_some_of_the_images(samples: int) -> None
         (dict(ascent_share=0), 'ascent_share is a share, above 0 and at most 1; got 0'),
         (dict(ascent_share=1.5), 'ascent_share is a share.*got 1.5'),
         (dict(ascent_share=0.5, perturbation=dict(type='ESAM')), 'ESAM compares the losses of all samples.*0.5'),
+        (dict(ascent_share=0.5, perturbation=dict(type='WSAM')), 'WSAM mixes the first gradient into the descent'),
+        (dict(ascent_dtype='bfloat16', perturbation=dict(type='GSAM')), 'GSAM mixes the first gradient'),
+        (dict(interval=2.5), 'interval must be a whole number of at least 1; got 2.5'),
+        (dict(start_iter=1.5), 'start_iter must be a whole number of at least 0; got 1.5'),
+        (dict(perturbation='LookSAM'), r"perturbation must be a config such as .*; got 'LookSAM'"),
+        (dict(perturbation=SAM(0.1), rho=0.2), 'rho would change a SAM that is built already; give it there'),
         (dict(interval=2, perturbation=dict(type='LookSAM')), r'LookSAM.* has an interval of its own; give it there'),
         (dict(perturbation=dict(type='LookSAM', interval=0)), 'interval must be a whole number of at least 1; got 0'),
         (dict(perturbation=dict(type='LookSAM', alpha=-1)), 'alpha must be a finite number of at least 0; got -1'),

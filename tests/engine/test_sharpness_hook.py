@@ -21,7 +21,7 @@ from torch import distributed, multiprocessing
 
 from samat_mm.engine.hooks import AttackEvaluationHook, SharpnessHook
 from samat_mm.perturbations.weights import SAM
-from samat_mm.sharpness import draw_batches, loss_rises, loss_surface, prepare
+from samat_mm.sharpness import Measurement, draw_batches, loss_rises, loss_surface, prepare
 
 KINDS = {'maps': (segmentor, SegmentationImages), 'classes': (classifier, ClassificationImages)}
 NAMES = {
@@ -125,6 +125,18 @@ def test_interval_measures_every_second_validation_and_the_others_are_nan(tmp_pa
     training('classes', tmp_path, hooks, val_interval=1).train()
     assert [math.isfinite(seen['sharpness/sam']) for seen in metrics.seen] == [True, False, True, False]
     assert all('accuracy/top1' in seen for seen in metrics.seen)
+
+
+@pytest.mark.parametrize('error', [FloatingPointError, ValueError])
+def test_a_loss_that_cannot_be_measured_does_not_end_the_training(error, tmp_path, monkeypatch):
+    def refuse(self, surface):
+        raise error('the reason')
+
+    monkeypatch.setattr(Measurement, 'measure', refuse)
+    metrics = Metrics()
+    training('classes', tmp_path, [small_hook(), metrics]).train()
+    assert all(math.isnan(seen['sharpness/sam']) for seen in metrics.seen)
+    assert len(metrics.seen) == 2
 
 
 @pytest.mark.parametrize('first', [0, 1])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.optim import OneCycleLR
 from torch import Tensor, nn
 
 from samat_mm.perturbations.weights import (
@@ -25,6 +26,8 @@ from samat_mm.perturbations.weights import (
     LookSAM,
     WeightPerturbation,
 )
+from samat_mm.perturbations.weights.vectors import RandomNumbers
+from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 Named = dict[str, Tensor]
 SHAPES = {'conv.weight': (3, 2, 2, 2), 'conv.bias': (3,), 'norm.weight': (3,), 'scale': (), 'head.weight': (2, 3)}
@@ -490,3 +493,45 @@ def test_a_weight_without_a_perturbed_gradient_is_left_alone(name: str) -> None:
     del perturbed['norm.weight']
     result = MIXERS[name]().combine(clean, perturbed)
     assert 'norm.weight' not in result or torch.equal(result['norm.weight'], draw(0)['norm.weight'])
+
+
+@pytest.mark.parametrize('method', ['GSAM', 'LookSAM', 'WSAM'])
+def test_a_mixture_of_gradients_of_different_samples_is_refused(method: str) -> None:
+    with pytest.raises(ValueError, match=f'{method} compares the gradients of both passes.*give it gamma=1'):
+        WEIGHT_PERTURBATIONS.build(dict(type=method, direction=dict(type='ESAM')))
+    WEIGHT_PERTURBATIONS.build(dict(type=method, direction=dict(type='ESAM', gamma=1.0)))
+
+
+def test_gsam_never_leaves_its_largest_radius_under_a_one_cycle_schedule() -> None:
+    """MMEngine's OneCycle sets initial_lr far below its peak."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+    scheduler = OneCycleLR(optimizer, eta_max=0.1, total_steps=20)
+    radii = []
+    for _ in range(19):
+        radii.append(GSAM(rho=0.04, rho_min=0.02).radius({'rho': 0.04, **optimizer.param_groups[0]}))
+        optimizer.step()
+        scheduler.step()
+    assert max(radii) == pytest.approx(0.04)
+    assert min(radii) == pytest.approx(0.02, abs=1e-3)
+
+
+def test_samon_knows_normalisation_layers_of_other_projects() -> None:
+    class HorNetLayerNorm(torch.nn.Module):
+        pass
+
+    weights = {'norm.weight': torch.ones(2), 'linear.weight': torch.ones(2, 2)}
+    owners = {'norm.weight': HorNetLayerNorm(), 'linear.weight': torch.nn.Linear(2, 2)}
+    assert SAMON().choose(weights, owners) == ['norm.weight']
+
+
+def test_awp_leaves_embeddings_alone() -> None:
+    weights = {'pos_embed': torch.ones(1, 4, 2), 'layer.weight': torch.ones(2, 2), 'layer.bias': torch.ones(2)}
+    assert AWP().choose(weights, dict.fromkeys(weights, torch.nn.Module())) == ['layer.weight']
+
+
+def test_random_numbers_of_another_device_start_anew_with_a_warning() -> None:
+    numbers = RandomNumbers(3)
+    numbers.load_state_dict({'generator': torch.zeros(16, dtype=torch.uint8)})
+    with pytest.warns(UserWarning, match='start anew from seed 3'):
+        drawn = torch.rand(4, generator=numbers.on(torch.device('cpu')))
+    assert torch.equal(drawn, torch.rand(4, generator=RandomNumbers(3).on(torch.device('cpu'))))

@@ -114,9 +114,11 @@ def test_a_direction_is_a_weight_perturbation(direction: Any) -> None:
 
 def test_seams_are_handed_on() -> None:
     """What one method of a chain needs, the whole chain needs."""
-    chain = build(type='LookSAM', direction=dict(type='ESAM', gamma=0.5, direction=dict(type='FriendlySAM')))
+    chain = build(type='SAMON', direction=dict(type='LookSAM', direction=dict(type='FriendlySAM')))
     assert chain.mixes
-    assert chain.selects_samples
+    assert chain.interval == 5
+    assert build(type='SAMON', direction=dict(type='ESAM')).selects_samples
+    assert build(type='SAMON', direction=dict(type='WSAM')).corrects
     assert chain.synchronised
     assert not chain.scale_free
     assert build(type='ESAM', gamma=1, direction=dict(type='AWP')).steps_displaced

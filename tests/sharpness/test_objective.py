@@ -20,6 +20,7 @@ from samat_mm.sharpness import (
     top_eigenvalue,
     trace,
 )
+from samat_mm.sharpness.objective import sample_count
 
 each_kind = pytest.mark.parametrize('kind', ['plain', 'segmentor', 'classifier'])
 
@@ -244,3 +245,29 @@ def test_batches_need_a_number_and_a_loader():
         draw_batches(loader(SegmentationImages(5), 2), 0, 0)
     with pytest.raises(ValueError, match='needs a train_dataloader'):
         draw_batches(None, 1, 0)
+
+
+class MomentumEncoder(PlainNet):
+    """Moves a frozen copy of its head in every loss forward, through .data as MMEngine's averaged models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow = torch.nn.Linear(4, 3).requires_grad_(False)
+
+    def forward(self, inputs, labels=None, mode='tensor'):
+        self.slow.weight.data.lerp_(self.head.weight.data, 0.1)
+        return super().forward(inputs, labels, mode)
+
+
+def test_a_momentum_encoder_is_refused_and_left_as_it_was():
+    model = MomentumEncoder()
+    before = model.slow.weight.clone()
+    batches = plain_batches(1, dtype=torch.float32)
+    with pytest.raises(RuntimeError, match=r'changes slow\.weight'), loss_surface(model, batches) as surface:
+        surface.value()
+    assert torch.equal(model.slow.weight, before)
+
+
+def test_the_samples_of_two_views_are_counted_once():
+    views = [torch.zeros(8, 3, 4, 4), torch.zeros(8, 3, 4, 4)]
+    assert sample_count([{'inputs': views, 'data_samples': [None] * 8}]) == 8

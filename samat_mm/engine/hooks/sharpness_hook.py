@@ -27,7 +27,10 @@ class SharpnessHook(Hook):
     nor notices the hook. In a distributed run every process measures the same batches. The images are those of the data
     set, also where the model is trained on adversarial ones.
 
-    At the end of the training the visualizer gets a picture of the loss along random filter-normalised directions.
+    One measurement takes about 70 passes over the batches, and its Hessian more memory than a training step (smaller
+    batches or ``probes=0`` help). Where the loss is not finite or has no second derivative, the metrics are NaN and the
+    training goes on. At the end of the training the visualizer gets a picture of the loss along random
+    filter-normalised directions, around the weights of the last iteration (not those of an averaged model).
 
     Args:
         interval: measure at every so many validations only, at the others the metrics are NaN.
@@ -75,9 +78,12 @@ class SharpnessHook(Hook):
         results = dict.fromkeys(self.measurement.names, float('nan'))
         if (validation_number(runner) - 1) % self.interval == 0:
             runner.logger.info(f'Sharpness: {self.measurement}')
-            model = unwrapped(runner.model)
-            with loss_surface(model, self._batches(runner)) as surface:
-                results = self.measurement.measure(surface)
+            model, batches = unwrapped(runner.model), self._batches(runner)
+            try:
+                with loss_surface(model, batches) as surface:
+                    results = self.measurement.measure(surface)
+            except (FloatingPointError, ValueError) as error:
+                runner.logger.warning(f'No sharpness at this validation: {error}')
             shared = [results]
             broadcast_object_list(shared)  # the sums of two accelerators may differ in the last bit
             results = shared[0]

@@ -83,8 +83,8 @@ class AmpSharpnessAwareMixin(SharpnessAwareMixin):
     def _scaled(self, loss: Tensor) -> Tensor:
         return self.loss_scaler.scale(loss)
 
-    def _unscale(self, gradients: list[Tensor]) -> None:
-        torch._foreach_mul_(gradients, 1 / self.loss_scaler.get_scale())
+    def _loss_scale(self) -> float:
+        return self.loss_scaler.get_scale()
 
     def _begin(self, mixing: bool) -> None:
         self._overflow = False

@@ -36,7 +36,7 @@ class GradientMixing(PerturbationSettings):
     def _remember_clean(self, gradients: Named) -> None:
         """Add the gradients at the unperturbed weights, which are overwritten after this."""
         if self._mixing or self._feels_the_scale():
-            self._unscale(list(gradients.values()))
+            torch._foreach_mul_(list(gradients.values()), 1 / self._loss_scale())
         if self._mixing:
             for name, gradient in gradients.items():
                 self._clean[name] = self._clean[name] + gradient if name in self._clean else gradient.clone()
@@ -68,6 +68,8 @@ class GradientMixing(PerturbationSettings):
             return False
         if clean:
             all_reduce_params(list(clean.values()), op='mean')
+        if self.perturbation.corrects and self.clip_grad_kwargs:
+            self._clip_both(clean)
         combined = self.perturbation.combine(clean, gradients) if clean else self.perturbation.combine(gradients, None)
         with torch.no_grad():
             for name, gradient in gradients.items():
@@ -75,14 +77,26 @@ class GradientMixing(PerturbationSettings):
                     gradient.copy_(combined[name])
         return True
 
+    def _clip_both(self, clean: Named) -> None:
+        """Clip both gradients, because a term that is added beside the step escapes the clipping of the step."""
+        self._clip_grad()
+        entries = [entry for entry in self._roster.trained(self.optimizer) if entry.name in clean]
+        held = [entry.weight.grad for entry in entries]
+        for entry in entries:
+            entry.weight.grad = clean[entry.name]
+        self._clip_grad()
+        for entry, gradient in zip(entries, held, strict=True):
+            entry.weight.grad = gradient
+
     # What mixed precision does otherwise
 
     def _scaled(self, loss: Tensor) -> Tensor:
         """Return what the first pass differentiates."""
         return loss
 
-    def _unscale(self, gradients: list[Tensor]) -> None:
-        """Take the loss scale out of gradients of the first pass, in place."""
+    def _loss_scale(self) -> float:
+        """Return what the first pass's loss was multiplied by."""
+        return 1.0
 
     def _is_usable(self, gradients: list[Tensor]) -> bool:
         """Tell whether the first gradient gives a direction."""

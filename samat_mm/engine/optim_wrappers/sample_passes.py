@@ -43,20 +43,21 @@ class SamplePasses(GradientMixing):
         parameters = list(weights.values())
         squares = [torch.zeros_like(parameter) for parameter in parameters]
         with buffers_kept(model):  # to the end: the backward needs the buffers as its forward left them
-            with super().optim_context(unwrapped(model)):
-                losses = self._replay.losses_of_samples()
+            losses = None
+            if not self._told_of_missing_sample_losses:
+                with super().optim_context(unwrapped(model)):
+                    losses = self._replay.losses_of_samples()
             if losses is None:
                 self._tell_of_missing_sample_losses('the gradient of the batch counts as that of one sample')
                 samples = torch.ones(())
                 torch._foreach_addcmul_(squares, gradients, gradients)
             else:
                 batch, losses = len(losses), losses[: self.perturbation.fisher_samples()]
-                samples = torch.tensor(float(len(losses)))
+                samples, factor = torch.tensor(float(len(losses))), batch / self._loss_scale()
                 for loss in losses / batch:  # which overflow no sooner than the loss of the batch
                     found = torch.autograd.grad(self._scaled(loss), parameters, retain_graph=True, allow_unused=True)
                     own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-                    self._unscale(own)
-                    torch._foreach_mul_(own, batch)
+                    torch._foreach_mul_(own, factor)
                     torch._foreach_addcmul_(squares, own, own)
         samples = samples.to(parameters[0].device)
         all_reduce_params([*squares, samples], op='sum')

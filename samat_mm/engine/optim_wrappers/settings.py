@@ -40,7 +40,16 @@ class PerturbationSettings(_Base):
 
     def _build_perturbation(self, given: dict | WeightPerturbation | None, kwargs: dict) -> WeightPerturbation:
         if isinstance(given, WeightPerturbation):
+            names = sorted(set(inspect.signature(type(given)).parameters) & set(kwargs))
+            if names:
+                raise ValueError(
+                    f'{", ".join(names)} would change a {type(given).__name__} that is built already; give it there.'
+                )
             return given
+        if given is not None and not isinstance(given, dict):
+            raise ValueError(
+                f"perturbation must be a config such as dict(type='LookSAM'), or a weight perturbation; got {given!r}."
+            )
         config = {'type': self.default_perturbation, **(given or {})}
         cls = WEIGHT_PERTURBATIONS.get(config['type']) if isinstance(config['type'], str) else config['type']
         for name in inspect.signature(cls).parameters if cls else ():

@@ -13,7 +13,7 @@ from samat_mm.engine.optim_wrappers.roster import Entry
 from samat_mm.engine.optim_wrappers.sample_passes import SamplePasses, cast
 from samat_mm.models.replay import Replay
 from samat_mm.models.state import buffers_kept, frozen_parameters_watched
-from samat_mm.perturbations.weights.base import share
+from samat_mm.perturbations.weights.base import share, whole_number
 from samat_mm.perturbations.weights.vectors import owning_their_memory
 
 
@@ -56,8 +56,9 @@ class SharpnessAwareMixin(SamplePasses):
         ascent_share: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        if interval < 1 or start_iter < 0:
-            raise ValueError(f'interval must be at least 1 and start_iter at least 0; got {interval} and {start_iter}.')
+        whole_number(interval, 'interval')
+        if isinstance(start_iter, bool) or not isinstance(start_iter, int) or start_iter < 0:
+            raise ValueError(f'start_iter must be a whole number of at least 0; got {start_iter!r}.')
         if ascent_dtype not in (None, 'bfloat16'):
             raise ValueError(
                 f"ascent_dtype must be 'bfloat16' or None, because float16 needs a loss scale; got {ascent_dtype!r}."
@@ -70,6 +71,11 @@ class SharpnessAwareMixin(SamplePasses):
             raise ValueError(
                 f'{type(method).__name__} compares the losses of all samples, so that its first forward needs all of '
                 f'them; got ascent_share={ascent_share}.'
+            )
+        if method.mixes and (ascent_share < 1 or ascent_dtype is not None):
+            raise ValueError(
+                f'{type(method).__name__} mixes the first gradient into the descent, so that it must be that of all '
+                'samples in full precision; leave ascent_share and ascent_dtype out.'
             )
         self.interval, self.start_iter = interval, start_iter
         self.sync_ascent = sync_ascent or method.synchronised

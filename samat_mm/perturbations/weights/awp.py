@@ -12,14 +12,15 @@ class AWP(WeightPerturbation):
     """Adversarial weight perturbation, ``e_l = rho ||w_l|| g_l / ||g_l||`` for each weight matrix or kernel.
 
     Meant for adversarial inputs: use it with ``AdversarialTrainingHook``. The optimizer steps at the perturbed weights,
-    so that weight decay sees them, as in the authors' code; the perturbation is taken back after the step. They begin
-    after 10 epochs of plain adversarial training: give that as ``start_iter``. With gradient accumulation the step
-    happens at the perturbation of the last part.
+    so that weight decay sees them, as in the authors' code; the perturbation is taken back after the step. With
+    gradient accumulation the step happens at the perturbation of the last part.
 
     Source: Wu et al., Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020.
 
     Args:
-        rho: relative size of the perturbation of each layer (the paper's gamma), 0.005 as published.
+        rho: relative size of the perturbation of each layer (the paper's gamma), 0.005 as
+            published for TRADES, which begins without it (``start_iter``); 0.01 from the
+            beginning with PGD-AT.
     """
 
     synchronised = True
@@ -29,8 +30,8 @@ class AWP(WeightPerturbation):
         super().__init__(rho)
 
     def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
-        """Choose the tensors with more than one dimension: neither biases nor normalisation layers."""
-        return [name for name, weight in weights.items() if weight.ndim > 1]
+        """Choose the tensors with several dimensions called weight: no biases, normalisation layers, embeddings."""
+        return [name for name, weight in weights.items() if weight.ndim > 1 and 'weight' in name.rpartition('.')[2]]
 
     def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
         """Return ``||w_l|| g_l / ||g_l||``, written into ``grads``."""

@@ -29,6 +29,7 @@ class WeightPerturbation(ABC):
         synchronised: all processes must ascend along the same, averaged gradient, because it goes into a state.
         selects_samples: the second pass runs on the samples that :meth:`select` returns.
         mixes: the descent takes :meth:`combine`, not simply the gradient at the perturbed weights.
+        corrects: :meth:`correct` moves the weights beside the step; clipping applies to both gradients before it.
         interval: steps from one ascent to the next.
         steps_displaced: the optimizer steps at the perturbed weights, which come back only after it.
 
@@ -41,6 +42,7 @@ class WeightPerturbation(ABC):
     selects_samples: bool = False
     mixes: bool = False
     steps_displaced: bool = False
+    corrects: bool = False
     interval: int = 1
 
     def __init__(self, rho: float) -> None:

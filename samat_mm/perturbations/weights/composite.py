@@ -19,7 +19,8 @@ class Composite(WeightPerturbation):
 
     Raises:
         TypeError: if ``direction`` is no weight perturbation.
-        ValueError: if both mix gradients: there is only one descent.
+        ValueError: if both mix gradients, of which there is one descent, or the direction descends on other samples
+            than it ascends on.
     """
 
     def __init__(self, rho: float | None, direction: WeightPerturbation | None) -> None:
@@ -33,6 +34,11 @@ class Composite(WeightPerturbation):
                 f'{type(self).__name__} and {type(direction).__name__} each mix the gradients of the two passes in a '
                 'way of their own; use one of them.'
             )
+        if direction.selects_samples and type(self).combine is not Composite.combine:
+            raise ValueError(
+                f'{type(self).__name__} compares the gradients of both passes, which must be of the same samples, but '
+                f'{type(direction).__name__} selects samples for the second; give it gamma=1.'
+            )
         super().__init__(direction.rho if rho is None else rho)
         self.direction = direction
         self.scale_free = self.scale_free and direction.scale_free
@@ -40,6 +46,7 @@ class Composite(WeightPerturbation):
         self.selects_samples = self.selects_samples or direction.selects_samples
         self.mixes = self.mixes or direction.mixes
         self.interval = direction.interval
+        self.corrects = self.corrects or direction.corrects
         self.steps_displaced = self.steps_displaced or direction.steps_displaced
 
     def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:

@@ -39,7 +39,7 @@ class Displacement:
     def kept_changes(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
         """Displace ``weights`` inside the block, and afterwards keep what the block itself added to them.
 
-        A block that changes nothing leaves the very same bits.
+        A block that changes nothing leaves the values as they were.
         """
         changes: list[Tensor] = []
         with self(weights, offsets):

@@ -14,7 +14,8 @@ class GSAM(Composite):
     """Surrogate gap guided SAM: descends along ``g_s - alpha g_o``.
 
     g_s is the gradient at the perturbed weights, g_o the part of the plain gradient orthogonal to it. The radius
-    follows the learning rate, ``rho_min + (rho - rho_min) lr / lr_0``, where lr_0 is the one before any scheduler.
+    follows the learning rate, ``rho_min + (rho - rho_min) lr / lr_0``, where lr_0 is its
+    highest value.
 
     Source: Zhuang et al., Surrogate Gap Minimization Improves Sharpness-Aware Training, ICLR 2022, algorithm 1; the
     defaults are those of its ResNets on ImageNet.
@@ -47,11 +48,12 @@ class GSAM(Composite):
     def radius(self, group: Mapping[str, Any]) -> float:
         """Return the radius at the learning rate of the group; a group whose rho is 0 keeps it."""
         rho = super().radius(group)
-        start = group.get('initial_lr', group['lr'])
+        # MMEngine's OneCycle begins below its peak, which it notes beside it.
+        start = max(group.get('initial_lr', group['lr']), group.get('max_lr', 0.0))
         if rho == 0 or start == 0:
             return rho
         smallest = self.rho_min * (rho / self.rho if self.rho else 1)  # a multiple of rho is one of rho_min too
-        return smallest + (rho - smallest) * group['lr'] / start
+        return smallest + (rho - smallest) * min(group['lr'] / start, 1.0)
 
     def combine(self, clean: Named, perturbed: Named | None) -> Named:
         """Return ``g_s - alpha g_o``, written into ``perturbed``."""

@@ -53,8 +53,8 @@ class LookSAM(Composite):
         names = [name for name in perturbed if name in clean]
         plain, sharp = [clean[name] for name in names], [perturbed[name] for name in names]
         along = divided(dot(plain, sharp), dot(plain, plain))
-        scaled = torch._foreach_mul(plain, along.to(plain[0].dtype))
-        self._orthogonal = dict(zip(names, torch._foreach_sub(sharp, scaled), strict=True))
+        torch._foreach_mul_(plain, along.to(plain[0].dtype))
+        self._orthogonal = dict(zip(names, torch._foreach_sub(sharp, plain), strict=True))
         return perturbed
 
     def _with_orthogonal(self, clean: Named) -> Named:

@@ -11,6 +11,11 @@ from samat_mm.perturbations.weights.composite import Composite
 NORMALISATION_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
+def is_normalisation_layer(module: nn.Module) -> bool:
+    """Tell by the type of a module, torch's or one that says so in its name (HorNetLayerNorm, MMSyncBatchNorm)."""
+    return isinstance(module, NORMALISATION_LAYERS) or 'Norm' in type(module).__name__
+
+
 class SAMON(Composite):
     """SAM-ON: perturbs the scales and shifts of normalisation layers and nothing else.
 
@@ -35,7 +40,7 @@ class SAMON(Composite):
         Raises:
             ValueError: if there is none.
         """
-        norms = {name: weight for name, weight in weights.items() if isinstance(owners[name], NORMALISATION_LAYERS)}
+        norms = {name: weight for name, weight in weights.items() if is_normalisation_layer(owners[name])}
         chosen = super().choose(norms, owners)
         if not chosen:
             raise ValueError(

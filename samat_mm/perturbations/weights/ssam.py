@@ -87,13 +87,11 @@ class SSAMF(_SparseSAM):
     ) -> None:
         super().__init__(rho, sparsity, update_interval, direction)
         self.samples = whole_number(samples, 'samples')
-        self._wanted = 0
+        self._wanted = self.samples
         self._fisher: Named = {}
 
     def fisher_samples(self) -> int:
         """Return how many more samples the next mask needs, 0 while the present one holds."""
-        if self._is_time() and not self._wanted:
-            self._wanted = self.samples
         return max(self._wanted, super().fisher_samples())
 
     def add_fisher(self, weights: Mapping[str, Tensor], squares: Sequence[Tensor], samples: int) -> None:
@@ -109,6 +107,13 @@ class SSAMF(_SparseSAM):
             fisher, self._fisher = self._fisher, {}
             self._mask = _largest(fisher, _count(fisher, 1 - self.sparsity))
 
+    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+        """Return the direction's offsets, 0 where the mask is 0, and ask for samples when it is time for a new one."""
+        offsets = super().ascend(weights, grads)
+        if self._is_time() and not self._wanted:
+            self._wanted = self.samples
+        return offsets
+
     def _update(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> None:
         """Leave the mask to :meth:`add_fisher`."""
 
@@ -119,7 +124,7 @@ class SSAMF(_SparseSAM):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state of :meth:`state_dict`."""
         super().load_state_dict(state)
-        self._wanted = state.get('wanted', 0)
+        self._wanted = state.get('wanted', self.samples)
         self._fisher = {name: tensor.clone() for name, tensor in state.get('fisher', {}).items()}
 
 

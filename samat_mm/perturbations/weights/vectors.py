@@ -1,5 +1,6 @@
 """Arithmetic on lists of tensors that are one long vector: norms that do not overflow, dot products, random numbers."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -95,11 +96,18 @@ class RandomNumbers:
         self._loaded: Tensor | None = None
 
     def on(self, device: torch.device) -> torch.Generator:
-        """Return the generator on ``device``; the first device asked for is the one it stays on."""
+        """Return the generator on ``device``, seeded anew if the last one was on another kind of device."""
         if self._generator is None or self._generator.device.type != device.type:
             self._generator = torch.Generator(device).manual_seed(self.seed)
         if self._loaded is not None:
-            self._generator.set_state(self._loaded.cpu())
+            try:
+                self._generator.set_state(self._loaded.cpu())
+            except RuntimeError:
+                warnings.warn(
+                    f'the random numbers of the checkpoint come from another kind of device than {device.type}, whose '
+                    f'generators differ; they start anew from seed {self.seed}.',
+                    stacklevel=2,
+                )
             self._loaded = None
         return self._generator
 

@@ -16,7 +16,8 @@ class WSAM(Composite):
 
     Coupled, the optimizer gets ``(1 - a) g + a g_s``. Decoupled, it gets g, and the sharpness term ``a (g_s - g)``
     descends beside it with the plain learning rate, untouched by momentum and by adaptive scales (as AdamW does with
-    weight decay). gamma = 1/2 is SAM in the coupled form.
+    weight decay); ``clip_grad`` then applies to g and to g_s, each by itself, as in the authors' code. gamma = 1/2 is
+    SAM in the coupled form.
 
     Source: Yue et al., Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization Term, KDD 2023.
 
@@ -46,6 +47,7 @@ class WSAM(Composite):
             )
         self.gamma = float(gamma)
         self.form = one_of(form, FORMS, 'form')
+        self.corrects = form == 'decoupled'
         self._sharpness: Named = {}
 
     @property
