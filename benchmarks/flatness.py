@@ -73,7 +73,8 @@ def methods(study: Study) -> dict[str, Row]:
     rows = {name: Row(config, once) for name, config in configs.items()}
     rows['sgd 2x'] = Row(configs['sgd'], study.budget(2))
     rows['esam by loss'] = Row(configs['esam'], (*once, 'optim_wrapper.selection=loss'))
-    rows['looksam, alpha .1'] = Row(configs['looksam'], (*once, 'optim_wrapper.perturbation.alpha=0.1'))
+    for name, alpha in {'looksam': 0.7, 'looksam, alpha .1': 0.1}.items():
+        rows[name] = Row(configs['looksam'], (*once, f'optim_wrapper.perturbation.alpha={alpha}'))
     rows['sam fp32'] = Row(configs['sam'], once, ())
     rows['sam fp32, bfloat16 ascent'] = Row(configs['sam'], (*once, 'optim_wrapper.ascent_dtype=bfloat16'), ())
     rows['sam fp32, half ascent'] = Row(configs['sam'], (*once, 'optim_wrapper.ascent_share=0.5'), ())

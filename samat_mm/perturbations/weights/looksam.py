@@ -14,7 +14,9 @@ class LookSAM(Composite):
     """LookSAM: a SAM step every ``interval`` steps, steps along ``g + alpha (||g|| / ||v||) v`` in between.
 
     v is the part of the last gradient at perturbed weights that is orthogonal to the plain gradient of that step. Inner
-    products are those of all weights together. One copy of the weights is kept for v.
+    products are those of all weights together. One copy of the weights is kept for v. The method rests on v changing
+    slowly from batch to batch, which small batches do not give: ``benchmarks/looksam_direction.py`` measures it, and a
+    smaller alpha helps.
 
     Source: Liu et al., Towards Efficient and Scalable Sharpness-Aware Minimization, CVPR 2022, algorithm 1.
 

@@ -1,0 +1,32 @@
+"""The documents keep their word: links lead somewhere, and what is generated is what would be generated."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md')])
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r'\]\((?!https?://|#)([^)#]+)', page.read_text(encoding='utf-8'))
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_files_named_in_the_text_exist(page: Path) -> None:
+    """Paths in backticks; those with braces, stars or capitals stand for several or for the reader's own."""
+    named = re.findall(
+        r'`(?:python )?((?:configs|benchmarks|tests|tools|docs|samat_mm)/[\w./-]+)', page.read_text('utf-8')
+    )
+    assert not [path for path in named if not (ROOT / path.rstrip('.')).exists() and not re.search('[A-Z]', path)]
+
+
+def test_method_cards_are_those_of_the_docstrings() -> None:
+    generated = runpy.run_path(str(ROOT / 'docs' / 'make_methods.py'))['document']()
+    written = (ROOT / 'docs' / 'methods.md').read_text(encoding='utf-8')
+    assert written == generated, 'docs/methods.md is out of date: run python docs/make_methods.py'
