@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.perturbations.weights.base import WeightPerturbation
+from samat_mm.perturbations.weights.vectors import tensor_norms
 
 
 class AWP(WeightPerturbation):
@@ -36,8 +37,8 @@ class AWP(WeightPerturbation):
     def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
         """Return ``||w_l|| g_l / ||g_l||``, written into ``grads``."""
         offsets = list(grads)
-        lengths = torch._foreach_norm([weight.detach() for weight in weights.values()], dtype=torch.float64)
-        norms = torch._foreach_norm(offsets, dtype=torch.float64)
+        lengths = tensor_norms([weight.detach() for weight in weights.values()])
+        norms = tensor_norms(offsets)
         # One after the other: the quotient of both overflows where the gradient vanishes.
         for factors in ([norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal() for norm in norms], lengths):
             torch._foreach_mul_(offsets, [f.to(offset.dtype) for f, offset in zip(factors, offsets, strict=True)])

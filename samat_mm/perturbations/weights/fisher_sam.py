@@ -37,7 +37,7 @@ class FisherSAM(WeightPerturbation):
         offsets = list(grads)
         norms = [global_norm([self._whitened(offset) for offset in offsets[block]]) for block in blocks(offsets)]
         for offset in offsets:
-            offset.div_(1 + self.eta * offset * offset)
+            offset.div_(torch.addcmul(offset.new_ones(()), offset, offset, value=self.eta))
         to_unit_length(offsets, torch.linalg.vector_norm(torch.stack(norms)))
         return offsets
 

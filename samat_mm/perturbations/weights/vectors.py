@@ -27,6 +27,14 @@ def _norm(tensors: Sequence[Tensor], dtype: torch.dtype | None) -> Tensor:
     return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
 
 
+def tensor_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the norm of each tensor, in double where :func:`global_norm` would need it."""
+    norms = list(torch._foreach_norm(list(tensors)))
+    if all(tensor.is_cpu for tensor in tensors) and all(1e-15 < float(norm) < 1e15 for norm in norms):
+        return norms
+    return list(torch._foreach_norm(list(tensors), dtype=torch.float64))
+
+
 def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """Return the inner product of two vectors given as lists of tensors, in double as :func:`global_norm` is."""
     if all(tensor.is_cpu for tensor in first):
