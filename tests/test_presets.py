@@ -18,7 +18,7 @@ def test_every_preset_names_its_source_and_builds(name):
     assert len(presets()[name]['source']) > 20
     attack = build_attacks([name])[name]
     assert isinstance(attack, Attack)
-    assert 0 < attack.describe()['eps'] <= 1
+    assert 0 < attack.describe().get('eps', 1) <= 1
 
 
 def test_the_papers_settings():

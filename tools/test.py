@@ -29,7 +29,7 @@ def print_presets() -> None:
         table.add_column(column)
     for name, attack in build_attacks(list(presets())).items():
         parameters = attack.describe()
-        radii = {key: f'{float(parameters[key]) * 255:g}/255' for key in ('eps', 'step_size')}
+        radii = {key: f'{float(parameters[key]) * 255:g}/255' for key in ('eps', 'step_size') if key in parameters}
         text = ', '.join(f'{key}={value}' for key, value in {**parameters, **radii}.items())
         table.add_row(name, text, presets()[name]['source'])
     Console().print(table)

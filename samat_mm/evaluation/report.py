@@ -65,7 +65,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     for report in reports:
         for position, (name, values) in enumerate(report['results'].items()):
             attack = values.get('attack')
-            radius = f'{attack["eps"] * 255:g}/255' if attack else ''
+            radius = f'{attack["eps"] * 255:g}/255' if attack and 'eps' in attack else ''
             cells = [f'{values[metric]:.2f}' if isinstance(values.get(metric), float) else '' for metric in metrics]
             table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
         table.add_section()

@@ -1,5 +1,6 @@
 """The function that attacks differentiate: pixels in [0, 1], then everything the model does to them."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,7 +76,14 @@ class PixelSpace:
         task: Task = task_of(self.samples, self.model)
         samples = task.in_training_geometry(self.samples, self.inputs) if training else self.samples
         target = task.target(self.model, samples, self.inputs.device)
-        return lambda pixels: task.logits(self.model, self.to_inputs(pixels), samples), target
+        return Logits(self, task, samples), target
+
+    def subset(self, rows: Tensor) -> 'PixelSpace':
+        """Return the same for some images of the batch (indices, shape (n,))."""
+        part = copy.copy(self)
+        part.inputs, part.pixels = self.inputs[rows], self.pixels[rows]
+        part.samples, part.sizes = ([values[row] for row in rows.tolist()] for values in (self.samples, self.sizes))
+        return part
 
     def _model_loss(self, pixels: Tensor) -> Tensor:
         samples = [sample.new() for sample in self.samples]
@@ -87,6 +95,21 @@ class PixelSpace:
                 'attack.'
             )
         return loss
+
+
+class Logits:
+    """The logits as a function of the pixels of a batch, or of some of its images."""
+
+    def __init__(self, space: PixelSpace, task: Task, samples: Sequence[Any]) -> None:
+        self.space, self.task, self.samples = space, task, samples
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return what the task takes for logits, (N, K) or (N, K, H, W)."""
+        return self.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
+
+    def subset(self, rows: Tensor) -> 'Logits':
+        """Return the same for some images of the batch, for attacks that leave out images that are done."""
+        return Logits(self.space.subset(rows), self.task, [self.samples[row] for row in rows.tolist()])
 
 
 def _check_boxes(samples: Sequence[Any]) -> None:

@@ -66,6 +66,24 @@ def test_robust_metrics_stand_beside_the_clean_ones_which_do_not_change(kind, ph
     assert both[f'pgd-linf/{metric}'] <= both[f'fgsm-linf/{metric}'] <= 100  # 1/255 in one step is weaker
 
 
+DENSE = [dict(type=name, norm='linf', eps='16/255', steps=10) for name in ('SegPGD', 'CosPGD', 'SEA')]
+
+
+def test_dense_attacks_on_a_segmentor_and_on_a_classifier_that_they_refuse(tmp_path):
+    metrics = evaluate('maps', tmp_path / 'maps', DENSE, count=2)
+    for name in ('segpgd-linf', 'cospgd-linf', 'sea-linf'):
+        assert metrics[f'{name}/aAcc'] < 90 < metrics['aAcc']
+    with pytest.raises(ValueError, match=r'segpgd weighs the pixels of a segmentation.*Use PGD or APGD'):
+        evaluate('classes', tmp_path / 'classes', DENSE, count=2)
+
+
+@each_kind
+def test_apgd_serves_both_tasks(kind, tmp_path):
+    metric = KINDS[kind][2]
+    metrics = evaluate(kind, tmp_path, [dict(type='APGD', norm='linf', eps='32/255', steps=5)], count=2)
+    assert metrics[f'apgd-linf/{metric}'] < metrics[metric]
+
+
 class LossMetric(BaseMetric):
     """The cross-entropy of what predict says, averaged over the images: sensitive to every bit of an image."""
 

@@ -1,9 +1,39 @@
 """The inner maximisation over inputs: attacks and their objectives."""
 
+from samat_mm.perturbations.inputs.apgd import APGD
+from samat_mm.perturbations.inputs.autoattack import AutoAttack
 from samat_mm.perturbations.inputs.base import Attack, Predict
-from samat_mm.perturbations.inputs.objectives import CrossEntropy, ModelLoss, Objective
+from samat_mm.perturbations.inputs.classification import ClassificationAttack
+from samat_mm.perturbations.inputs.fab import FAB
+from samat_mm.perturbations.inputs.objectives import OBJECTIVES, CrossEntropy, ModelLoss, Objective
 from samat_mm.perturbations.inputs.pgd import FGSM, PGD
+from samat_mm.perturbations.inputs.pixle import Pixle
+from samat_mm.perturbations.inputs.sea import SEA
+from samat_mm.perturbations.inputs.segpgd import CosPGD, SegPGD
+from samat_mm.perturbations.inputs.square import Square
+from samat_mm.perturbations.inputs.stadv import StAdv
 
-ATTACK_TYPES: tuple[type[Attack], ...] = (FGSM, PGD)
+ATTACK_TYPES: tuple[type[Attack], ...] = (FGSM, PGD, APGD, SegPGD, CosPGD, SEA)
+ATTACK_TYPES += (Square, FAB, Pixle, StAdv, AutoAttack)  # for classifiers alone
 
-__all__ = ['ATTACK_TYPES', 'FGSM', 'PGD', 'Attack', 'CrossEntropy', 'ModelLoss', 'Objective', 'Predict']
+__all__ = [
+    'APGD',
+    'ATTACK_TYPES',
+    'FAB',
+    'FGSM',
+    'OBJECTIVES',
+    'PGD',
+    'SEA',
+    'Attack',
+    'AutoAttack',
+    'ClassificationAttack',
+    'CosPGD',
+    'CrossEntropy',
+    'ModelLoss',
+    'Objective',
+    'Pixle',
+    'Predict',
+    'SegPGD',
+    'Square',
+    'StAdv',
+]

@@ -1,0 +1,4 @@
+source = (
+    'Gu et al., ECCV 2022; step .1 at 64/255 (Agnihotri et al., ICML 2024); radius of the duality paper, tables 8 and 9'
+)
+attack = dict(type='SegPGD', norm='l2', eps='255/255', steps=10)

@@ -1,0 +1,53 @@
+"""The best iterate of each image."""
+
+import torch
+from torch import Tensor
+
+
+class BestIterate:
+    """Keeps, image by image, the iterate that ranks highest so far.
+
+    Args:
+        images: what it holds until something is offered.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self.rank: Tensor | None = None
+
+    def offer(self, rank: Tensor, images: Tensor) -> None:
+        """Take the images that rank higher than what is held.
+
+        Args:
+            rank: shape (N, keys), or (1, keys) for the whole batch; a later key decides where the earlier are equal.
+            images: shape (N, C, H, W).
+
+        Raises:
+            FloatingPointError: if the first rank is not finite: no attack can be trusted on such a model.
+        """
+        if self.rank is None:
+            if not bool(torch.isfinite(rank).all()):
+                raise FloatingPointError(
+                    'the model gives a loss that is not finite (NaN or infinite) on these images; '
+                    'check the checkpoint and the preprocessing before attacking it.'
+                )
+            self.rank, self.images = rank, images
+            return
+        higher = ranks_higher(rank, self.rank)
+        self.rank = torch.where(higher[:, None], rank, self.rank)
+        self.images = torch.where(higher.reshape(-1, *[1] * (images.ndim - 1)), images, self.images)
+
+    def take(self, other: 'BestIterate') -> None:
+        """Take what another one holds where it ranks higher."""
+        if other.rank is not None:
+            self.offer(other.rank, other.images)
+
+
+def ranks_higher(first: Tensor, second: Tensor) -> Tensor:
+    """Return where the first of two ranks (N, keys) is higher, shape (N,); never where it has a NaN."""
+    higher = torch.zeros_like(first[:, 0], dtype=torch.bool)
+    equal = ~first.isnan().any(1)
+    for ours, theirs in zip(first.unbind(1), second.unbind(1), strict=True):
+        higher |= equal & (ours > theirs)
+        equal &= ours == theirs
+    return higher

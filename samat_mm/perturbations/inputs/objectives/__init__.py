@@ -1,0 +1,60 @@
+"""What attacks maximise, and how to find it by name."""
+
+from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
+from samat_mm.perturbations.inputs.objectives.cross_entropy import CrossEntropy, wrong_share
+from samat_mm.perturbations.inputs.objectives.margin import DifferenceOfLogitsRatio
+from samat_mm.perturbations.inputs.objectives.model_loss import ModelLoss
+from samat_mm.perturbations.inputs.objectives.pixelwise import (
+    BalancedMaskedCrossEntropy,
+    CosPGDLoss,
+    JensenShannon,
+    MaskedCrossEntropy,
+    PixelObjective,
+    SegPGDLoss,
+)
+
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        CrossEntropy(),
+        DifferenceOfLogitsRatio(),
+        ModelLoss(),
+        SegPGDLoss(),
+        CosPGDLoss(),
+        MaskedCrossEntropy(),
+        BalancedMaskedCrossEntropy(),
+        JensenShannon(),
+    )
+}
+
+
+def objective_named(name: str | Objective) -> Objective:
+    """Return the objective of that name; an objective is returned as it is.
+
+    Raises:
+        ValueError: if it is unknown; the message lists the known ones.
+    """
+    if isinstance(name, Objective):
+        return name
+    if name not in OBJECTIVES:
+        raise ValueError(f'objective must be one of {", ".join(OBJECTIVES)}; got {name!r}.')
+    return OBJECTIVES[name]
+
+
+__all__ = [
+    'IGNORED_LABEL',
+    'OBJECTIVES',
+    'BalancedMaskedCrossEntropy',
+    'CosPGDLoss',
+    'CrossEntropy',
+    'DifferenceOfLogitsRatio',
+    'JensenShannon',
+    'MaskedCrossEntropy',
+    'ModelLoss',
+    'Objective',
+    'PixelObjective',
+    'SegPGDLoss',
+    'check_shapes',
+    'objective_named',
+    'wrong_share',
+]

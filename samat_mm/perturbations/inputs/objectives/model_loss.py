@@ -1,0 +1,22 @@
+"""The model's own training loss as an objective."""
+
+from torch import Tensor
+
+from samat_mm.perturbations.inputs.objectives.base import Objective
+
+
+class ModelLoss(Objective):
+    """The model's own training loss, for models without logits of a known meaning (detectors, for instance).
+
+    ``predict`` returns the scalar that training would minimise. It has no value per sample, so the batch keeps or
+    drops an iterate as one.
+    """
+
+    name = 'model-loss'
+    output = 'loss'
+
+    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
+        """Return the scalar ``output`` as a tensor of shape (1,)."""
+        if output.numel() != 1:
+            raise ValueError(f'model-loss expects one scalar loss from predict; got shape {tuple(output.shape)}.')
+        return output.reshape(1)

@@ -1,0 +1,160 @@
+"""Objectives of dense attacks: pixels that are already wrong must not use up the gradient.
+
+All are functions of the cross-entropy of the single pixels, averaged over the labelled pixels of each image. Their
+weights change from step to step, so iterates are ranked by the share of pixels that are wrong and then by the plain
+cross-entropy, as in Croce et al., Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation
+Models, ECCV 2024.
+"""
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
+from samat_mm.perturbations.inputs.objectives.cross_entropy import label_losses, mean_over_labels, wrong_share
+
+
+class PixelObjective(Objective):
+    """A loss that treats the pixels of a label map according to how they are classified."""
+
+    output = 'logits'
+
+    @abstractmethod
+    def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        """Return the loss of each pixel, shape (N, H, W); what it gives for ignored pixels does not count.
+
+        Args:
+            losses: the cross-entropy of each pixel, shape (N, H, W), 0 for ignored ones.
+            logits: shape (N, K, H, W).
+            target: labels (N, H, W), 255 for ignored.
+            progress: the share of the steps that are done, in [0, 1).
+        """
+
+    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
+        """Return the loss per image, shape (N,).
+
+        Raises:
+            ValueError: if these are no logits and labels of pixels, or do not fit together.
+        """
+        if target is None:
+            raise ValueError(f'{self.name} needs a target; got none.')
+        if step == 0:
+            if output.ndim != 4 or target.is_floating_point():
+                raise ValueError(
+                    f'{self.name} weighs the pixels of a segmentation, so it needs logits (N, K, H, W) and labels '
+                    f'(N, H, W); got logits {tuple(output.shape)} and target {tuple(target.shape)}. '
+                    'Use PGD or APGD with cross-entropy for a classifier.'
+                )
+            check_shapes(output, target)
+        losses = label_losses(output, target)
+        return mean_over_labels(self.pixel_losses(losses, output, target, step / steps), target)
+
+    def rank(self, loss: Tensor, output: Tensor, target: Tensor | None) -> Tensor:
+        """Return the share of wrong pixels and the mean cross-entropy, shape (N, 2)."""
+        assert target is not None  # the objective was called before
+        cross_entropy = mean_over_labels(label_losses(output, target), target)
+        wrong = wrong_share(output, target)
+        return torch.stack([wrong, cross_entropy.to(wrong)], dim=1)
+
+
+class SegPGDLoss(PixelObjective):
+    """Cross-entropy weighted by 1 - l where a pixel is right and by l where it is wrong, l rising from 0 to 1/2.
+
+    ``l = t / (2 T)`` in step t = 0 .. T - 1: first the right pixels alone, in the end all alike.
+
+    Source: Gu et al., SegPGD, ECCV 2022, algorithm 1.
+    """
+
+    name = 'segpgd'
+
+    def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        """Return the weighted cross-entropy of each pixel."""
+        return torch.where(logits.argmax(1) == target, 1 - progress / 2, progress / 2) * losses
+
+
+class CosPGDLoss(PixelObjective):
+    """Cross-entropy weighted by the cosine between the softmax and the one-hot label; the weight has no gradient.
+
+    Source: Agnihotri et al., CosPGD, ICML 2024, equations 6 and 7.
+    """
+
+    name = 'cospgd'
+
+    def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        """Return the weighted cross-entropy of each pixel."""
+        probabilities = logits.detach().softmax(1)
+        label = target.masked_fill(target == IGNORED_LABEL, 0)[:, None]
+        return probabilities.gather(1, label).squeeze(1) / probabilities.norm(dim=1) * losses
+
+
+class MaskedCrossEntropy(PixelObjective):
+    """Cross-entropy of the pixels that are still right; the others have no loss.
+
+    Source: Croce et al., ECCV 2024, section 3.4.
+    """
+
+    name = 'masked-cross-entropy'
+
+    def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        """Return the cross-entropy of the pixels that are right."""
+        return (logits.argmax(1) == target) * losses
+
+
+class BalancedMaskedCrossEntropy(MaskedCrossEntropy):
+    """Masked cross-entropy in which each class weighs the same, however many pixels it has.
+
+    A pixel of class y is weighted by ``1 / N_y``, which aims at the mIoU. The paper counts N_y in the training images;
+    an attack sees none, so unless told it counts the pixels of the image itself.
+
+    Source: Croce et al., ECCV 2024, section 3.4.
+
+    Args:
+        class_pixels: N_y for each class, in any unit. None counts in each image.
+
+    Raises:
+        ValueError: if a count is not greater than 0.
+    """
+
+    name = 'balanced-masked-cross-entropy'
+
+    def __init__(self, class_pixels: tuple[float, ...] | None = None) -> None:
+        if class_pixels is not None and not all(count > 0 for count in class_pixels):
+            raise ValueError(f'class_pixels must all be greater than 0, for they are divided by; got {class_pixels}.')
+        self.class_pixels = class_pixels
+
+    def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        """Return the weighted cross-entropy of the pixels that are right."""
+        masked = super().pixel_losses(losses, logits, target, progress)
+        classes = logits.shape[1]
+        labelled = target != IGNORED_LABEL
+        flat = target.masked_fill(~labelled, 0).flatten(1)
+        if self.class_pixels is None:
+            counts = masked.new_zeros(len(target), classes).scatter_add_(1, flat, labelled.flatten(1).to(masked))
+        elif len(self.class_pixels) == classes:
+            counts = masked.new_tensor(self.class_pixels).expand(len(target), -1)
+        else:
+            raise ValueError(
+                f'class_pixels must have one count for each of the {classes} classes; got {len(self.class_pixels)}.'
+            )
+        # In units of the mean count, so that the size of the loss does not depend on that of the image.
+        weights = torch.where(counts > 0, counts.mean(1, keepdim=True) / counts, 0)
+        return weights.gather(1, flat).reshape_as(masked) * masked
+
+
+class JensenShannon(PixelObjective):
+    """Jensen-Shannon divergence between the softmax p and the one-hot label.
+
+    ``log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2``, in [0, log 2]: its gradient vanishes with p_y, so pixels
+    that are wrong lose their weight without a mask.
+
+    Source: Croce et al., ECCV 2024, section 3.4.
+    """
+
+    name = 'jensen-shannon'
+
+    def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        """Return the divergence of each pixel, in nats."""
+        own = (-losses).exp()
+        return math.log(2) - (own * losses + (1 + own) * own.log1p()) / 2

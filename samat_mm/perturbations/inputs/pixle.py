@@ -1,0 +1,134 @@
+"""Pixle: a patch of the image scattered over the image, without gradients."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samat_mm.perturbations.inputs.ascent import positive_integer
+from samat_mm.perturbations.inputs.base import generator_for
+from samat_mm.perturbations.inputs.classification import ClassificationAttack
+from samat_mm.perturbations.inputs.views import View
+
+Extent = int | float
+
+
+class Pixle(ClassificationAttack):
+    """Random search over rearranged pixels.
+
+    Each iteration copies a random patch of the image to distinct random places, one per pixel, and asks the model;
+    after each restart the candidate with the lowest probability of the label becomes the image that the next restart
+    writes on. An image is done at once when the model errs on it. It changes few pixels by any amount: no norm bounds
+    it, and it has no radius.
+
+    Source: Pomponi et al., Pixle: a fast and effective black-box attack based on rearranging pixels, IJCNN 2022
+    (random mapping). Unlike torchattacks' version it asks once per candidate and about the whole batch at once, takes
+    height for height where images are not square, reaches the last row and column, and a restart without a better
+    candidate changes nothing.
+
+    Args:
+        restarts: how often the image is written on.
+        iterations: candidates per restart.
+        widths: smallest and largest width of the patch, or the only one; integers are pixels, floats are shares of the
+            image.
+        heights: the same for its height.
+        seed: of the patches.
+
+    Raises:
+        ValueError: if a parameter is out of its range.
+    """
+
+    def __init__(
+        self,
+        restarts: int = 20,
+        iterations: int = 10,
+        widths: Extent | str | Sequence[Extent] = (2, 10),
+        heights: Extent | str | Sequence[Extent] = (2, 10),
+        seed: int = 0,
+    ) -> None:
+        self.restarts = positive_integer(restarts, 'restarts')
+        self.iterations = positive_integer(iterations, 'iterations')
+        self.widths, self.heights = _extents(widths, 'widths'), _extents(heights, 'heights')
+        self.seed = seed
+
+    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+        """Return the images with the lowest probability of the label."""
+        generators = [generator_for(self.seed, index) for index in indices]
+        result, lowest = images.clone(), _log_probability(view(images), labels)
+        alive = torch.arange(len(images), device=images.device)
+        for _ in range(self.restarts):
+            base = result.clone()
+            for _ in range(self.iterations):
+                if not len(alive):
+                    return result
+                moves = torch.stack([self._moves(images, generators[row]) for row in alive.tolist()])
+                candidates = _moved(images[alive], base[alive], moves.to(images.device))
+                logits = view.subset(alive)(candidates)
+                probability, wrong = _log_probability(logits, labels[alive]), logits.argmax(1) != labels[alive]
+                better = wrong | (probability < lowest[alive])
+                result[alive[better]], lowest[alive[better]] = candidates[better], probability[better]
+                alive = alive[~wrong]
+        return result
+
+    def _moves(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return for each place which pixel of the original comes there, -1 for none, shape (H * W,)."""
+        height, width = images.shape[2:]
+        rows, top = _interval(self.heights, height, generator)
+        columns, left = _interval(self.widths, width, generator)
+        numbers = torch.arange(height * width).reshape(height, width)
+        patch = numbers[top : top + rows, left : left + columns].flatten()
+        places = torch.randperm(height * width, generator=generator)[: len(patch)]
+        moves = torch.full((height * width,), -1)
+        moves[places] = patch
+        return moves
+
+    def describe(self) -> dict[str, str | float | int | bool]:
+        """Return the parameters for reports, in plain types."""
+        return {
+            'type': type(self).__name__,
+            'restarts': self.restarts,
+            'iterations': self.iterations,
+            'widths': '-'.join(map(str, self.widths)),
+            'heights': '-'.join(map(str, self.heights)),
+            'seed': self.seed,
+        }
+
+
+def _extents(values: Extent | str | Sequence[Extent], name: str) -> tuple[Extent, Extent]:
+    """Return the smallest and the largest extent; also reads what ``describe`` writes."""
+    if isinstance(values, str):
+        values = [float(part) if '.' in part else int(part) for part in values.split('-') if part[:1].isdigit()]
+    pair = (values, values) if isinstance(values, (int, float)) else tuple(values)
+    valid = len(pair) == 2 and all(
+        (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+        or (isinstance(value, float) and 0 <= value <= 1)
+        for value in pair
+    )
+    if not valid or (type(pair[0]) is type(pair[1]) and pair[0] > pair[1]):
+        raise ValueError(
+            f'{name} must be a smallest and a largest extent, integers of at least 1 (pixels) or floats in [0, 1] '
+            f'(shares of the image); got {values!r}.'
+        )
+    return pair[0], pair[1]
+
+
+def _interval(extents: tuple[Extent, Extent], available: int, generator: torch.Generator) -> tuple[int, int]:
+    """Return the length and the first coordinate of a random interval."""
+    low, high = (
+        min(max(value if isinstance(value, int) else round(value * available), 1), available) for value in extents
+    )
+    length = int(torch.randint(low, max(low, high) + 1, (), generator=generator))
+    return length, int(torch.randint(0, available - length + 1, (), generator=generator))
+
+
+def _moved(originals: Tensor, base: Tensor, moves: Tensor) -> Tensor:
+    """Return ``base`` with the pixels of ``originals`` that ``moves`` names, shape (N, H * W)."""
+    source = moves.clamp_min(0)[:, None].expand(-1, originals.shape[1], -1)
+    pixels = originals.flatten(2).gather(2, source)
+    return torch.where(moves[:, None] >= 0, pixels, base.flatten(2)).reshape(base.shape)
+
+
+def _log_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return it in double precision: in single, a confident model's probability is 1 for every candidate."""
+    return -F.cross_entropy(logits.double(), labels, reduction='none')

@@ -1,0 +1,137 @@
+"""Spatially transformed adversarial examples: pixels are moved, not recoloured."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from samat_mm.perturbations.inputs.ascent import positive_integer
+from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins
+from samat_mm.perturbations.inputs.flow import roughness, warp
+from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.units import parse_radius
+
+FORMS = ('bounded', 'original')
+
+
+class StAdv(ClassificationAttack):
+    """Moves every pixel by a small vector, its flow, such that the class changes.
+
+    Two forms are in use, which are not comparable:
+
+    - 'bounded', the duality paper's: no component of the flow exceeds ``bound`` in units of a grid that spans the image
+      from -1 to 1; ``steps`` of Adam drive ``margin + weight * ||flow||_2`` down, where the margin is never cut off
+      (kappa infinite). Of all iterates the one with the smallest margin is returned.
+    - 'original', Xiao et al.'s: the flow, in pixels, is not bounded; L-BFGS drives ``max(margin, 0) + weight *
+      roughness`` down, where the roughness sums over neighbouring pixels how far their flows differ. Of all iterates
+      that the model errs on, the one with the smallest roughness is returned. Image by image, for its line search.
+
+    The margin is the label's logit less the largest other one. An image that no iterate improves on is returned as it
+    was. No norm of the difference of pixels bounds it, so it has no radius ``eps``.
+
+    Source: Xiao et al., Spatially Transformed Adversarial Examples, ICLR 2018 (equations 1 to 5, weight 0.05); the
+    bounded form as in the duality paper's evaluation.
+
+    Args:
+        form: 'bounded' or 'original'.
+        steps: of Adam (10 by default), or at most so many iterations of L-BFGS (100 by default).
+        step_size: Adam's learning rate, in grid units; 1e-3 by default. Without meaning for 'original'.
+        bound: largest component of the flow in grid units; '1/255' by default. Without meaning for 'original'.
+        weight: of the flow's norm or roughness.
+        seed: without effect, for nothing is drawn.
+
+    Raises:
+        ValueError: if a parameter is out of its range.
+    """
+
+    def __init__(
+        self,
+        form: str = 'bounded',
+        steps: int | None = None,
+        step_size: float | str | None = None,
+        bound: float | str | None = None,
+        weight: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        if form not in FORMS:
+            raise ValueError(f'form must be one of {", ".join(FORMS)}; got {form!r}.')
+        self.form = form
+        self.steps = (10 if form == 'bounded' else 100) if steps is None else positive_integer(steps, 'steps')
+        if form == 'original' and not step_size is bound is None:
+            raise ValueError("step_size and bound belong to form='bounded'; the original form has neither.")
+        self.step_size = 1e-3 if step_size is None else parse_radius(step_size, 'step_size')
+        self.bound = parse_radius('1/255' if bound is None else bound, 'bound')
+        self.weight = parse_radius(weight, 'weight')
+        self.seed = seed
+
+    def moves_nothing(self) -> bool:
+        """Return whether no flow is allowed."""
+        return self.form == 'bounded' and self.bound == 0
+
+    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+        """Return the best warped images."""
+        if self.form == 'bounded':
+            return self._bounded(view, images, labels)
+        rows = torch.arange(len(images), device=images.device).split(1)
+        return torch.cat([self._original(view.subset(row), images[row], labels[row]) for row in rows])
+
+    def _bounded(self, view: View, images: Tensor, labels: Tensor) -> Tensor:
+        best, smallest = images.clone(), margins(view(images), labels)
+        flow = images.new_zeros(len(images), *images.shape[2:], 2).requires_grad_()
+        adam = torch.optim.Adam([flow], lr=self.step_size)
+        for step in range(self.steps + 1):
+            with torch.enable_grad():
+                warped = warp(images, flow)
+                margin = margins(view(warped), labels)
+                loss = margin + self.weight * _length(flow)
+                if step > 0:  # the first is the image itself, up to rounding
+                    better = margin.detach() < smallest
+                    smallest = torch.where(better, margin.detach(), smallest)
+                    best = torch.where(better[:, None, None, None], warped.detach(), best)
+                if step == self.steps:
+                    break
+                (flow.grad,) = torch.autograd.grad(loss.sum(), flow)
+            adam.step()
+            flow.clamp_(-self.bound, self.bound)
+        return best
+
+    def _original(self, view: View, image: Tensor, label: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        per_pixel = 2 / (torch.tensor([width, height], device=image.device).to(image) - 1).clamp_min(1)
+        flow = image.new_zeros(1, height, width, 2).requires_grad_()
+        smoothest, best, smallest, nearest = float('inf'), None, float(margins(view(image), label)), image
+        lbfgs = torch.optim.LBFGS([flow], max_iter=self.steps, line_search_fn='strong_wolfe')
+
+        def closure() -> Tensor:
+            nonlocal smoothest, best, smallest, nearest
+            with torch.enable_grad():
+                warped = warp(image, flow * per_pixel)
+                margin, rough = margins(view(warped), label), roughness(flow)
+                loss = (margin.clamp_min(0) + self.weight * rough).sum()
+                (flow.grad,) = torch.autograd.grad(loss, flow)
+            reached, price = margin.item(), rough.item()
+            if reached < 0 and price < smoothest:
+                smoothest, best = price, warped.detach()
+            if reached < smallest and bool(flow.any()):
+                smallest, nearest = reached, warped.detach()
+            return loss.detach()
+
+        lbfgs.step(closure)
+        return nearest if best is None else best
+
+    def describe(self) -> dict[str, str | float | int | bool]:
+        """Return the parameters for reports, in plain types."""
+        bounds = {'step_size': self.step_size, 'bound': self.bound} if self.form == 'bounded' else {}
+        return {
+            'type': type(self).__name__,
+            'form': self.form,
+            'steps': self.steps,
+            **bounds,
+            'weight': self.weight,
+            'seed': self.seed,
+        }
+
+
+def _length(flow: Tensor) -> Tensor:
+    """Return the Euclidean norm of each flow, with the gradient 0 at 0."""
+    return torch.linalg.vector_norm(flow.flatten(1), dim=1)

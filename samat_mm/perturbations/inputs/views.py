@@ -1,0 +1,58 @@
+"""A model as seen from some images of a batch."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samat_mm.perturbations.inputs.base import Predict
+
+
+class View:
+    """``predict`` for some images of a batch, and for the part of each that is not padding.
+
+    Args:
+        predict: maps pixels (N, C, H, W) to logits (N, K).
+        inputs: the batch, shape (N, C, H, W).
+        size: (height, width) of every image within its top left corner.
+    """
+
+    def __init__(self, predict: Predict, inputs: Tensor, size: tuple[int, int]) -> None:
+        self.predict, self.inputs, self.size = predict, inputs, size
+
+    @property
+    def images(self) -> Tensor:
+        """The images without their padding."""
+        return self.inputs[:, :, : self.size[0], : self.size[1]]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the logits (N, K) of changed images of the shape of :attr:`images`.
+
+        Raises:
+            ValueError: if there are not as many rows as images.
+        """
+        logits = self.predict(self._on_canvas(pixels))
+        if len(logits) != len(pixels):
+            raise ValueError(
+                f'predict must return one row of logits per image, also for a part of the batch; got {len(logits)} '
+                f'rows for {len(pixels)} images. A predict that is bound to its batch needs a method subset(rows).'
+            )
+        return logits
+
+    def subset(self, rows: Tensor) -> 'View':
+        """Return the view of those rows of this one (indices, shape (n,))."""
+        if len(rows) == len(self.inputs) and torch.equal(rows, torch.arange(len(rows), device=rows.device)):
+            return self
+        restrict: Any = getattr(self.predict, 'subset', None)
+        predict = self.predict if restrict is None else restrict(rows)
+        return View(predict, self.inputs[rows], self.size)
+
+    def _on_canvas(self, pixels: Tensor) -> Tensor:
+        height, width = self.size
+        below, right = self.inputs.shape[2] - height, self.inputs.shape[3] - width
+        if not below and not right:
+            return pixels
+        padding = self.inputs.clone()
+        padding[:, :, :height, :width] = 0
+        return F.pad(pixels, (0, right, 0, below)) + padding

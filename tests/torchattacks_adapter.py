@@ -1,0 +1,79 @@
+"""torchattacks for comparisons, kept from what it does to its surroundings.
+
+It reseeds the global generators, switches the modes of the model's whole tree, calls ``backward`` through the
+model's parameters, and keeps every model that it was given in a list that is never emptied.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from samat_mm.perturbations.inputs.base import Predict
+from samat_mm.perturbations.inputs.classification import isolated_randomness
+
+NAMES = {'linf': 'Linf', 'l2': 'L2'}
+
+
+def run_torchattacks(make: Callable[[Any, nn.Module], Any], predict: Predict, images: Tensor, labels: Tensor) -> Tensor:
+    """Return what an attack of torchattacks makes of these images.
+
+    Args:
+        make: builds the attack from the package and the model, ``lambda package, model: package.APGD(model, ...)``.
+            What depends on the number of classes is to be passed: its defaults are for 10.
+        predict: maps pixels (N, C, H, W) to logits (N, K).
+        images: pixels in [0, 1].
+        labels: classes (N,).
+    """
+    # It seeds the current CUDA device even when the images are elsewhere.
+    device = torch.device('cuda', torch.cuda.current_device()) if torch.cuda.is_available() else images.device
+    model = _Model(predict, images)
+    with isolated_randomness(device), isolated_randomness(images.device), torch.no_grad():
+        try:
+            found = make(torchattacks, model)(images.float(), labels)
+        finally:
+            model.predict = None  # what it keeps of the model for ever must not be the batch
+    return found.detach().to(images.dtype).clamp(0, 1)
+
+
+class _Model(nn.Module):
+    """``predict`` as the module that torchattacks wants, without modes and with gradients for the pixels alone."""
+
+    predict: Any
+
+    def __init__(self, predict: Predict, images: Tensor) -> None:
+        super().__init__()
+        self.device_anchor = nn.Parameter(images.new_empty(0))  # it looks for the device there
+        self.dtype = images.dtype
+        object.__setattr__(self, 'predict', predict)  # as a submodule, it would be switched with this one
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'predict':
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.to(self.dtype)
+        if torch.is_grad_enabled() and pixels.requires_grad:
+            return _InputGradient.apply(pixels, self.predict).float()
+        with torch.no_grad():
+            return self.predict(pixels).float().clone()
+
+
+class _InputGradient(torch.autograd.Function):
+    """A function whose backward pass reaches its input and no parameter."""
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, predict: Predict) -> Tensor:
+        with torch.enable_grad():
+            ctx.pixels = pixels.detach().requires_grad_()
+            ctx.logits = predict(ctx.pixels)
+        return ctx.logits.detach().clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = torch.autograd.grad(ctx.logits, ctx.pixels, grads[0], retain_graph=True)  # FAB asks K times
+        return grad, None
