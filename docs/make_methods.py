@@ -57,10 +57,10 @@ class Card:
     def write(self, cost: str, memory: str) -> str:
         """Return the card in Markdown."""
         name = self.method.__name__
-        shown = ', '.join(f'{key}={value!r}' for key, value in self.defaults.items() if value is not None)
+        shown = ''.join(f', {key}={value!r}' for key, value in self.defaults.items() if value is not None)
         rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in self.defaults.items())
         return (
-            f"## {name}\n\n{self.text.strip()}\n\n```python\nperturbation=dict(type='{name}', {shown})\n```\n\n"
+            f"## {name}\n\n{self.text.strip()}\n\n```python\nperturbation = dict(type='{name}'{shown})\n```\n\n"
             f'| parameter | default | meaning |\n|---|---|---|\n{rows}\n\n'
             f'Source: {self.source} Cost: {cost}. Memory: {memory}.\n\n'
         )
@@ -92,7 +92,7 @@ def memory(name: str) -> str:
     state = wrapper.state_dict().get('perturbation', {})
     tensors = list(_tensors({key: value for key, value in state.items() if key != 'generator'}))
     copies = sum(t.numel() * t.element_size() for t in tensors) / sum(4 * p.numel() for p in model.parameters())
-    parts = [f'{copies:.2g} copies'] if copies else []
+    parts = [f'{copies:.2g} {"copy" if copies == 1 else "copies"}'] if copies else []
     parts += ['a random generator'] if 'generator' in state else []
     return ' and '.join(parts) or 'none'
 
