@@ -56,16 +56,21 @@ def _plain(value: Any) -> Any:
 
 
 def labels_of(checkpoints: Sequence[str]) -> list[str]:
-    """Return short names for checkpoints: their folder's and their own, or their paths where these are not unique.
+    """Return short names for checkpoints: the parts of their paths in which they differ.
 
     Raises:
         ValueError: if a checkpoint is given twice.
     """
-    paths = [Path(checkpoint).absolute() for checkpoint in checkpoints]
+    paths = [Path(checkpoint).absolute().with_suffix('').parts for checkpoint in checkpoints]
     if len(set(paths)) < len(paths):
         raise ValueError('a checkpoint is given twice; give each once.')
-    labels = [f'{path.parent.name}/{path.stem}' for path in paths]
-    return labels if len(set(labels)) == len(labels) else list(checkpoints)
+    if len(paths) == 1:
+        return ['/'.join(paths[0][-2:])]
+    shortest = min(map(len, paths))
+    first = next(i for i in range(shortest + 1) if len({path[: i + 1] for path in paths}) > 1)
+    last = next(i for i in range(shortest + 1) if len({path[len(path) - i - 1 :] for path in paths}) > 1)
+    labels = ['/'.join(path[first : len(path) - last]) for path in paths]
+    return labels if len(set(labels)) == len(labels) and all(labels) else list(checkpoints)
 
 
 def print_report(reports: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from samat_mm.sharpness import Landscape
+from samat_mm.sharpness.report import labels_of
 from samat_mm.visualization.landscape import draw_lines, draw_plane, draw_rises, to_rgb
 
 POSITIONS = torch.linspace(-1, 1, 5, dtype=torch.float64)
@@ -59,3 +60,17 @@ def test_the_first_direction_is_horizontal():
     for path in contours.get_paths():
         if len(path.vertices):
             assert np.ptp(path.vertices[:, 1]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ('checkpoints', 'labels'),
+    [
+        (['runs/sgd/iter_9.pth'], ['sgd/iter_9']),
+        (['a/sgd_0/train/iter_9.pth', 'a/sam_0/train/iter_9.pth'], ['sgd_0', 'sam_0']),
+        (['a/sam/iter_5.pth', 'a/sam/iter_9.pth'], ['iter_5', 'iter_9']),
+        (['a/sgd/iter_5.pth', 'a/sam/iter_9.pth'], ['sgd/iter_5', 'sam/iter_9']),
+        (['a/x.pth', 'a/b/x.pth'], ['a/x.pth', 'a/b/x.pth']),
+    ],
+)
+def test_a_checkpoint_is_called_by_what_it_differs_in(checkpoints, labels):
+    assert labels_of(checkpoints) == labels
