@@ -360,7 +360,7 @@ def test_pixels_outside_0_to_1_are_an_error(name, parameters, value, batch):
 @pytest.mark.parametrize(
     ('config', 'message'),
     [
-        ({'type': 'Square', 'queries': 0}, 'queries must be an integer of at least 1; got 0'),
+        ({'type': 'Square', 'queries': 0}, 'queries must be a whole number of at least 1; got 0'),
         ({'type': 'Square', 'p_init': 2}, 'p_init must be a share of the image'),
         ({'type': 'Square', 'schedule': 'slow'}, "schedule must be one of rescaled, fixed; got 'slow'"),
         ({'type': 'FAB', 'targets': 'all'}, "targets must be one of nearest, ranked; got 'all'"),

@@ -13,7 +13,7 @@ from samat_mm.engine.optim_wrappers.roster import Entry
 from samat_mm.engine.optim_wrappers.sample_passes import SamplePasses, cast
 from samat_mm.models.replay import Replay
 from samat_mm.models.state import buffers_kept, frozen_parameters_watched
-from samat_mm.perturbations.weights.base import share, whole_number
+from samat_mm.perturbations.checks import share, whole_number
 from samat_mm.perturbations.weights.vectors import owning_their_memory
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.ball import norm_ball
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import Attack, Predict
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective, objective_named
@@ -49,9 +50,9 @@ class ProjectedAscent(Attack):
         self.eps = parse_radius(eps, 'eps')
         if norm == 'linf':
             self.ball.check_radius(self.eps, ())
-        self.steps = positive_integer(steps, 'steps')
+        self.steps = whole_number(steps, 'steps')
         self.random_start = random_start
-        self.restarts = positive_integer(restarts, 'restarts')
+        self.restarts = whole_number(restarts, 'restarts')
         self.objective = objective_named(objective)
         self.seed = seed
 
@@ -155,14 +156,3 @@ class ProjectedAscent(Attack):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'
-
-
-def positive_integer(value: int, name: str) -> int:
-    """Return ``value``.
-
-    Raises:
-        ValueError: if it is not an integer of at least 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name} must be an integer of at least 1; got {value!r}.')
-    return value

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.apgd import APGD
-from samat_mm.perturbations.inputs.ascent import positive_integer
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
 from samat_mm.perturbations.inputs.fab import FAB
 from samat_mm.perturbations.inputs.objectives import Objective, objective_named
@@ -45,8 +45,8 @@ class AutoAttack(BoundedAttack):
         self, norm: str = 'linf', eps: float | str = '8/255', steps: int = 100, queries: int = 5000, seed: int = 0
     ) -> None:
         super().__init__(norm, eps)
-        self.steps = positive_integer(steps, 'steps')
-        self.queries = positive_integer(queries, 'queries')
+        self.steps = whole_number(steps, 'steps')
+        self.queries = whole_number(queries, 'queries')
         self.seed = seed
 
     def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.inputs.ascent import positive_integer
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
 from samat_mm.perturbations.inputs.hyperplane import DUAL_NORMS, nearest_on_hyperplane
@@ -53,12 +53,12 @@ class FAB(BoundedAttack):
         seed: int = 0,
     ) -> None:
         super().__init__(norm, eps)
-        self.steps = positive_integer(steps, 'steps')
-        self.restarts = positive_integer(restarts, 'restarts')
+        self.steps = whole_number(steps, 'steps')
+        self.restarts = whole_number(restarts, 'restarts')
         if targets not in TARGETS:
             raise ValueError(f'targets must be one of {", ".join(TARGETS)}; got {targets!r}.')
         self.targets = targets
-        self.classes = positive_integer(classes, 'classes')
+        self.classes = whole_number(classes, 'classes')
         self.seed = seed
 
     def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:

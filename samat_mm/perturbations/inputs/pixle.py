@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samat_mm.perturbations.inputs.ascent import positive_integer
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.classification import ClassificationAttack
 from samat_mm.perturbations.inputs.views import View
@@ -47,8 +47,8 @@ class Pixle(ClassificationAttack):
         heights: Extent | str | Sequence[Extent] = (2, 10),
         seed: int = 0,
     ) -> None:
-        self.restarts = positive_integer(restarts, 'restarts')
-        self.iterations = positive_integer(iterations, 'iterations')
+        self.restarts = whole_number(restarts, 'restarts')
+        self.iterations = whole_number(iterations, 'iterations')
         self.widths, self.heights = _extents(widths, 'widths'), _extents(heights, 'heights')
         self.seed = seed
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.inputs.ascent import positive_integer
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
 from samat_mm.perturbations.inputs.classification import margins
@@ -53,8 +53,8 @@ class Square(BoundedAttack):
         seed: int = 0,
     ) -> None:
         super().__init__(norm, eps)
-        self.queries = positive_integer(queries, 'queries')
-        self.restarts = positive_integer(restarts, 'restarts')
+        self.queries = whole_number(queries, 'queries')
+        self.restarts = whole_number(restarts, 'restarts')
         if not 0 < p_init <= 1:
             raise ValueError(f'p_init must be a share of the image, greater than 0 and at most 1; got {p_init!r}.')
         self.p_init = float(p_init)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.inputs.ascent import positive_integer
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins
 from samat_mm.perturbations.inputs.flow import roughness, warp
 from samat_mm.perturbations.inputs.views import View
@@ -56,7 +56,7 @@ class StAdv(ClassificationAttack):
         if form not in FORMS:
             raise ValueError(f'form must be one of {", ".join(FORMS)}; got {form!r}.')
         self.form = form
-        self.steps = (10 if form == 'bounded' else 100) if steps is None else positive_integer(steps, 'steps')
+        self.steps = (10 if form == 'bounded' else 100) if steps is None else whole_number(steps, 'steps')
         if form == 'original' and not step_size is bound is None:
             raise ValueError("step_size and bound belong to form='bounded'; the original form has neither.")
         self.step_size = 1e-3 if step_size is None else parse_radius(step_size, 'step_size')

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.weights.base import WeightPerturbation, non_negative, one_of
+from samat_mm.perturbations.checks import non_negative, one_of
+from samat_mm.perturbations.weights.base import WeightPerturbation
 from samat_mm.perturbations.weights.vectors import blocks, global_norm, to_unit_length
 
 SCALED_TENSORS = ('weights', 'all')

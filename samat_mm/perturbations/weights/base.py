@@ -1,13 +1,14 @@
 """What every weight perturbation is: a direction of ascent, and what a method may vary besides."""
 
 import inspect
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from samat_mm.perturbations.checks import non_negative
 
 Named = dict[str, Tensor]
 
@@ -126,47 +127,3 @@ class WeightPerturbation(ABC):
             name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)
         }
         return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in parameters.items())})'
-
-
-def non_negative(value: float, name: str) -> float:
-    """Return ``value`` as a float.
-
-    Raises:
-        ValueError: if it is not a finite number of at least 0.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ValueError(f'{name} must be a finite number of at least 0; got {value!r}.')
-    return float(value)
-
-
-def share(value: float, name: str) -> float:
-    """Return ``value`` as a float.
-
-    Raises:
-        ValueError: if it is not above 0 and at most 1.
-    """
-    if non_negative(value, name) > 1 or value == 0:
-        raise ValueError(f'{name} is a share, above 0 and at most 1; got {value!r}.')
-    return float(value)
-
-
-def whole_number(value: int, name: str) -> int:
-    """Return ``value``.
-
-    Raises:
-        ValueError: if it is not a whole number of at least 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name} must be a whole number of at least 1; got {value!r}.')
-    return value
-
-
-def one_of(value: str, names: Sequence[str], name: str) -> str:
-    """Return ``value``.
-
-    Raises:
-        ValueError: if it is none of ``names``.
-    """
-    if value not in names:
-        raise ValueError(f'{name} must be one of {", ".join(names)}; got {value!r}.')
-    return value

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samat_mm.perturbations.weights.base import WeightPerturbation, one_of, share
+from samat_mm.perturbations.checks import one_of, share
+from samat_mm.perturbations.weights.base import WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
 from samat_mm.perturbations.weights.vectors import RandomNumbers
 

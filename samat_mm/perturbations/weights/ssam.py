@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.weights.base import Named, WeightPerturbation, non_negative, share, whole_number
+from samat_mm.perturbations.checks import non_negative, share, whole_number
+from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
 from samat_mm.perturbations.weights.vectors import RandomNumbers
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.weights.base import Named, WeightPerturbation, one_of, share
+from samat_mm.perturbations.checks import one_of, share
+from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
 
 FORMS = ('decoupled', 'coupled')
