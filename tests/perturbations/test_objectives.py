@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import CLASSES, labels
 
-from samat_mm.perturbations.inputs.objectives import CrossEntropy, ModelLoss, objective_named
+from samat_mm.perturbations.inputs.objectives import CrossEntropy, ModelLoss, objective_named, wrong_share
 
 
 def cross_entropy_of(scores, label):
@@ -108,3 +108,13 @@ def test_model_loss_is_what_predict_returns_and_takes_no_other_than_a_scalar():
 def test_an_unknown_objective_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"objective must be one of .*cross-entropy.*model-loss.*; got 'hinge'"):
         objective_named('hinge')
+
+
+def test_class_255_of_a_classifier_with_many_classes_is_a_class():
+    """ImageNet has 1,000: its class 255 must be attacked like any other, and 255 is ignored only where it is none."""
+    logits = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([255, 3, 255])
+    found = CrossEntropy()(logits, target, 0, 1)
+    torch.testing.assert_close(found, -logits.log_softmax(1)[torch.arange(3), target])
+    assert wrong_share(logits, target).tolist() == [1, 1, 1]
+    assert CrossEntropy()(logits[:, :10], target, 0, 1).tolist()[::2] == [0, 0]

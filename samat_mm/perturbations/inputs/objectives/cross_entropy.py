@@ -27,7 +27,7 @@ class CrossEntropy(Objective):
             raise ValueError('cross-entropy needs a target; got none.')
         if step == 0:  # they do not change, and looking at values waits for the device
             check_shapes(output, target)
-        if target.is_floating_point():
+        if target.is_floating_point() or has_class_255(output):
             return F.cross_entropy(output, target, reduction='none')
         return mean_over_labels(label_losses(output, target), target)
 
@@ -49,4 +49,10 @@ def wrong_share(logits: Tensor, target: Tensor) -> Tensor:
     A classifier's image has one label, so that its share is 0 or 1. Of class probabilities, the largest is the label.
     """
     label = target.argmax(1) if target.is_floating_point() else target
-    return mean_over_labels((logits.argmax(1) != label).to(torch.promote_types(logits.dtype, torch.float32)), label)
+    wrong = (logits.argmax(1) != label).to(torch.promote_types(logits.dtype, torch.float32))
+    return wrong if has_class_255(logits) else mean_over_labels(wrong, label)
+
+
+def has_class_255(logits: Tensor) -> bool:
+    """Tell whether 255 is a class like any other: of a classifier with so many, ImageNet's for instance."""
+    return logits.ndim == 2 and logits.shape[1] > IGNORED_LABEL
