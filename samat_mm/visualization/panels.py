@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from mmengine.model import ImgDataPreprocessor
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
+from samat_mm.visualization.lettering import INK, LINE, font, shorten
 
 IGNORED_COLOUR = (235, 235, 235)
+SIDE = 320  # pixels, the longer side of a picture at most
+GAP = 8  # pixels between pictures
+FIRST_ROW = 4  # panels of a segmentor's image in the first of two rows
+INVISIBLE = 1e-5  # a change of pixels below 0.003/255 comes from rounding
 Panel = tuple[str, np.ndarray]
 
 
@@ -30,63 +34,38 @@ def panel_rows(
         meta: the data set's classes and palette.
 
     Returns:
-        For each image its name and (title, RGB picture) pairs: for segmentors image, label, clean prediction,
-        perturbation, prediction under attack; for classifiers image, perturbation and adversarial image, with the
-        classes in the titles.
+        For each image its name and (title, RGB picture) pairs: clean image, adversarial image, amplified difference;
+        for segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image;
+        for classifiers the classes are in the titles.
     """
     rows = []
     for index, (height, width) in enumerate(space.sizes):
-        image = _to_rgb(space, space.pixels[index, :, :height, :width])
-        adversarial = _to_rgb(space, pixels[index, :, :height, :width])
-        difference = adversarial - image
-        amplification = max(1, int(0.5 / max(float(np.abs(difference).max()), 1e-6)))
-        perturbation = (f'perturbation x{amplification}', np.clip(0.5 + amplification * difference, 0, 1))
+        image, adversarial = (_to_rgb(space, values[index, :, :height, :width]) for values in (space.pixels, pixels))
         name = Path(str(clean[index].metainfo.get('img_path') or f'image {index}')).stem
+        titles, maps = ('clean image', 'adversarial image'), []
         if 'pred_sem_seg' in clean[index]:
-            panels = [
-                ('image', image),
-                ('label', _colour(clean[index].gt_sem_seg.data, meta)),
-                ('clean prediction', _colour(clean[index].pred_sem_seg.data, meta)),
-                perturbation,
-                ('prediction under attack', _colour(attacked[index].pred_sem_seg.data, meta)),
-            ]
-        else:
-            before, after, label = (
-                _class_name(value, meta)
-                for value in (clean[index].pred_label, attacked[index].pred_label, clean[index].gt_label)
-            )
-            panels = [
-                (f'label {label}: seen as {before}', image),
-                perturbation,
-                (f'under attack: seen as {after}', adversarial),
-            ]
+            maps = _maps(clean[index], attacked[index], meta, _displayed_size(image))
+        elif 'pred_label' in clean[index]:
+            titles = _verdicts(clean[index], attacked[index], meta)
+        panels = [*zip(titles, (image, adversarial), strict=True), _difference(image, adversarial), *maps]
         rows.append((name, panels))
     return rows
 
 
 def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -> None:
-    """Write rows of pictures to one figure; the format follows the file's suffix."""
-    columns = max(len(panels) for _, panels in rows)
-    first = rows[0][1][0][1]
-    cell = 2.4
-    figure = Figure(figsize=(cell * columns, cell * len(rows) * first.shape[0] / first.shape[1] + 0.3))
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    with matplotlib.rc_context({'font.size': 9}):
-        for row, (name, panels) in enumerate(rows):
-            for column, axis in enumerate(axes[row]):
-                axis.set_xticks([])
-                axis.set_yticks([])
-                axis.set_frame_on(False)
-                if column < len(panels):
-                    title, picture = panels[column]
-                    axis.imshow(picture, interpolation='nearest')
-                    if row == 0 or title != rows[0][1][column][0]:
-                        axis.set_title(title, fontsize=9)
-            axes[row][0].set_ylabel(name, fontsize=9)
-    figure.tight_layout(pad=0.4)
+    """Write rows of titled pictures, each row under its name; the format follows the file's suffix.
+
+    Small pictures are enlarged by a whole factor, without smoothing; large ones are scaled down.
+    """
+    strips = [_strip(name, panels) for name, panels in rows]
+    width = max(strip.width for strip in strips) + 2 * GAP
+    figure = Image.new('RGB', (width, sum(strip.height + GAP for strip in strips) + GAP), 'white')
+    top = GAP
+    for strip in strips:
+        figure.paste(strip, (GAP, top))
+        top += strip.height + GAP
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.save(path, compress_level=3)  # of PNG: writing is most of the time
 
 
 def save_panels(
@@ -97,23 +76,94 @@ def save_panels(
     clean: Sequence[Any],
     attacked: Sequence[Any],
     meta: dict[str, Any],
-) -> None:
-    """Write one picture per image of the batch into ``folder``, named by its number in the data set."""
+) -> list[Path]:
+    """Write one picture per image of the batch into ``folder``, named by its number in the data set.
+
+    Returns:
+        The paths of the pictures.
+    """
+    paths = []
     for number, (name, panels) in zip(numbers, panel_rows(space, pixels, clean, attacked, meta), strict=True):
-        save_figure([(name, panels)], folder / f'{number:06d}-{name}.png')
+        rows = [(name, panels[:FIRST_ROW]), ('', panels[FIRST_ROW:])]
+        paths.append(folder / f'{number:06d}-{name}.png')
+        save_figure([row for row in rows if row[1]], paths[-1])
+    return paths
+
+
+def _difference(image: np.ndarray, adversarial: np.ndarray) -> Panel:
+    """Return what the attack changed around grey, amplified by a whole factor as far as it does not saturate."""
+    difference = adversarial - image
+    largest = float(np.abs(difference).max())
+    if largest < INVISIBLE:
+        return 'no difference', np.full_like(image, 0.5)
+    factor = max(1, int(0.5 / largest))
+    return f'difference x{factor}', np.clip(0.5 + factor * difference, 0, 1)
+
+
+def _maps(clean: Any, attacked: Any, meta: dict[str, Any], size: tuple[int, int]) -> list[Panel]:
+    maps = [
+        values.data.squeeze(0).cpu().numpy() for values in (clean.gt_sem_seg, clean.pred_sem_seg, attacked.pred_sem_seg)
+    ]
+    before, after = (image_ious(maps[0], prediction, len(meta['classes'])) for prediction in maps[1:])
+    height, width = size
+    bars = draw_iou_bars(before, after, meta['classes'], meta['palette'], (height, 2 * width + GAP))
+    titles = ('label', 'clean prediction', 'prediction under attack')
+    coloured = [_colour(values, meta) for values in maps]
+    return [*zip(titles, coloured, strict=True), ('IoU in this image, largest drop first', bars)]
+
+
+def _verdicts(clean: Any, attacked: Any, meta: dict[str, Any]) -> tuple[str, str]:
+    label, before, after = (
+        _class_name(value, meta) for value in (clean.gt_label, clean.pred_label, attacked.pred_label)
+    )
+    return f'label: {label}\nclean: {before}', f'\nunder attack: {after}'
+
+
+def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
+    """Return the pictures side by side, in one height, under their titles."""
+    height, _ = _displayed_size(panels[0][1])
+    tiles = [_resize(picture, height) for _, picture in panels]
+    lines = max(title.count('\n') + 1 for title, _ in panels)
+    top = LINE * (lines + bool(name))
+    strip = Image.new('RGB', (sum(tile.width + GAP for tile in tiles) - GAP, top + height), 'white')
+    draw = ImageDraw.Draw(strip)
+    draw.text((0, 0), shorten(name, strip.width), INK, font())
+    left = 0
+    for (title, _), tile in zip(panels, tiles, strict=True):
+        for number, line in enumerate(title.split('\n')):
+            draw.text((left, LINE * (number + bool(name))), shorten(line, tile.width), INK, font())
+        strip.paste(tile, (left, top))
+        left += tile.width + GAP
+    return strip
+
+
+def _displayed_size(picture: np.ndarray) -> tuple[int, int]:
+    """Return the height and the width at which a picture is shown."""
+    longer = max(picture.shape[:2])
+    factor = SIDE // longer if longer <= SIDE else SIDE / longer
+    height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
+    return height, width
+
+
+def _resize(picture: np.ndarray, height: int) -> Image.Image:
+    """Return an 8-bit picture of a given height; values of [0, 1] are rounded to 8 bits."""
+    array = picture if picture.dtype == np.uint8 else np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(array))
+    size = (max(1, round(image.width * height / image.height)), height)
+    return image.resize(size, Image.Resampling.NEAREST if height >= image.height else Image.Resampling.BOX)
 
 
 def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:
-    image = pixels.detach().cpu().numpy().transpose(1, 2, 0)
+    image = pixels.detach().float().cpu().numpy().transpose(1, 2, 0)
     preprocessor: Any = getattr(space.model, 'data_preprocessor', None)
     loaded_as_bgr = isinstance(preprocessor, ImgDataPreprocessor)  # of mmsegmentation and mmdetection
     return image[..., ::-1] if loaded_as_bgr and not preprocessor._channel_conversion else image
 
 
-def _colour(label_map: Tensor, meta: dict[str, Any]) -> np.ndarray:
+def _colour(label_map: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
     palette = np.full((256, 3), IGNORED_COLOUR, dtype=np.uint8)
     palette[: len(meta['palette'])] = meta['palette']
-    return palette[label_map.squeeze(0).cpu().numpy().astype(np.uint8)]
+    return palette[label_map.astype(np.uint8)]
 
 
 def _class_name(label: Tensor, meta: dict[str, Any]) -> str:

@@ -1,0 +1,88 @@
+"""The IoU of one image, class by class, clean beside attacked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from samat_mm.visualization.lettering import INK, LINE, font, shorten
+
+CLEAN_COLOUR, ATTACKED_COLOUR = (150, 150, 150), (213, 94, 0)  # grey, and Okabe and Ito's vermilion
+ROW = 24  # pixels per class
+BAR = 8  # pixels, the thickness of a bar
+SWATCH = 10  # pixels, the side of the square in the colour of the class
+
+
+def image_ious(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Return the IoU of each class in one image, shape (classes,), NaN for those that the label does not have.
+
+    Pixels whose label is no class (255, ignored) count nowhere, as in mmsegmentation's IoUMetric.
+
+    Args:
+        label: class numbers, shape (H, W).
+        prediction: class numbers, shape (H, W).
+        classes: how many there are.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if label.shape != prediction.shape:
+        raise ValueError(
+            f'label and prediction must have the same shape; got {label.shape} and {prediction.shape}. '
+            'Resize the logits to the label.'
+        )
+    counted = label < classes
+    label, prediction = label[counted], prediction[counted]
+    pixels, predicted, right = (
+        np.bincount(values, minlength=classes)[:classes].astype(float)
+        for values in (label, prediction, label[label == prediction])
+    )
+    ious = np.full(classes, np.nan)
+    np.divide(right, pixels + predicted - right, out=ious, where=pixels > 0)
+    return ious
+
+
+def draw_iou_bars(
+    clean: np.ndarray,
+    attacked: np.ndarray,
+    names: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Draw two bars per class that is in the image, the largest drop first, as many classes as there is room for.
+
+    Args:
+        clean: IoU of each class on the clean image in [0, 1], NaN for classes that are not in it.
+        attacked: the same under attack.
+        names: of the classes.
+        palette: their colours, so that the chart is the key to the maps as well.
+        size: height and width in pixels.
+
+    Returns:
+        An RGB picture of that size, 8 bits.
+    """
+    height, width = size
+    picture = Image.new('RGB', (width, height), 'white')
+    draw = ImageDraw.Draw(picture)
+    present = np.flatnonzero(~np.isnan(clean))
+    order = present[np.argsort(attacked[present] - clean[present], kind='stable')]
+    shown = order[: max(1, (height - LINE) // ROW)]
+    left, right = int(0.34 * width), width - int(font().getlength('100 → 100')) - 6
+    for number, index in enumerate(shown):
+        top = number * ROW
+        draw.rectangle((0, top + 5, SWATCH, top + 5 + SWATCH), fill=tuple(palette[index]), outline=INK)
+        draw.text((SWATCH + 6, top + 2), shorten(str(names[index]), left - SWATCH - 12), INK, font())
+        for offset, iou, colour in ((2, clean, CLEAN_COLOUR), (2 + BAR, attacked, ATTACKED_COLOUR)):
+            end = left + round(float(iou[index]) * (right - left))
+            draw.rectangle((left, top + offset, max(end, left + 1), top + offset + BAR - 1), fill=colour)
+        draw.text((width, top + 2), f'{100 * clean[index]:.0f} → {100 * attacked[index]:.0f}', INK, font(), anchor='ra')
+    _draw_key(draw, left, len(shown) * ROW + 2, f'{len(shown)} of {len(present)} classes')
+    return np.asarray(picture)
+
+
+def _draw_key(draw: ImageDraw.ImageDraw, left: float, top: float, count: str) -> None:
+    draw.text((0, top), count, INK, font())
+    for text, colour in (('clean', CLEAN_COLOUR), ('under attack', ATTACKED_COLOUR)):
+        draw.rectangle((left, top + 4, left + BAR, top + 4 + BAR), fill=colour)
+        draw.text((left + BAR + 5, top), text, INK, font())
+        left += BAR + font().getlength(text) + 20
