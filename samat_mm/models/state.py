@@ -65,6 +65,25 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def buffers_aside(model: nn.Module) -> Iterator[None]:
+    """Let the block work on copies of the buffers, which are left as they are.
+
+    Unlike :func:`buffers_kept` this changes nothing in place, so that forwards before and inside the block can share a
+    backward pass after it.
+    """
+    kept = [
+        (module, name, buffer) for module in model.modules() for name, buffer in module.named_buffers(recurse=False)
+    ]
+    try:
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer.detach().clone()
+        yield
+    finally:
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer
+
+
+@contextmanager
 def frozen_parameters_watched(model: nn.Module) -> Iterator[None]:
     """Refuse a block that changes a parameter which is not trained, and take the change back.
 
