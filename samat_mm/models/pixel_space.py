@@ -2,14 +2,16 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from samat_mm.models.state import frozen, refuse_activation_checkpointing
-from samat_mm.models.tasks import Task, task_of
+from samat_mm.models.tasks import Classification, Task, task_of
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.inputs.objectives import wrong_share
 
 
 class PixelSpace:
@@ -33,6 +35,7 @@ class PixelSpace:
         self, model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor, samples: Sequence[Any]
     ) -> None:
         self.model, self.inputs, self.samples = model, inputs, samples
+        self.passes = Passes()
         self.sizes = [
             (min(image.shape[-2], inputs.shape[-2]), min(image.shape[-1], inputs.shape[-1])) for image in raw_inputs
         ]
@@ -68,6 +71,29 @@ class PixelSpace:
             predict, target = self._predict(attack, training)
             return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes)
 
+    def output(self, attack: Attack, *, training: bool = False) -> Tensor:
+        """Return what an attack gets to see of the unchanged images."""
+        with frozen(self.model), torch.no_grad():
+            return self._predict(attack, training)[0](self.pixels)
+
+    def wrong(self, pixels: Tensor) -> Tensor:
+        """Return which images a classifier gets wrong with these pixels, shape (N,); none where it is a segmentor."""
+        task = task_of(self.samples, self.model)
+        if not isinstance(task, Classification):
+            return torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
+        target = task.target(self.model, self.samples, pixels.device)
+        with frozen(self.model), torch.no_grad():
+            return wrong_share(Logits(self, task, self.samples)(pixels), target) > 0
+
+    def on(self, model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format) -> 'PixelSpace':
+        """Return the same before another model, a copy of this one for instance."""
+        other = copy.copy(self)
+        other.model = model
+        other.inputs, other.pixels = (
+            values.contiguous(memory_format=memory_format) for values in (self.inputs, self.pixels)
+        )
+        return other
+
     def _predict(self, attack: Attack, training: bool) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
         if attack.objective.output == 'loss':
             if not training:
@@ -89,12 +115,30 @@ class PixelSpace:
         samples = [sample.new() for sample in self.samples]
         losses = self.model.forward(self.to_inputs(pixels), samples, mode='loss')
         loss, _ = self.model.parse_losses(losses)  # type: ignore[operator]
+        self.passes.count(loss, len(pixels))
         if not isinstance(loss, Tensor) or (not loss.requires_grad and torch.is_grad_enabled()):
             raise ValueError(
                 f'{type(self.model).__name__} has no training loss that depends on its input, so there is nothing to '
                 'attack.'
             )
         return loss
+
+
+@dataclass
+class Passes:
+    """How many images went forward through the model, and how many gradients came back."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def count(self, output: Any, images: int) -> None:
+        """Count a forward pass of so many images, and each backward pass through its output to come."""
+        self.forwards += images
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda _: self._count_backward(images))
+
+    def _count_backward(self, images: int) -> None:
+        self.backwards += images
 
 
 class Logits:
@@ -105,7 +149,9 @@ class Logits:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return what the task takes for logits, (N, K) or (N, K, H, W)."""
-        return self.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
+        logits = self.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
+        self.space.passes.count(logits, len(pixels))
+        return logits
 
     def subset(self, rows: Tensor) -> 'Logits':
         """Return the same for some images of the batch, for attacks that leave out images that are done."""
