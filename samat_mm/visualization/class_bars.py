@@ -1,0 +1,96 @@
+"""What attacks cost each class."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from samat_mm.visualization.document import CLEAN, attacks_of, family_of
+from samat_mm.visualization.landscape import COLOURS, STYLE
+
+MOST_ATTACKS = 6
+MOST_CLASSES = 24
+ONE_COLUMN = 10  # classes, more are set in two columns
+NAME = 20  # letters
+CLEAN_COLOUR = '#B4B4B4'
+
+
+def draw_class_bars(report: Mapping[str, Any]) -> Figure | None:
+    """Draw a bar per class for the clean images, and within it a thinner one for each attack.
+
+    The classes are sorted by how much they lose, on average over the attacks shown, the largest loss first. Of many
+    classes the first 24 are drawn, of many attacks six: one radius of every attack before the next radius of any.
+
+    Args:
+        report: the document of an evaluation.
+
+    Returns:
+        The figure, or None where the document has no values per class.
+    """
+    per_class = report.get('per_class')
+    names = shown_attacks(report)
+    if not per_class or not names:
+        return None
+    values = np.array([per_class['values'][name] for name in (CLEAN, *names)], dtype=float)  # None becomes NaN
+    order = sorted_by_drop(values)
+    shown = order[:MOST_CLASSES]
+    columns = np.array_split(shown, 1 if len(shown) <= ONE_COLUMN else 2)
+    row_height = max(0.24, 0.14 + 0.065 * len(names))  # inches
+    with matplotlib.rc_context({**STYLE, 'axes.grid.axis': 'x', 'legend.fontsize': 9}):
+        height = row_height * len(columns[0]) + 0.8 + 0.2 * math.ceil((1 + len(names)) / 4)
+        figure = Figure(figsize=(7.8 if len(columns) > 1 else 5.4, height), layout='constrained')
+        FigureCanvasAgg(figure)
+        for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+            _draw_column(axes, values[:, column], names)
+            axes.set_ylim(len(columns[0]) - 0.5, -0.5)
+            axes.set_yticks(range(len(column)), [_short(per_class['classes'][index]) for index in column])
+            axes.set_xlabel(f'{per_class["metric"]} (%)')
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc='outside upper left', ncols=4, handlelength=1.2, columnspacing=1.4)
+    return figure
+
+
+def shown_attacks(report: Mapping[str, Any]) -> list[str]:
+    """Return the names of the attacks to draw, in the order of the report."""
+    known = [name for name in attacks_of(report) if name in (report.get('per_class') or {}).get('values', {})]
+    rank = {name: [other for other in known if family_of(other) == family_of(name)].index(name) for name in known}
+    chosen = sorted(known, key=rank.__getitem__)[:MOST_ATTACKS]
+    return [name for name in known if name in chosen]
+
+
+def sorted_by_drop(values: np.ndarray) -> np.ndarray:
+    """Return the numbers of the classes that the clean images have, those that lose most first.
+
+    Args:
+        values: the metric of each class, shape (1 + attacks, classes), clean images first, NaN where there is none.
+    """
+    known = np.flatnonzero(np.isfinite(values[0]))
+    clean, attacked = values[0, known], values[1:, known]
+    drops = clean - np.where(np.isfinite(attacked), attacked, clean).mean(axis=0)
+    return known[np.argsort(-drops, kind='stable')]
+
+
+def drawn_classes(report: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many classes are drawn, and of how many that the clean images have."""
+    known = [value for value in (report.get('per_class') or {}).get('values', {}).get(CLEAN, []) if value is not None]
+    return min(len(known), MOST_CLASSES), len(known)
+
+
+def _draw_column(axes: Axes, values: np.ndarray, names: list[str]) -> None:
+    rows = np.arange(values.shape[1])
+    thickness = min(0.36, 0.72 / len(names))
+    axes.barh(rows, values[0], height=0.86, color=CLEAN_COLOUR, label=CLEAN)
+    for number, (name, attacked) in enumerate(zip(names, values[1:], strict=True)):
+        offset = (number - (len(names) - 1) / 2) * thickness
+        axes.barh(rows + offset, attacked, height=thickness, color=COLOURS[number], label=name)
+    axes.set_xlim(0, 100)
+    axes.tick_params(axis='y', length=0)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME else f'{name[: NAME - 1].rstrip()}…'
