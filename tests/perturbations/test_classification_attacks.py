@@ -17,6 +17,7 @@ from samat_mm.perturbations.inputs.classification import margins
 from samat_mm.perturbations.inputs.flow import roughness, warp
 from samat_mm.perturbations.inputs.hyperplane import nearest_on_hyperplane
 from samat_mm.perturbations.inputs.square_proposals import PROPOSALS
+from samat_mm.perturbations.inputs.uniforms import Uniforms
 from samat_mm.presets import build_attacks
 from samat_mm.registry import ATTACKS
 
@@ -24,6 +25,9 @@ EPS = {'linf': 0.1, 'l2': 1.0}
 QUICK = {'queries': 30, 'steps': 6, 'restarts': 2, 'iterations': 15}
 BOUNDED = [(name, {'norm': norm, 'eps': EPS[norm]}) for name in ('AutoAttack', 'FAB', 'Square') for norm in EPS]
 BOUNDED += [('FAB', {'norm': norm, 'eps': EPS[norm], 'targets': 'ranked'}) for norm in EPS]
+BOUNDED += [('Pixle', {'norm': norm, 'eps': 4 * EPS[norm]}) for norm in EPS]  # random: it needs more room
+BOUNDED += [('StAdv', {'norm': norm, 'eps': EPS[norm], 'bound': 0.1, 'step_size': 0.02}) for norm in EPS]
+BOUNDED += [('StAdv', {'norm': norm, 'eps': EPS[norm], 'form': 'original', 'weight': 0.001}) for norm in EPS]
 UNBOUNDED = [
     ('Pixle', {}),
     ('StAdv', {'form': 'bounded', 'bound': 0.1, 'step_size': 0.02}),
@@ -371,7 +375,10 @@ def test_pixels_outside_0_to_1_are_an_error(name, parameters, value, batch):
         ({'type': 'StAdv', 'weight': -1}, 'weight must be a finite number of at least 0'),
         ({'type': 'Pixle', 'widths': (5, 2)}, 'widths must be a smallest and a largest extent'),
         ({'type': 'Pixle', 'heights': 0}, 'heights must be'),
-        ({'type': 'Pixle', 'eps': 0.1}, 'Pixle does not accept these parameters'),
+        ({'type': 'Pixle', 'norm': 'l2'}, "norm='l2' needs a radius; give eps too, or neither"),
+        ({'type': 'Pixle', 'norm': 'l1', 'eps': 0.1}, "norm must be one of linf, l2; got 'l1'"),
+        ({'type': 'StAdv', 'eps': 8}, "Did you mean '8/255'"),
+        ({'type': 'Pixle', 'steps': 3}, 'Pixle does not accept these parameters'),
     ],
     ids=str,
 )
@@ -467,6 +474,62 @@ def test_the_nearest_point_of_a_hyperplane_in_the_pixel_box(norm, share):
 
 
 # -------------------------------------------------------------------------------------------------- StAdv, Pixle
+
+
+@each_norm
+@pytest.mark.parametrize('name', ['Pixle', 'StAdv'])
+def test_with_a_radius_what_is_asked_about_is_what_may_come_out(name, norm, batch):
+    """Every image that the model sees lies in the ball, and reaches its border; without a radius none is shown."""
+    inputs, target, model, eps = *batch, Fragile(), EPS[norm] / 4
+    view = batch[0][predicted(model, inputs) == target]
+    asked = []
+
+    def predict(pixels):
+        if len(pixels) == len(view):
+            asked.append(lengths(norm, pixels - view))
+        return model(pixels)
+
+    more = {'bound': 0.5, 'step_size': 0.2} if name == 'StAdv' else {}
+    attack = build(name, {'norm': norm, 'eps': eps, **more})
+    attack(predict, inputs, target)
+    sizes = torch.stack(asked)
+    assert float(sizes.max()) <= eps * (1 + 1e-5)
+    assert float(sizes.max()) > 0.99 * eps
+    assert (attack.describe()['norm'], attack.describe()['eps']) == (norm, eps)
+    assert not {'norm', 'eps'} & build(name, {}).describe().keys()
+
+
+def test_a_radius_without_a_norm_is_one_of_linf():
+    assert build('Pixle', {'eps': '8/255'}).describe()['norm'] == 'linf'
+
+
+def test_the_patches_of_pixle_are_uniform_and_their_places_distinct():
+    attack = ATTACKS.build({'type': 'Pixle', 'widths': (2, 4), 'heights': (1, 3)})
+    draws = torch.rand(20000, 4 + 30, generator=torch.Generator().manual_seed(0))
+    moves = attack._moves(torch.zeros(20000, 3, 5, 6), draws)
+    sizes = (moves >= 0).sum(1)
+    counts = {size: int((sizes == size).sum()) / 20000 for size in (2, 3, 4, 6, 8, 9, 12)}
+    expected = {2: 1, 3: 1, 4: 2, 6: 2, 8: 1, 9: 1, 12: 1}  # of 9 equally probable pairs of extents
+    assert counts == {size: pytest.approx(share / 9, abs=0.01) for size, share in expected.items()}
+    for row in moves[:200]:
+        patch = row[row >= 0].sort().values
+        assert len(set(patch.tolist())) == len(patch)
+        rows, columns = patch // 6, patch % 6
+        assert (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1) == len(patch)
+    places = (moves >= 0).float().mean(0)
+    assert float(places.std() / places.mean()) < 0.05
+
+
+def test_random_numbers_of_an_image_do_not_depend_on_the_other_images():
+    """Also where images are left out and the counts differ from one question to the next."""
+    images_ = torch.zeros(3, 3, 2, 2)
+    together = Uniforms([generator_for(0, index) for index in range(3)], images_)
+    alone = Uniforms([generator_for(0, 2)], images_[:1])
+    for count, rows in ((7, [0, 1, 2]), (3000, [0, 2]), (3000, [2]), (5, [2]), (9000, [2])):
+        expected = alone.take(torch.tensor([0]), count)
+        assert torch.equal(together.take(torch.tensor(rows), count)[-1:], expected)
+        assert expected.shape == (1, count)
+        assert 0.3 < float(expected.mean()) < 0.7
 
 
 def test_a_flow_of_a_pixel_shifts_the_image_and_none_leaves_it():

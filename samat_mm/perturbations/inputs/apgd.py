@@ -31,6 +31,7 @@ class APGD(ProjectedAscent):
         restarts: number of random starts; the best result counts.
         objective: 'cross-entropy', 'model-loss', 'dlr' for classifiers, or for segmentors 'segpgd', 'cospgd',
             'masked-cross-entropy', 'balanced-masked-cross-entropy' or 'jensen-shannon'.
+        goal: 'loss', or 'error' to leave out images of a classifier once it errs on them.
         seed: of the random starts.
 
     Raises:
@@ -45,9 +46,10 @@ class APGD(ProjectedAscent):
         random_start: bool = True,
         restarts: int = 1,
         objective: str | Objective = 'cross-entropy',
+        goal: str = 'loss',
         seed: int = 0,
     ) -> None:
-        super().__init__(norm, eps, steps, random_start, restarts, objective, seed)
+        super().__init__(norm, eps, steps, random_start, restarts, objective, goal, seed)
 
     def step_rule(self, region: Region, steps: int) -> StepRule:
         """Return steps that adapt to the loss."""

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.ball import norm_ball
-from samat_mm.perturbations.checks import whole_number
+from samat_mm.perturbations.checks import one_of, whole_number
 from samat_mm.perturbations.inputs.base import Attack, Predict
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective, objective_named
+from samat_mm.perturbations.inputs.oracle import GOALS, Oracle, oracle_type
 from samat_mm.perturbations.inputs.region import Region
 from samat_mm.perturbations.units import parse_radius
 
@@ -23,6 +24,8 @@ class ProjectedAscent(Attack):
 
     Of all iterates, the start among them, the one that the objective ranks highest is returned, image by image.
 
+    Images without any label are returned as they are.
+
     Args:
         norm: 'linf' or 'l2'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
@@ -30,6 +33,9 @@ class ProjectedAscent(Attack):
         random_start: start anywhere in the ball rather than at the image.
         restarts: number of random starts; the best result counts.
         objective: the name of what is driven up, see ``OBJECTIVES``.
+        goal: 'loss' for the highest loss. 'error' for a wrong prediction, as an evaluation of accuracy needs: an image
+            of a classifier on which the model errs, before the attack or at an iterate, is returned so and not asked
+            about again. Without effect on label maps and class probabilities.
         seed: of the random starts.
 
     Raises:
@@ -44,6 +50,7 @@ class ProjectedAscent(Attack):
         random_start: bool = True,
         restarts: int = 1,
         objective: str | Objective = 'cross-entropy',
+        goal: str = 'loss',
         seed: int = 0,
     ) -> None:
         self.ball = norm_ball(norm)
@@ -54,6 +61,7 @@ class ProjectedAscent(Attack):
         self.random_start = random_start
         self.restarts = whole_number(restarts, 'restarts')
         self.objective = objective_named(objective)
+        self.goal = one_of(goal, list(GOALS), 'goal')
         self.seed = seed
 
     @abstractmethod
@@ -90,38 +98,30 @@ class ProjectedAscent(Attack):
         region = Region(inputs, self.ball, self.eps, sizes)
         self.ball.check_radius(self.eps, inputs.shape[1:])
         best = BestIterate(inputs.clone())
-        if self.eps == 0:
+        if self.eps == 0 or not len(inputs):
             return best
         indices = range(len(inputs)) if indices is None else indices
+        oracle = oracle_type(self.goal, self.objective, target)(self.objective, self.rank, predict, target, inputs)
         with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []), torch.enable_grad():
+            if self.random_start:  # otherwise the first iterates are the images themselves
+                oracle.leave_out_wrong(inputs)
             for restart in range(self.restarts):
-                self.run(predict, target, region, indices, restart, best)
+                self.run(oracle, region, indices, restart, best)
         return best
 
-    def run(
-        self,
-        predict: Predict,
-        target: Tensor | None,
-        region: Region,
-        indices: Sequence[int],
-        restart: int,
-        best: BestIterate,
-    ) -> None:
+    def run(self, oracle: Oracle, region: Region, indices: Sequence[int], restart: int, best: BestIterate) -> None:
         """Make one run from one start, and offer its iterates."""
-        self.climb(predict, target, region, self.start(region, indices, restart), self.steps, best)
+        self.climb(oracle, region, self.start(region, indices, restart), self.steps, best)
 
     def start(self, region: Region, indices: Sequence[int], restart: int) -> Tensor:
         """Return the first images."""
         return region.random_images(self.seed, indices, restart) if self.random_start else region.inputs.clone()
 
-    def climb(
-        self, predict: Predict, target: Tensor | None, region: Region, start: Tensor, steps: int, best: BestIterate
-    ) -> None:
+    def climb(self, oracle: Oracle, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
         """Take so many steps from feasible images, and offer every iterate, the last one too.
 
         Args:
-            predict: see :meth:`Attack.__call__`.
-            target: the labels.
+            oracle: what the model is asked through.
             region: where the iterates stay.
             start: the first images.
             steps: number of gradient steps.
@@ -129,17 +129,13 @@ class ProjectedAscent(Attack):
         """
         move, images = self.step_rule(region, steps), start
         for step in range(steps):
-            images.requires_grad_()
-            output = predict(images)
-            loss = self.objective(output, target, step, steps)
-            (grad,) = torch.autograd.grad(loss.sum(), images)
-            images = images.detach()
-            rank = self.rank(loss.detach(), output.detach(), target)
+            if oracle.done:
+                return
+            rank, grad = oracle.gradient(images, step, steps)
             best.offer(rank, images)
             images = move(images, grad, rank[:, -1])
-        with torch.no_grad():
-            output = predict(images)
-            best.offer(self.rank(self.objective(output, target, steps - 1, steps), output, target), images)
+        if not oracle.done:
+            best.offer(oracle.value(images, steps - 1, steps), images)
 
     def describe(self) -> dict[str, str | float | int | bool]:
         """Return the parameters for reports, in plain types."""
@@ -151,6 +147,7 @@ class ProjectedAscent(Attack):
             'random_start': self.random_start,
             'restarts': self.restarts,
             'objective': self.objective.name,
+            **({} if self.goal == 'loss' else {'goal': self.goal}),
             'seed': self.seed,
         }
 

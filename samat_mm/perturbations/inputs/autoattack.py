@@ -69,7 +69,7 @@ class AutoAttack(BoundedAttack):
         if stage == 'square':
             square = Square(self.ball.name, self.eps, self.queries, schedule='fixed', seed=self.seed)
             return square.search(view, images, labels, indices)
-        attack = APGD(self.ball.name, self.eps, self.steps, seed=self.seed)
+        attack = APGD(self.ball.name, self.eps, self.steps, goal='error', seed=self.seed)
         return apgd(stage, attack, view, images, labels, indices)
 
     def describe(self) -> dict[str, str | float | int | bool]:
@@ -133,6 +133,10 @@ class TargetedDLR(Objective):
 
     def __init__(self, aims: Tensor) -> None:
         self.aims = aims
+
+    def subset(self, rows: Tensor) -> 'TargetedDLR':
+        """Return the same for some images of the batch (indices, shape (n,))."""
+        return TargetedDLR(self.aims[rows])
 
     def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
         """Return the ratio per image, shape (N,), for logits (N, K) of at least 4 classes and labels (N,)."""

@@ -20,19 +20,11 @@ class BestIterate:
 
         Args:
             rank: shape (N, keys), or (1, keys) for the whole batch; a later key decides where the earlier are equal.
+                NaN where an image was not looked at, so that nothing is taken.
             images: shape (N, C, H, W).
-
-        Raises:
-            FloatingPointError: if the first rank is not finite: no attack can be trusted on such a model.
         """
         if self.rank is None:
-            if not bool(torch.isfinite(rank).all()):
-                raise FloatingPointError(
-                    'the model gives a loss that is not finite (NaN or infinite) on these images; '
-                    'check the checkpoint and the preprocessing before attacking it.'
-                )
-            self.rank, self.images = rank, images
-            return
+            self.rank = torch.full_like(rank, -torch.inf)
         higher = ranks_higher(rank, self.rank)
         self.rank = torch.where(higher[:, None], rank, self.rank)
         self.images = torch.where(higher.reshape(-1, *[1] * (images.ndim - 1)), images, self.images)

@@ -1,4 +1,4 @@
-"""Attacks on classifiers that stay within a norm ball."""
+"""Attacks on classifiers within a norm ball, and those that may be given one."""
 
 from torch import Tensor
 
@@ -35,3 +35,34 @@ class BoundedAttack(ClassificationAttack):
     def moves_nothing(self) -> bool:
         """Return whether the ball is a point."""
         return self.eps == 0
+
+
+class OptionallyBoundedAttack(BoundedAttack):
+    """An attack that is published without a norm ball, and may be given one.
+
+    With a radius, the images that it tries are projected onto the ball, so that what is scored during the search is
+    what comes out. Without one it is unbounded: the linf ball of radius 1 holds every image.
+
+    Args:
+        norm: 'linf' or 'l2'; 'linf' where only ``eps`` is given.
+        eps: radius in [0, 1] pixel units; None for no bound.
+
+    Raises:
+        ValueError: if there is a norm without a radius, or one is out of its range.
+    """
+
+    def __init__(self, norm: str | None, eps: float | str | None) -> None:
+        if norm is not None and eps is None:
+            raise ValueError(f'norm={norm!r} needs a radius; give eps too, or neither for an attack without a bound.')
+        self.bounded = eps is not None
+        super().__init__(norm or 'linf', 1.0 if eps is None else eps)
+
+    def within(self, candidates: Tensor, images: Tensor) -> Tensor:
+        """Return the candidates projected onto the ball around their images, and as they are if there is none."""
+        if not self.bounded:
+            return candidates
+        return (images + self.ball.project(candidates - images, self.eps)).clamp(0, 1)
+
+    def describe_ball(self) -> dict[str, str | float | int | bool]:
+        """Return the norm and the radius where they are given."""
+        return {'norm': self.ball.name, 'eps': self.eps} if self.bounded else {}

@@ -12,7 +12,7 @@ from torch import Tensor
 from samat_mm.perturbations.inputs.base import Attack, Predict
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, CrossEntropy, check_shapes
 from samat_mm.perturbations.inputs.region import check_pixels
-from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.inputs.views import View, check_finite
 
 
 class ClassificationAttack(Attack):
@@ -86,11 +86,7 @@ class ClassificationAttack(Attack):
         ignored = (target == IGNORED_LABEL) & (logits.shape[1] <= IGNORED_LABEL)
         labels = target.masked_fill(ignored, 0)
         check_shapes(logits, torch.where(labels == IGNORED_LABEL, 0, labels))  # it takes 255 for ignored
-        if not bool(torch.isfinite(logits).all()):
-            raise FloatingPointError(
-                'the model gives logits that are not finite (NaN or infinite) on these images; '
-                'check the checkpoint and the preprocessing before attacking it.'
-            )
+        check_finite(logits)
         return labels, (logits.argmax(1) == labels) & ~ignored
 
     @abstractmethod

@@ -25,6 +25,7 @@ class PGD(ProjectedAscent):
         restarts: number of random starts; the best result counts.
         objective: 'cross-entropy', 'model-loss', 'dlr' for classifiers, or for segmentors 'segpgd', 'cospgd',
             'masked-cross-entropy', 'balanced-masked-cross-entropy' or 'jensen-shannon'.
+        goal: 'loss', or 'error' to leave out images of a classifier once it errs on them.
         seed: of the random starts.
 
     Raises:
@@ -40,9 +41,10 @@ class PGD(ProjectedAscent):
         random_start: bool = True,
         restarts: int = 1,
         objective: str | Objective = 'cross-entropy',
+        goal: str = 'loss',
         seed: int = 0,
     ) -> None:
-        super().__init__(norm, eps, steps, random_start, restarts, objective, seed)
+        super().__init__(norm, eps, steps, random_start, restarts, objective, goal, seed)
         self.step_size = self.eps / 4 if step_size is None else parse_radius(step_size, 'step_size')
         if self.eps > 0 and self.step_size == 0:
             raise ValueError('step_size must be greater than 0; got 0, with which no step moves the image.')
@@ -73,6 +75,7 @@ class FGSM(PGD):
         norm: 'linf' or 'l2'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         objective: 'cross-entropy' or 'model-loss'.
+        goal: 'loss', or 'error' to leave out images of a classifier that are wrong already.
     """
 
     def __init__(
@@ -80,8 +83,17 @@ class FGSM(PGD):
         norm: str = 'linf',
         eps: float | str = '8/255',
         objective: str | Objective = 'cross-entropy',
+        goal: str = 'loss',
         seed: int = 0,
     ) -> None:
         super().__init__(
-            norm, eps, step_size=eps, steps=1, random_start=False, restarts=1, objective=objective, seed=seed
+            norm,
+            eps,
+            step_size=eps,
+            steps=1,
+            random_start=False,
+            restarts=1,
+            objective=objective,
+            goal=goal,
+            seed=seed,
         )

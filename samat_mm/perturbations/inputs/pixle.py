@@ -8,19 +8,20 @@ from torch.nn import functional as F
 
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
-from samat_mm.perturbations.inputs.classification import ClassificationAttack
+from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
+from samat_mm.perturbations.inputs.uniforms import Uniforms
 from samat_mm.perturbations.inputs.views import View
 
 Extent = int | float
 
 
-class Pixle(ClassificationAttack):
+class Pixle(OptionallyBoundedAttack):
     """Random search over rearranged pixels.
 
     Each iteration copies a random patch of the image to distinct random places, one per pixel, and asks the model;
     after each restart the candidate with the lowest probability of the label becomes the image that the next restart
-    writes on. An image is done at once when the model errs on it. It changes few pixels by any amount: no norm bounds
-    it, and it has no radius.
+    writes on. An image is done at once when the model errs on it. It changes few pixels by any amount: as published, no
+    norm bounds it. With ``norm`` and ``eps`` every candidate is projected onto that ball before the model sees it.
 
     Source: Pomponi et al., Pixle: a fast and effective black-box attack based on rearranging pixels, IJCNN 2022
     (random mapping). Unlike torchattacks' version it asks once per candidate and about the whole batch at once, takes
@@ -33,6 +34,8 @@ class Pixle(ClassificationAttack):
         widths: smallest and largest width of the patch, or the only one; integers are pixels, floats are shares of the
             image.
         heights: the same for its height.
+        norm: 'linf' (the default) or 'l2', in which ``eps`` bounds the difference of pixels.
+        eps: radius in [0, 1] pixel units; None for no bound.
         seed: of the patches.
 
     Raises:
@@ -45,8 +48,11 @@ class Pixle(ClassificationAttack):
         iterations: int = 10,
         widths: Extent | str | Sequence[Extent] = (2, 10),
         heights: Extent | str | Sequence[Extent] = (2, 10),
+        norm: str | None = None,
+        eps: float | str | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__(norm, eps)
         self.restarts = whole_number(restarts, 'restarts')
         self.iterations = whole_number(iterations, 'iterations')
         self.widths, self.heights = _extents(widths, 'widths'), _extents(heights, 'heights')
@@ -54,34 +60,43 @@ class Pixle(ClassificationAttack):
 
     def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
         """Return the images with the lowest probability of the label."""
-        generators = [generator_for(self.seed, index) for index in indices]
+        uniforms = Uniforms([generator_for(self.seed, index) for index in indices], images)
         result, lowest = images.clone(), _log_probability(view(images), labels)
         alive = torch.arange(len(images), device=images.device)
+        remaining = view
         for _ in range(self.restarts):
             base = result.clone()
             for _ in range(self.iterations):
                 if not len(alive):
                     return result
-                moves = torch.stack([self._moves(images, generators[row]) for row in alive.tolist()])
-                candidates = _moved(images[alive], base[alive], moves.to(images.device))
-                logits = view.subset(alive)(candidates)
+                originals = images[alive]
+                moves = self._moves(originals, uniforms.take(alive, 4 + images[0, 0].numel()))
+                candidates = self.within(_moved(originals, base[alive], moves), originals)
+                logits = remaining(candidates)
                 probability, wrong = _log_probability(logits, labels[alive]), logits.argmax(1) != labels[alive]
                 better = wrong | (probability < lowest[alive])
                 result[alive[better]], lowest[alive[better]] = candidates[better], probability[better]
-                alive = alive[~wrong]
+                if bool(wrong.any()):
+                    alive = alive[~wrong]
+                    remaining = view.subset(alive)
         return result
 
-    def _moves(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return for each place which pixel of the original comes there, -1 for none, shape (H * W,)."""
+    def _moves(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return for each place which pixel of the original comes there, -1 for none, shape (N, H * W).
+
+        Args:
+            images: shape (N, C, H, W).
+            draws: shape (N, 4 + H * W), in [0, 1): the patch, and by which order the places are taken.
+        """
         height, width = images.shape[2:]
-        rows, top = _interval(self.heights, height, generator)
-        columns, left = _interval(self.widths, width, generator)
-        numbers = torch.arange(height * width).reshape(height, width)
-        patch = numbers[top : top + rows, left : left + columns].flatten()
-        places = torch.randperm(height * width, generator=generator)[: len(patch)]
-        moves = torch.full((height * width,), -1)
-        moves[places] = patch
-        return moves
+        rows, top = _interval(self.heights, height, draws[:, 0], draws[:, 1])
+        columns, left = _interval(self.widths, width, draws[:, 2], draws[:, 3])
+        number = torch.arange(int((rows * columns).max()), device=draws.device)
+        places = draws[:, 4:].topk(len(number), dim=1).indices
+        across = columns[:, None]
+        pixel = (top[:, None] + number // across) * width + left[:, None] + number % across
+        moves = torch.full((len(images), height * width), -1, device=draws.device)
+        return moves.scatter_(1, places, torch.where(number < (rows * columns)[:, None], pixel, -1))
 
     def describe(self) -> dict[str, str | float | int | bool]:
         """Return the parameters for reports, in plain types."""
@@ -91,6 +106,7 @@ class Pixle(ClassificationAttack):
             'iterations': self.iterations,
             'widths': '-'.join(map(str, self.widths)),
             'heights': '-'.join(map(str, self.heights)),
+            **self.describe_ball(),
             'seed': self.seed,
         }
 
@@ -113,13 +129,20 @@ def _extents(values: Extent | str | Sequence[Extent], name: str) -> tuple[Extent
     return pair[0], pair[1]
 
 
-def _interval(extents: tuple[Extent, Extent], available: int, generator: torch.Generator) -> tuple[int, int]:
-    """Return the length and the first coordinate of a random interval."""
+def _interval(
+    extents: tuple[Extent, Extent], available: int, length_draw: Tensor, place_draw: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the length and the first coordinate of a random interval, for each of the draws in [0, 1)."""
     low, high = (
         min(max(value if isinstance(value, int) else round(value * available), 1), available) for value in extents
     )
-    length = int(torch.randint(low, max(low, high) + 1, (), generator=generator))
-    return length, int(torch.randint(0, available - length + 1, (), generator=generator))
+    length = _whole(length_draw, max(low, high) - low + 1) + low
+    return length, _whole(place_draw, available - length + 1)
+
+
+def _whole(draws: Tensor, count: Tensor | int) -> Tensor:
+    """Return whole numbers from 0 to ``count - 1``, equally probable; a draw may have been rounded up to 1."""
+    return (draws * count).long().clamp_max(count - 1)
 
 
 def _moved(originals: Tensor, base: Tensor, moves: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from samat_mm.perturbations.inputs.objectives import (
     MaskedCrossEntropy,
     Objective,
 )
+from samat_mm.perturbations.inputs.oracle import Oracle
 from samat_mm.perturbations.inputs.region import Region
 
 STAGES = ((2.0, 3), (1.5, 3), (1.0, 4))  # radius in units of eps, share of the steps in tenths
@@ -28,21 +29,13 @@ class ShrinkingAPGD(APGD):
     ECCV 2024, section 3.5.
     """
 
-    def run(
-        self,
-        predict: Predict,
-        target: Tensor | None,
-        region: Region,
-        indices: Sequence[int],
-        restart: int,
-        best: BestIterate,
-    ) -> None:
+    def run(self, oracle: Oracle, region: Region, indices: Sequence[int], restart: int, best: BestIterate) -> None:
         """Make one run of three stages, and offer the best of the last one."""
         images = self.start(region.scaled(STAGES[0][0]), indices, restart)
         found = BestIterate(images)
         for factor, steps in stages(self.steps):
             stage, found = region.scaled(factor), BestIterate(images)
-            self.climb(predict, target, stage, stage.project(images), steps, found)
+            self.climb(oracle, stage, stage.project(images), steps, found)
             images = found.images
         best.take(found)
 

@@ -43,7 +43,7 @@ class SegPGD(PGD):
     ) -> None:
         if step_size is None and norm in STEP_PER_RADIUS:
             step_size = STEP_PER_RADIUS[norm] * parse_radius(eps, 'eps')
-        super().__init__(norm, eps, step_size, steps, random_start, restarts, self.weighting, seed)
+        super().__init__(norm, eps, step_size, steps, random_start, restarts, self.weighting, seed=seed)
 
 
 class CosPGD(SegPGD):

@@ -10,7 +10,8 @@ from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
 from samat_mm.perturbations.inputs.classification import margins
-from samat_mm.perturbations.inputs.square_proposals import PROPOSALS, Uniforms
+from samat_mm.perturbations.inputs.square_proposals import PROPOSALS
+from samat_mm.perturbations.inputs.uniforms import Uniforms
 from samat_mm.perturbations.inputs.views import View
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
@@ -94,7 +95,7 @@ class Square(BoundedAttack):
             if not len(alive):
                 break
             side = proposals.side(self._share(query), images)
-            candidate = proposals.propose(x, best[alive], side, uniforms.take(alive.tolist(), proposals.draws(x)))
+            candidate = proposals.propose(x, best[alive], side, uniforms.take(alive, proposals.draws(x)))
             logits = remaining(candidate)
             new_margin, new_wrong = margins(logits, y), logits.argmax(1) != y
             kept = new_wrong | (new_margin < margin[alive])

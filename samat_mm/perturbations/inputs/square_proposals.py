@@ -2,36 +2,11 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-AHEAD = 256  # queries whose numbers are drawn at once: one call per image and query would cost more than the model
-
-
-class Uniforms:
-    """A stream of numbers in [0, 1) for each image.
-
-    Args:
-        generators: one per image, on the CPU.
-        images: on whose device and in whose type the numbers are needed.
-    """
-
-    def __init__(self, generators: Sequence[torch.Generator], images: Tensor) -> None:
-        self.generators, self.images = list(generators), images
-        self.drawn = [torch.empty(0)] * len(self.generators)
-
-    def take(self, rows: Sequence[int], count: int) -> Tensor:
-        """Return the next ``count`` numbers of each of these images, shape (len(rows), count)."""
-        taken = []
-        for row in rows:
-            if len(self.drawn[row]) < count:
-                fresh = torch.rand(AHEAD * count, generator=self.generators[row])
-                self.drawn[row] = torch.cat([self.drawn[row], fresh])
-            taken.append(self.drawn[row][:count])
-            self.drawn[row] = self.drawn[row][count:]
-        return torch.stack(taken).to(self.images)
+from samat_mm.perturbations.inputs.uniforms import Uniforms
 
 
 class Proposals(ABC):
@@ -77,7 +52,9 @@ class LinfProposals(Proposals):
     def start(self, images: Tensor, uniforms: Uniforms) -> Tensor:
         """Return the images with stripes of the width of a pixel."""
         count, channels, _, width = images.shape
-        stripes = _signs(uniforms.take(range(count), channels * width)).reshape(count, channels, 1, width)
+        stripes = _signs(uniforms.take(torch.arange(count, device=images.device), channels * width)).reshape(
+            count, channels, 1, width
+        )
         return (images + self.eps * stripes).clamp(0, 1)
 
     def propose(self, images: Tensor, best: Tensor, side: int, draws: Tensor) -> Tensor:
@@ -112,7 +89,7 @@ class L2Proposals(Proposals):
         delta = torch.zeros_like(images)
         for top in range((height % side) // 2, height - side + 1, side):
             for left in range((width % side) // 2, width - side + 1, side):
-                draws = uniforms.take(range(count), 1 + channels)
+                draws = uniforms.take(torch.arange(count, device=images.device), 1 + channels)
                 delta[:, :, top : top + side, left : left + side] = _patterns(side, draws[:, 0], draws[:, 1:])
         return self._at_radius(images, delta)
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import whole_number
-from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins
+from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
+from samat_mm.perturbations.inputs.classification import margins
 from samat_mm.perturbations.inputs.flow import roughness, warp
 from samat_mm.perturbations.inputs.views import View
 from samat_mm.perturbations.units import parse_radius
@@ -14,7 +15,7 @@ from samat_mm.perturbations.units import parse_radius
 FORMS = ('bounded', 'original')
 
 
-class StAdv(ClassificationAttack):
+class StAdv(OptionallyBoundedAttack):
     """Moves every pixel by a small vector, its flow, such that the class changes.
 
     Two forms are in use, which are not comparable:
@@ -27,7 +28,8 @@ class StAdv(ClassificationAttack):
       that the model errs on, the one with the smallest roughness is returned. Image by image, for its line search.
 
     The margin is the label's logit less the largest other one. An image that no iterate improves on is returned as it
-    was. No norm of the difference of pixels bounds it, so it has no radius ``eps``.
+    was. As published, no norm bounds the difference of pixels; with ``norm`` and ``eps`` the warped images are
+    projected onto that ball before the model sees them.
 
     Source: Xiao et al., Spatially Transformed Adversarial Examples, ICLR 2018 (equations 1 to 5, weight 0.05); the
     bounded form as in the duality paper's evaluation.
@@ -38,6 +40,8 @@ class StAdv(ClassificationAttack):
         step_size: Adam's learning rate, in grid units; 1e-3 by default. Without meaning for 'original'.
         bound: largest component of the flow in grid units; '1/255' by default. Without meaning for 'original'.
         weight: of the flow's norm or roughness.
+        norm: 'linf' (the default) or 'l2', in which ``eps`` bounds the difference of pixels.
+        eps: radius in [0, 1] pixel units; None for no bound.
         seed: without effect, for nothing is drawn.
 
     Raises:
@@ -51,8 +55,11 @@ class StAdv(ClassificationAttack):
         step_size: float | str | None = None,
         bound: float | str | None = None,
         weight: float = 0.05,
+        norm: str | None = None,
+        eps: float | str | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__(norm, eps)
         if form not in FORMS:
             raise ValueError(f'form must be one of {", ".join(FORMS)}; got {form!r}.')
         self.form = form
@@ -65,8 +72,8 @@ class StAdv(ClassificationAttack):
         self.seed = seed
 
     def moves_nothing(self) -> bool:
-        """Return whether no flow is allowed."""
-        return self.form == 'bounded' and self.bound == 0
+        """Return whether no flow or no change is allowed."""
+        return super().moves_nothing() or (self.form == 'bounded' and self.bound == 0)
 
     def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
         """Return the best warped images."""
@@ -81,7 +88,7 @@ class StAdv(ClassificationAttack):
         adam = torch.optim.Adam([flow], lr=self.step_size)
         for step in range(self.steps + 1):
             with torch.enable_grad():
-                warped = warp(images, flow)
+                warped = self.within(warp(images, flow), images)
                 margin = margins(view(warped), labels)
                 loss = margin + self.weight * _length(flow)
                 if step > 0:  # the first is the image itself, up to rounding
@@ -105,7 +112,7 @@ class StAdv(ClassificationAttack):
         def closure() -> Tensor:
             nonlocal smoothest, best, smallest, nearest
             with torch.enable_grad():
-                warped = warp(image, flow * per_pixel)
+                warped = self.within(warp(image, flow * per_pixel), image)
                 margin, rough = margins(view(warped), label), roughness(flow)
                 loss = (margin.clamp_min(0) + self.weight * rough).sum()
                 (flow.grad,) = torch.autograd.grad(loss, flow)
@@ -128,6 +135,7 @@ class StAdv(ClassificationAttack):
             'steps': self.steps,
             **bounds,
             'weight': self.weight,
+            **self.describe_ball(),
             'seed': self.seed,
         }
 

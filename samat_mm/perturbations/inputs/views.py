@@ -1,12 +1,14 @@
 """A model as seen from some images of a batch."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs.base import Predict
+
+Bound = TypeVar('Bound')
 
 
 class View:
@@ -31,8 +33,10 @@ class View:
 
         Raises:
             ValueError: if there are not as many rows as images.
+            FloatingPointError: if a logit is not finite.
         """
         logits = self.predict(self._on_canvas(pixels))
+        check_finite(logits)
         if len(logits) != len(pixels):
             raise ValueError(
                 f'predict must return one row of logits per image, also for a part of the batch; got {len(logits)} '
@@ -44,9 +48,7 @@ class View:
         """Return the view of those rows of this one (indices, shape (n,))."""
         if len(rows) == len(self.inputs) and torch.equal(rows, torch.arange(len(rows), device=rows.device)):
             return self
-        restrict: Any = getattr(self.predict, 'subset', None)
-        predict = self.predict if restrict is None else restrict(rows)
-        return View(predict, self.inputs[rows], self.size)
+        return View(restricted(self.predict, rows), self.inputs[rows], self.size)
 
     def _on_canvas(self, pixels: Tensor) -> Tensor:
         height, width = self.size
@@ -56,3 +58,27 @@ class View:
         padding = self.inputs.clone()
         padding[:, :, :height, :width] = 0
         return F.pad(pixels, (0, right, 0, below)) + padding
+
+
+def restricted(bound: Bound, rows: Tensor) -> Bound:
+    """Return what is bound to the images of a batch for those rows alone, and anything else as it is.
+
+    Args:
+        bound: a ``predict`` or an objective; one that is bound to a batch has a method ``subset(rows)``.
+        rows: indices, shape (n,).
+    """
+    restrict: Any = getattr(bound, 'subset', None)
+    return bound if restrict is None else restrict(rows)
+
+
+def check_finite(values: Tensor) -> None:
+    """Refuse a NaN or an infinite value, which no comparison could tell from a success or a failure.
+
+    Raises:
+        FloatingPointError: if there is one.
+    """
+    if not bool(torch.isfinite(values).all()):
+        raise FloatingPointError(
+            'the model gives logits or a loss that is not finite (NaN or infinite) on these images; '
+            'check the checkpoint and the preprocessing before attacking it.'
+        )

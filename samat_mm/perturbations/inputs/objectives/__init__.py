@@ -1,7 +1,7 @@
 """What attacks maximise, and how to find it by name."""
 
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
-from samat_mm.perturbations.inputs.objectives.cross_entropy import CrossEntropy, wrong_share
+from samat_mm.perturbations.inputs.objectives.cross_entropy import CrossEntropy, has_class_255, wrong_share
 from samat_mm.perturbations.inputs.objectives.margin import DifferenceOfLogitsRatio
 from samat_mm.perturbations.inputs.objectives.model_loss import ModelLoss
 from samat_mm.perturbations.inputs.objectives.pixelwise import (
@@ -55,6 +55,7 @@ __all__ = [
     'PixelObjective',
     'SegPGDLoss',
     'check_shapes',
+    'has_class_255',
     'objective_named',
     'wrong_share',
 ]

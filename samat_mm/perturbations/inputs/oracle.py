@@ -1,0 +1,139 @@
+"""What an ascent asks about images: by what they rank, and along which gradient their loss rises."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, Objective, has_class_255, wrong_share
+from samat_mm.perturbations.inputs.views import Predict, View, check_finite, restricted
+
+# From the losses, the output and the target to (N, keys), see Objective.rank.
+Rank = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class Oracle:
+    """Asks about all images of a batch at every step. Images without a label are not ranked: nothing is above them.
+
+    Args:
+        objective: the loss.
+        rank: by what images are compared.
+        predict: maps pixels to what the objective takes.
+        target: the labels.
+        inputs: the original images, shape (N, C, H, W).
+    """
+
+    def __init__(
+        self, objective: Objective, rank: Rank, predict: Predict, target: Tensor | None, inputs: Tensor
+    ) -> None:
+        self.objective, self.rank, self.predict, self.target = objective, rank, predict, target
+
+    @property
+    def done(self) -> bool:
+        """Whether there is no image left to ask about."""
+        return False
+
+    def leave_out_wrong(self, inputs: Tensor) -> None:
+        """Ask no more about original images that the model gets wrong, if this is the goal."""
+
+    def value(self, images: Tensor, step: int, steps: int) -> Tensor:
+        """Return by what each image ranks, shape (N, keys), or (1, keys) for the batch as one; NaN for none.
+
+        Args:
+            images: shape (N, C, H, W).
+            step: index of the step, from 0.
+            steps: the number of steps.
+
+        Raises:
+            FloatingPointError: if a loss is not finite: no attack can be trusted on such a model.
+        """
+        with torch.no_grad():
+            output = self.predict(images)
+            return self._judge(self.objective(output, self.target, step, steps), output)
+
+    def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
+        """Return the same and the gradient of the loss, shape (N, C, H, W); see :meth:`value`."""
+        images = images.detach().requires_grad_()
+        output = self.predict(images)
+        loss = self.objective(output, self.target, step, steps)
+        (grad,) = torch.autograd.grad(loss.sum(), images)
+        return self._judge(loss.detach(), output.detach()), grad
+
+    def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
+        check_finite(loss)
+        rank = self.rank(loss, output, self.target)
+        unlabelled = self._unlabelled(output)
+        return rank if unlabelled is None else rank.masked_fill(unlabelled[:, None], torch.nan)
+
+    def _unlabelled(self, output: Tensor) -> Tensor | None:
+        """Return which images have no label, shape (N,)."""
+        if self.target is None or self.target.is_floating_point() or has_class_255(output):
+            return None
+        return (self.target == IGNORED_LABEL).reshape(len(self.target), -1).all(1)
+
+
+class ErrorOracle(Oracle):
+    """Asks about the images of a classifier until it errs on them, which ranks above any loss.
+
+    What it returns is of the size of the batch; for images that are done the rank is NaN and the gradient 0.
+
+    Args: as for :class:`Oracle`; ``target`` are labels (N,).
+    """
+
+    target: Tensor
+
+    def __init__(
+        self, objective: Objective, rank: Rank, predict: Predict, target: Tensor | None, inputs: Tensor
+    ) -> None:
+        super().__init__(objective, rank, View(predict, inputs, (inputs.shape[2], inputs.shape[3])), target, inputs)
+        self.rows, self.count = torch.arange(len(inputs), device=inputs.device), len(inputs)
+
+    @property
+    def done(self) -> bool:
+        """Whether the model errs on every image."""
+        return not len(self.rows)
+
+    def leave_out_wrong(self, inputs: Tensor) -> None:
+        """Ask no more about original images that the model gets wrong."""
+        self.value(inputs, 0, 1)
+
+    def value(self, images: Tensor, step: int, steps: int) -> Tensor:
+        """Return by what each image ranks; see :meth:`Oracle.value`."""
+        rows = self.rows
+        return self._spread(super().value(self._asked(images), step, steps), rows, torch.nan)
+
+    def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
+        """Return the same and the gradient of the loss; see :meth:`Oracle.gradient`."""
+        rows = self.rows
+        rank, grad = super().gradient(self._asked(images), step, steps)
+        return self._spread(rank, rows, torch.nan), self._spread(grad, rows, 0.0)
+
+    def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
+        rank, wrong = super()._judge(loss, output), wrong_share(output, self.target)
+        unlabelled = self._unlabelled(output)
+        self._keep(wrong == 0 if unlabelled is None else (wrong == 0) & ~unlabelled)
+        return torch.cat([wrong[:, None], rank.to(wrong)], dim=1)
+
+    def _keep(self, right: Tensor) -> None:
+        if bool(right.all()):
+            return
+        kept = right.nonzero().flatten()
+        self.rows, self.target = self.rows[kept], self.target[kept]
+        self.predict, self.objective = restricted(self.predict, kept), restricted(self.objective, kept)
+
+    def _asked(self, images: Tensor) -> Tensor:
+        return images if len(self.rows) == self.count else images[self.rows]
+
+    def _spread(self, values: Tensor, rows: Tensor, elsewhere: float) -> Tensor:
+        if len(rows) == self.count:
+            return values
+        return values.new_full((self.count, *values.shape[1:]), elsewhere).index_copy_(0, rows, values)
+
+
+GOALS: dict[str, type[Oracle]] = {'loss': Oracle, 'error': ErrorOracle}
+
+
+def oracle_type(goal: str, objective: Objective, target: Tensor | None) -> type[Oracle]:
+    """Return what asks for this goal. One label per image and logits are what an error can be seen from."""
+    one_label = target is not None and target.ndim == 1 and not target.is_floating_point()
+    return GOALS[goal] if one_label and objective.output == 'logits' else Oracle
