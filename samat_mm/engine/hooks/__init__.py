@@ -2,16 +2,20 @@
 
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
 from samat_mm.engine.hooks.attack_evaluation_hook import AttackEvaluationHook
+from samat_mm.engine.hooks.free_adversarial_training_hook import FreeAdversarialTrainingHook
 from samat_mm.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from samat_mm.engine.hooks.pretrained_backbone_hook import PretrainedBackboneHook
 from samat_mm.engine.hooks.reproducible_resume_hook import ReproducibleResumeHook
 from samat_mm.engine.hooks.sharpness_hook import SharpnessHook
+from samat_mm.engine.hooks.trades_hook import TRADESHook
 
 __all__ = [
     'AdversarialTrainingHook',
     'AttackEvaluationHook',
+    'FreeAdversarialTrainingHook',
     'NonFiniteGuardHook',
     'PretrainedBackboneHook',
     'ReproducibleResumeHook',
     'SharpnessHook',
+    'TRADESHook',
 ]

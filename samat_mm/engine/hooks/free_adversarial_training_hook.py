@@ -1,0 +1,153 @@
+"""Free adversarial training: the gradient that trains the weights moves the images as well."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
+from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.models.replay import unwrapped
+from samat_mm.perturbations.ball import norm_ball
+from samat_mm.perturbations.checks import whole_number
+from samat_mm.perturbations.inputs.region import support_mask
+from samat_mm.perturbations.units import parse_radius
+
+CHECKPOINT_KEY = 'free_adversarial_training'
+
+
+@HOOKS.register_module()
+class FreeAdversarialTrainingHook(InputPerturbationHook):
+    """Trains on every batch several times in a row, with a perturbation that each backward pass moves.
+
+    ``d <- P(d + step_size * steepest(grad))`` with the gradient of the training loss itself, so that there is no pass
+    beside those of training. The perturbation is carried over to the next batch, image by image of its rows, and saved
+    in checkpoints; with several processes, a resumed run goes on from that of the first.
+
+    An iteration of the loop is then ``replays`` steps of the optimizer: divide ``max_epochs`` or ``max_iters``, and the
+    schedules, by ``replays`` for the cost of plain training. The loss of the last one is logged.
+
+    Source: Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, algorithm 1; step size and ``replays`` are
+    theirs for CIFAR-10.
+
+    Args:
+        replays: how many times in a row a batch is trained on, m of the paper.
+        norm: 'linf' or 'l2'.
+        eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
+        step_size: in the same units; ``eps`` by default.
+        eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
+            size follows the radius, which is logged as ``eps``.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+
+    # After the timer, which would take the steps before the last for the loading of data.
+    priority = 'BELOW_NORMAL'
+
+    def __init__(
+        self,
+        replays: int = 8,
+        norm: str = 'linf',
+        eps: float | str = '8/255',
+        step_size: float | str | None = None,
+        eps_scheduler: dict | Sequence[dict] | None = None,
+    ) -> None:
+        super().__init__(eps_scheduler)
+        self.replays = whole_number(replays, 'replays')
+        self.ball = norm_ball(norm)
+        self.eps = parse_radius(eps, 'eps')
+        self.step_size = self.eps if step_size is None else parse_radius(step_size, 'step_size')
+        if norm == 'linf':
+            self.ball.check_radius(self.eps, ())
+        self._carried: Tensor | None = None
+        self._delta: Tensor | None = None
+        self._support: Tensor | None = None
+
+    def full_radius(self) -> float:
+        """Return the radius."""
+        return self.eps
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen to the forward of the model.
+
+        Raises:
+            ValueError: if the optimizer wrapper does not step once for each backward pass of the training loss.
+        """
+        wrapper = runner.optim_wrapper
+        if isinstance(wrapper, SharpnessAwareMixin) or getattr(wrapper, '_accumulative_counts', 1) > 1:
+            raise ValueError(
+                'free adversarial training moves the images by the gradient of each step of the optimizer, so that a '
+                'step must be one backward pass; use an OptimWrapper or AmpOptimWrapper without accumulative_counts, '
+                'or AdversarialTrainingHook.'
+            )
+        if runner.iter == 0:  # loaded weights are a start, not a run to go on with
+            self._carried = None
+        super().before_train(runner)
+
+    def listen(self, model: nn.Module) -> list[RemovableHandle]:
+        """Change the images that the model gets."""
+        return [model.register_forward_pre_hook(self._perturb, with_kwargs=True)]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Train on the batch all but the last time, which is the loop's.
+
+        Raises:
+            TypeError: if the batch has no ``inputs``.
+        """
+        super().before_train_iter(runner, batch_idx, data_batch)
+        for _ in range(self.replays - 1):
+            runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+            self._ascend()
+            self._raw_inputs = data_batch['inputs']
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Move the perturbation by the gradient of the last step."""
+        self._ascend()
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save the perturbation, shape (N, C, H, W), in [0, 1] pixel units."""
+        checkpoint[CHECKPOINT_KEY] = None if self._carried is None else self._carried.cpu()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Load the perturbation."""
+        self._carried = checkpoint.get(CHECKPOINT_KEY)
+
+    def _perturb(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+        space = self.pixel_space(unwrapped(model), kwargs)
+        if space is None:
+            return None
+        self._support = support_mask(space.pixels, space.sizes)
+        delta = self.ball.project(self._remembered(space.pixels), self.schedule.factor * self.eps)
+        self._delta = (delta if self._support is None else delta * self._support).requires_grad_()
+        with torch.enable_grad():
+            return args, {**kwargs, 'inputs': space.to_inputs((space.pixels + self._delta).clamp(0, 1))}
+
+    def _remembered(self, pixels: Tensor) -> Tensor:
+        """Return the rows of the perturbation for these images, zeros where images of this size are new."""
+        carried = self._carried
+        if carried is None or carried.shape[1:] != pixels.shape[1:] or len(carried) < len(pixels):
+            carried = torch.zeros_like(pixels)
+        self._carried = carried.to(pixels)
+        return self._carried[: len(pixels)]
+
+    def _ascend(self) -> None:
+        delta, self._delta = self._delta, None
+        if delta is None or delta.grad is None or self._carried is None:
+            raise RuntimeError(
+                'free adversarial training needs one loss forward and one backward pass in every train_step, for the '
+                'gradient with respect to the images; there was none.'
+            )
+        grad = delta.grad if self._support is None else delta.grad * self._support
+        if not bool(torch.isfinite(grad).all()):  # a loss scale that was too large: the optimizer skips the step, too
+            return
+        factor = self.schedule.factor
+        moved = delta.detach() + factor * self.step_size * self.ball.steepest(grad)
+        self._carried[: len(delta)] = self.ball.project(moved, factor * self.eps)

@@ -1,0 +1,94 @@
+"""What the hooks that perturb training images share: the batch of the iteration and the radius that is due."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
+from samat_mm.models.pixel_space import PixelSpace
+
+
+class InputPerturbationHook(Hook):
+    """Listens to the loss forward of every training iteration.
+
+    Args:
+        eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
+            size follows the radius, which is logged as ``eps``.
+
+    Raises:
+        ValueError: if it is no such config.
+    """
+
+    # Before any other hook of the user's that listens to the model's forward.
+    priority = 'HIGH'
+
+    def __init__(self, eps_scheduler: dict | Sequence[dict] | None = None) -> None:
+        self.schedule = RadiusSchedule(eps_scheduler)
+        self._handles: list[RemovableHandle] = []
+        self._raw_inputs: Any = None
+        self._first_index = 0
+
+    @abstractmethod
+    def full_radius(self) -> float:
+        """Return the radius that the schedule scales, in [0, 1] pixel units."""
+
+    @abstractmethod
+    def listen(self, model: nn.Module) -> list[RemovableHandle]:
+        """Put hooks on the model that is trained, or its distributed wrapper."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen to the forward of the model."""
+        if self.schedule.configs:
+            self.schedule.start(runner, self.full_radius())
+        self._handles = self.listen(runner.model)
+
+    def after_train(self, runner: Runner) -> None:
+        """Stop listening."""
+        for handle in self._handles:
+            handle.remove()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Remember the batch, for its first loss forward.
+
+        Raises:
+            TypeError: if the batch has no ``inputs``.
+        """
+        if not isinstance(data_batch, dict) or 'inputs' not in data_batch:
+            raise TypeError(
+                "adversarial training expects batches {'inputs': images, 'data_samples': ...}; "
+                f'got {type(data_batch).__name__}.'
+            )
+        self._raw_inputs = data_batch['inputs']
+        # Unique for each image that this run ever draws, on every process.
+        self._first_index = (runner.iter << 32) + (get_rank() << 20)
+        if self.schedule.configs:
+            runner.message_hub.update_scalar('train/eps', self.schedule.factor * self.full_radius())
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Forget the batch."""
+        self._raw_inputs = None
+        self.schedule.step(by_epoch=False)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Count the epoch."""
+        self.schedule.step(by_epoch=True)
+
+    def pixel_space(self, model: nn.Module, kwargs: dict[str, Any]) -> PixelSpace | None:
+        """Return the batch of the iteration at its first loss forward, and None at every other forward.
+
+        Args:
+            model: the bare model.
+            kwargs: what its forward is called with.
+        """
+        if self._raw_inputs is None or kwargs.get('mode') != 'loss':
+            return None
+        raw_inputs, self._raw_inputs = self._raw_inputs, None
+        return PixelSpace(model, raw_inputs, kwargs['inputs'].detach(), kwargs.get('data_samples') or [])

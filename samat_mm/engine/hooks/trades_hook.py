@@ -1,0 +1,106 @@
+"""TRADES: the model's own loss on clean images, and the divergence that an attack can cause."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
+from samat_mm.models.crafting import Crafting
+from samat_mm.models.replay import unwrapped
+from samat_mm.models.state import buffers_aside
+from samat_mm.models.tasks import task_of
+from samat_mm.perturbations.checks import non_negative
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.inputs.divergence import DivergenceAttack
+from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
+
+PUBLISHED = dict(type='PGD', norm='linf', eps='8/255', step_size='2/255', steps=10, random_start=False)
+
+
+@HOOKS.register_module()
+class TRADESHook(AdversarialTrainingHook):
+    """Adds ``beta * KL(p(clean) || p(adversarial))`` to the losses of the model, as ``loss_trades``.
+
+    The attack drives up that divergence. It is averaged over the images of a batch, and for segmentors over the
+    labelled pixels of each; logits are those that ``predict`` decides by. The model's own losses see clean images, and
+    running statistics see the clean batch and the adversarial one, once each. A sharpness-aware optimizer wrapper
+    replays both terms with the same perturbation.
+
+    Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019; the defaults
+    are theirs for CIFAR-10.
+
+    Args:
+        beta: weight of the divergence, 1/lambda of the paper.
+        attack: config of PGD; without a random start it begins 0.001 N(0, 1) from the image, as published.
+        craft_dtype: precision of the attack, 'float32' or 'bfloat16'; None for that of training.
+        eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
+            size follows the radius, which is logged as ``eps``.
+
+    Raises:
+        ValueError: if a value is out of its range, or the attack is not PGD.
+    """
+
+    def __init__(
+        self,
+        beta: float = 6.0,
+        attack: dict | Attack = PUBLISHED,
+        craft_dtype: str | None = None,
+        eps_scheduler: dict | Sequence[dict] | None = None,
+    ) -> None:
+        super().__init__(attack, craft_dtype, eps_scheduler)
+        self.beta = non_negative(beta, 'beta')
+        DivergenceAttack(self.attack)  # refuses what it cannot drive
+        self._adversarial: dict[int, Tensor] = {}
+
+    def listen(self, model: nn.Module) -> list[RemovableHandle]:
+        """Add to the losses of the model."""
+        # Inside a distributed wrapper, which has to see all that the loss depends on.
+        inner = unwrapped(model)
+        self._crafting = Crafting(inner, self.craft_dtype)
+        return [
+            inner.register_forward_pre_hook(self._craft, with_kwargs=True),
+            inner.register_forward_hook(self._add_divergence, with_kwargs=True),
+        ]
+
+    def due_attack(self) -> Attack:
+        """Return the attack with the radius that is due."""
+        return DivergenceAttack(super().due_attack())
+
+    def _craft(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        space = self.pixel_space(model, kwargs)
+        if space is not None:
+            # By sample, for a replay on some of them.
+            rows = self.adversarial_inputs(space)
+            self._adversarial = {id(sample): row for sample, row in zip(space.samples, rows, strict=True)}
+
+    def _add_divergence(
+        self, model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        if not self._adversarial or kwargs.get('mode') != 'loss':
+            return None
+        inputs, samples = kwargs['inputs'], kwargs['data_samples']
+        if not all(id(sample) in self._adversarial for sample in samples):
+            raise RuntimeError(
+                'TRADES expects every loss forward of an iteration to be on samples of its batch, for which it has '
+                'adversarial images; got other samples.'
+            )
+        adversarial = torch.stack([self._adversarial[id(sample)] for sample in samples])
+        task = task_of(samples, model)
+        samples = task.in_training_geometry(samples, inputs)
+        attacked = task.logits(model, adversarial, samples)
+        with buffers_aside(model):
+            clean = task.logits(model, inputs, samples)
+        divergence = KullbackLeibler(clean)(attacked, task.target(model, samples, inputs.device), 0, 1)
+        return {**losses, 'loss_trades': self.beta * divergence}
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Forget the batch."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        self._adversarial = {}
