@@ -4,6 +4,7 @@ Importing it repairs three things, for the whole process, that would otherwise g
 cross-references between configs, torchvision beside a CPU-only torch, and local checkpoints that could run code.
 """
 
+import io
 import os
 import pickle
 from importlib import metadata
@@ -109,8 +110,8 @@ def _declare_torchvision_operators() -> None:
         _torchvision_library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
 
 
-def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any:
-    """Load a local checkpoint without letting it run code.
+def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu', content: bytes | None = None) -> Any:
+    """Load a local checkpoint, or one that is a part of a local file, without letting it run code.
 
     Only tensors, plain containers and the log buffers that MMEngine stores are admitted, unless the environment
     variable ``SAMAT_MM_TRUST_CHECKPOINTS=1`` says that the file is trusted.
@@ -122,11 +123,12 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path} is not a file; give the path of a .pth file.')
+    source = path if content is None else io.BytesIO(content)
     if os.environ.get(TRUST_VARIABLE) == '1':
-        return torch.load(path, map_location=map_location, weights_only=False)
+        return torch.load(source, map_location=map_location, weights_only=False)
     try:
         with torch.serialization.safe_globals(_admitted_types()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(source, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         if 'unsupported global' in str(error).lower():
             refused = str(error).partition('GLOBAL ')[2].split(' ')[0] or 'an unknown object'

@@ -1,12 +1,14 @@
 """Attacks by name: every file in ``configs/_base_/attacks/`` is a preset."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from samat_mm.perturbations.inputs import PGD, Attack
+from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS
 
 
@@ -42,24 +44,53 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name, config
 
 
-def build_attacks(attacks: list[str | dict[str, Any]], **overrides: Any) -> dict[str, Attack]:
+def build_attacks(
+    attacks: Sequence[str | dict[str, Any]], radii: Sequence[str | float] = (), **overrides: Any
+) -> dict[str, Attack]:
     """Build attacks by name.
 
     Args:
         attacks: presets or configs.
+        radii: in rising order; of several, each makes an attack of its own, called 'pgd-linf@4/255'.
         **overrides: parameters that replace those of every attack that has them; None leaves a parameter as it is.
 
     Raises:
-        ValueError: if an attack is unknown, two have the same name, or a parameter does not fit.
+        ValueError: if an attack is unknown, two have the same name, radii do not rise, or a parameter does not fit.
     """
+    if len(radii) > 1:
+        return _at_radii(attacks, radii, **overrides)
+    overrides['eps'] = radii[0] if radii else overrides.get('eps')
     built: dict[str, Attack] = {}
     for entry in attacks:
         name, config = attack_config(entry)
         if name in built:
             raise ValueError(f'attack {name!r} is given twice; give one of them another name=.')
         changes = {key: value for key, value in overrides.items() if value is not None}
+        if 'eps' in changes and 'eps' not in ATTACKS.build(config).describe():
+            del changes['eps']  # Pixle, for instance, is bounded by nothing unless its config says so
         if 'eps' in changes and 'step_size' not in changes:
             config.pop('step_size', None)  # the attack's own default follows eps
         known = inspect.signature(ATTACKS.get(config['type']) or PGD).parameters
         built[name] = ATTACKS.build({**config, **{key: value for key, value in changes.items() if key in known}})
+    return built
+
+
+def _at_radii(
+    attacks: Sequence[str | dict[str, Any]], radii: Sequence[str | float], **overrides: Any
+) -> dict[str, Attack]:
+    numbers = [parse_radius(radius, 'eps') for radius in radii]
+    for position in range(1, len(numbers)):
+        if numbers[position] <= numbers[position - 1]:
+            raise ValueError(
+                f'several radii must rise; got {radii[position]} after {radii[position - 1]}. '
+                f'Give them as {" ".join(str(radii[numbers.index(number)]) for number in sorted(set(numbers)))}.'
+            )
+    built: dict[str, Attack] = {}
+    for entry in attacks:
+        for radius in radii:
+            ((name, attack),) = build_attacks([entry], [radius], **overrides).items()
+            name = f'{name}@{radius}' if 'eps' in attack.describe() else name
+            if name in built and 'eps' in attack.describe():
+                raise ValueError(f'attack {name!r} is given twice; give one of them another name=.')
+            built[name] = attack
     return built

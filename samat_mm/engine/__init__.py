@@ -1,5 +1,5 @@
-"""The adapters that OpenMMLab users meet: optimizer wrappers and hooks, in MMEngine's root registries."""
+"""The adapters that OpenMMLab users meet: optimizer wrappers, hooks and loops, in MMEngine's root registries."""
 
-from samat_mm.engine import hooks, optim_wrappers
+from samat_mm.engine import hooks, loops, optim_wrappers
 
-__all__ = ['hooks', 'optim_wrappers']
+__all__ = ['hooks', 'loops', 'optim_wrappers']

@@ -57,9 +57,14 @@ def worst_case_miou(confusions: Sequence[ArrayLike] | ArrayLike, seed: int = 0) 
             'confusions must be counts of at least 0, with at least one pixel for each attack; got '
             f'{counts.min():g} as the smallest and {counts.sum():g} as the sum.'
         )
-    tables = _intersections_and_unions(counts)
+    return worst_case_of_tables(_intersections_and_unions(counts), seed)
+
+
+def worst_case_of_tables(counts: ArrayLike, seed: int = 0) -> WorstCase:
+    """Return the same from intersections and unions in pixels, shape (attacks, images, 2, K)."""
+    tables = np.asarray(counts, dtype=np.float64)
     single = mean_iou(tables.sum(axis=1))
-    chosen = np.full(counts.shape[1], int(single.argmin()))
+    chosen = np.full(tables.shape[1], int(single.argmin()))
     pooled, lowest = tables[chosen[0]].sum(axis=0), float(single.min())
     order = np.random.default_rng(seed)
     while True:

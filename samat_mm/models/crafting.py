@@ -32,13 +32,24 @@ class Crafting:
     """
 
     def __init__(self, model: nn.Module, dtype: str | None = None) -> None:
-        if dtype is not None:
-            one_of(dtype, list(DTYPES), 'craft_dtype')
+        self.check(dtype)
         self.model, self.dtype = model, dtype
         self._copies: dict[str, FastCopy | None] = {}
 
+    @staticmethod
+    def check(dtype: str | None) -> None:
+        """Refuse a precision that is unknown, before there is a model.
+
+        Raises:
+            ValueError: if it is neither None nor 'float32' or 'bfloat16'.
+        """
+        if dtype is not None:
+            one_of(dtype, list(DTYPES), 'craft_dtype')
+
     def attack(self, space: PixelSpace, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
         """Return adversarial pixels, leaving the model as it was; see :meth:`PixelSpace.attack`."""
+        if space.model is not self.model:
+            space = space.on(self.model)
         dtype = self._resolved(space.inputs.device)
         copied = self._copy(dtype, space, attack, training)
         with _precision(space.inputs.device, dtype):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from samat_mm.models.state import frozen, refuse_activation_checkpointing
@@ -50,6 +51,12 @@ class PixelSpace:
                 'the range of the images it gets must belong together.'
             )
         self.pixels = pixels.clamp_(0, 1)
+
+    @property
+    def is_bgr(self) -> bool:
+        """Whether the channels of the pixels are blue, green, red, as mmsegmentation and mmdetection load images."""
+        preprocessor: Any = getattr(self.model, 'data_preprocessor', None)
+        return isinstance(preprocessor, ImgDataPreprocessor) and not preprocessor._channel_conversion
 
     def to_inputs(self, pixels: Tensor) -> Tensor:
         """Return the model's input for changed pixels, shape (N, C, H, W)."""

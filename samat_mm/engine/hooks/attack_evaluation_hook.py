@@ -6,17 +6,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
-from mmengine.runner.amp import autocast
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
-from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.evaluation.trials import evaluator_of
+from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
@@ -36,35 +36,42 @@ class AttackEvaluationHook(Hook):
         interval: attack at every so many validations only, whose robust metrics are NaN at the others (early stopping
             needs ``check_finite=False`` then); tests are always attacked.
         show_dir: folder for one picture per image and attack.
+        craft_dtype: precision in which attacks run, 'float32' or 'bfloat16'; scores are always the model's own.
 
     Raises:
-        ValueError: if an attack is unknown or given twice, or ``interval`` is below 1.
+        ValueError: if an attack is unknown or given twice, ``interval`` is below 1, or the precision is another one.
     """
 
     # Ahead of the hooks that log (RuntimeInfoHook, VERY_HIGH), save the best checkpoint or stop early by the metrics.
     priority = 'HIGHEST'
 
     def __init__(
-        self, attacks: Sequence[str | dict] | Mapping[str, Attack], interval: int = 1, show_dir: str | None = None
+        self,
+        attacks: Sequence[str | dict] | Mapping[str, Attack],
+        interval: int = 1,
+        show_dir: str | None = None,
+        craft_dtype: str | None = None,
     ) -> None:
         if interval < 1:
             raise ValueError(f'interval must be at least 1; got {interval}.')
+        Crafting.check(craft_dtype)
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
-        self.interval = interval
+        self.interval, self.craft_dtype = interval, craft_dtype
         self.show_dir = Path(show_dir) if show_dir else None
         self._evaluators: dict[str, Evaluator] = {}
         self._numbers: list[list[int]] = []
         self._batch: Any = None
+        self._crafting: Any = None
         self._progress: Progress | None = None
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Prepare the attacks of this validation, if it is one of every ``interval``."""
         if (validation_number(runner) - 1) % self.interval == 0:
-            self._prepare(runner.val_loop)
+            self._prepare(runner, runner.val_loop)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Prepare the attacks."""
-        self._prepare(runner.test_loop)
+        self._prepare(runner, runner.test_loop)
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep the batch as the data set gave it: the model writes its predictions into it."""
@@ -76,18 +83,14 @@ class AttackEvaluationHook(Hook):
         """Attack the batch and score what the model predicts then."""
         if not self._evaluators:
             return
-        model = unwrapped(runner.model)
-        data = model.data_preprocessor(self._batch, False)
-        space = PixelSpace(model, self._batch['inputs'], data['inputs'], data['data_samples'])
+        batch, numbers = AttackedBatch(unwrapped(runner.model), self._batch, self._fp16), self._numbers[batch_idx]
         for name, evaluator in self._evaluators.items():
-            pixels = space.attack(self.attacks[name], self._numbers[batch_idx])
-            samples = [sample.new() for sample in data['data_samples']]
-            with torch.no_grad(), autocast(enabled=self._fp16):
-                attacked = model.forward(space.to_inputs(pixels), samples, mode='predict')
+            pixels = self._crafting.attack(batch.space, self.attacks[name], numbers)
+            attacked = batch.predict(pixels)
             evaluator.process(data_samples=attacked, data_batch=self._batch)
             if self.show_dir is not None:
-                numbers = self._numbers[batch_idx]
-                save_panels(self.show_dir / name, numbers, space, pixels, outputs, attacked, evaluator.dataset_meta)
+                meta = evaluator.dataset_meta or {}
+                save_panels(self.show_dir / name, numbers, batch.space, pixels, outputs, attacked, meta)
             if self._progress is not None:
                 self._progress.advance(self._progress.task_ids[0])
 
@@ -104,13 +107,13 @@ class AttackEvaluationHook(Hook):
                 metrics.update({f'{name}/{key}': value for key, value in results.items()})
         if metrics and not self._evaluators:  # save_best and early stopping look for them at every validation
             metrics.update({f'{name}/{key}': float('nan') for name in self.attacks for key in list(metrics)})
-        self._evaluators, self._batch, self._progress = {}, None, None
+        self._evaluators, self._batch, self._progress, self._crafting = {}, None, None, None
 
     after_test_epoch = after_val_epoch
 
-    def _prepare(self, loop: Any) -> None:
+    def _prepare(self, runner: Runner, loop: Any) -> None:
         loader: DataLoader = loop.dataloader
-        self._fp16 = loop.fp16
+        self._fp16, self._crafting = loop.fp16, Crafting(unwrapped(runner.model), self.craft_dtype)
         self._evaluators = {name: evaluator_of(name, loop.evaluator) for name in self.attacks}
         self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
         if is_main_process():
@@ -127,16 +130,6 @@ def validation_number(runner: Runner) -> int:
         return 1
     done = loop.epoch if isinstance(loop, EpochBasedTrainLoop) else loop.iter
     return max(1, done // loop.val_interval)
-
-
-def evaluator_of(attack: str, evaluator: Evaluator) -> Evaluator:
-    """Return an evaluator like the clean one, whose metrics write beside its files rather than over them."""
-    copied = copy.deepcopy(evaluator)
-    for metric in copied.metrics:
-        for attribute in ('output_dir', 'outfile_prefix'):
-            if getattr(metric, attribute, None):
-                setattr(metric, attribute, f'{getattr(metric, attribute)}-{attack}')
-    return copied
 
 
 def sample_numbers(loader: DataLoader) -> list[list[int]]:

@@ -1,0 +1,5 @@
+"""Loops of MMEngine's runner."""
+
+from samat_mm.engine.loops.attack_test_loop import AttackTestLoop
+
+__all__ = ['AttackTestLoop']

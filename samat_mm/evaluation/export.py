@@ -1,0 +1,72 @@
+"""Adversarial images as files: rounded to 8 bits, read again, and scored as they are then."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from samat_mm.evaluation.attacked_batch import AttackedBatch
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the files of a batch hold.
+
+    Attributes:
+        pixels: read back, shape (N, C, H, W), in [0, 1]; padding as it was.
+        largest_changes: of a pixel of each image, in [0, 1] units; rounding may take it beyond the radius.
+    """
+
+    pixels: Tensor
+    largest_changes: list[float]
+
+
+class Export:
+    """Writes ``folder/ATTACK/NUMBER-NAME.png`` at the size that the network gets.
+
+    Pixels are rounded, not cut off: a perturbation of less than one grey level would vanish otherwise.
+
+    Args:
+        folder: where the files go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(
+        self, attack: str, batch: AttackedBatch, pixels: Tensor, numbers: Sequence[int], samples: Sequence[Any]
+    ) -> Exported:
+        """Write the images of a batch and return what the files hold.
+
+        Args:
+            attack: its name.
+            batch: the images.
+            pixels: adversarial ones, in [0, 1].
+            numbers: of the images in the data set.
+            samples: their data samples, for the names.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        folder = self.folder / attack
+        folder.mkdir(parents=True, exist_ok=True)
+        found, changes = pixels.clone(), []
+        for row, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
+            height, width = batch.space.sizes[row]
+            name = Path(str(sample.metainfo.get('img_path') or 'image')).stem
+            file = folder / f'{number:06d}-{name}.png'
+            eight_bit = (pixels[row, :, :height, :width] * 255).round().byte().cpu().numpy().transpose(1, 2, 0)
+            if not cv2.imwrite(str(file), eight_bit if batch.space.is_bgr else eight_bit[..., ::-1]):
+                raise OSError(f'the image {file} could not be written; is there space, and are you allowed to?')
+            read = np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)).reshape(eight_bit.shape)
+            read = read if batch.space.is_bgr else read[..., ::-1]
+            exported = torch.from_numpy(np.ascontiguousarray(read.transpose(2, 0, 1))).to(pixels) / 255
+            found[row, :, :height, :width] = exported
+            clean = batch.space.pixels[row, :, :height, :width]
+            changes.append(float((exported - clean).abs().max()))
+        return Exported(found, changes)
