@@ -34,6 +34,15 @@ setup(
         *(f'samat_mm.configs.{name}' for name in find_namespace_packages('configs')),
     ],
     package_dir={'samat_mm.configs': 'configs'},
-    install_requires=['torch>=2.7', 'numpy', 'rich>=13', 'matplotlib>=3.7', 'scikit-learn>=1.2'],
+    package_data={'samat_mm.visualization': ['report.html.jinja']},
+    install_requires=[
+        'torch>=2.7',
+        'numpy',
+        'rich>=13',
+        'matplotlib>=3.7',
+        'scikit-learn>=1.2',
+        'jinja2>=3',
+        'pillow>=10',
+    ],
     extras_require={'mm': OPENMMLAB, 'test': TEST, 'lint': LINT, 'dev': [*OPENMMLAB, *TEST, *LINT]},
 )

@@ -41,7 +41,7 @@ def draw_class_bars(report: Mapping[str, Any]) -> Figure | None:
     shown = order[:MOST_CLASSES]
     columns = np.array_split(shown, 1 if len(shown) <= ONE_COLUMN else 2)
     row_height = max(0.24, 0.14 + 0.065 * len(names))  # inches
-    with matplotlib.rc_context({**STYLE, 'axes.grid.axis': 'x', 'legend.fontsize': 9}):
+    with matplotlib.rc_context({**STYLE, 'text.parse_math': False, 'axes.grid.axis': 'x'}):
         height = row_height * len(columns[0]) + 0.8 + 0.2 * math.ceil((1 + len(names)) / 4)
         figure = Figure(figsize=(7.8 if len(columns) > 1 else 5.4, height), layout='constrained')
         FigureCanvasAgg(figure)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from samat_mm.visualization.class_bars import draw_class_bars, drawn_classes
 from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric
+from samat_mm.visualization.landscape import STYLE
 from samat_mm.visualization.robustness_curves import draw_curves
 
 TEMPLATE = Path(__file__).with_name('report.html.jinja')
@@ -105,8 +106,7 @@ def _row(name: str, values: Mapping[str, Any], report: Mapping[str, Any]) -> dic
     both = name != CLEAN and clean is not None and attacked is not None
     return {
         'name': name,
-        'norm': attack.get('norm', ''),
-        'radius': in_255ths(attack['eps']) if 'eps' in attack else '',
+        'radius': f'{attack.get("norm", "")} {in_255ths(attack["eps"])}' if 'eps' in attack else '',
         'steps': attack.get('steps', ''),
         'drop': _number(clean - attacked) if both else '',
         'metrics': {key: _number(values[key]) for key in _metrics(report) if key in values},
@@ -154,7 +154,7 @@ def _duration(seconds: float) -> str:
 
 
 def _svg(figure: Figure | None, name: str) -> Markup:
-    """Return a figure as an SVG element whose black is the colour of the text around it, in light and in dark."""
+    """Return a figure as an SVG element with the page's colours of text and lines, in light and in dark."""
     if figure is None:
         return Markup()
     stream = io.StringIO()
@@ -162,9 +162,10 @@ def _svg(figure: Figure | None, name: str) -> Markup:
         figure.savefig(stream, format='svg', transparent=True, metadata={'Date': None})
     text = stream.getvalue()
     text = text[text.index('<svg') :].replace('stroke: #000000', 'stroke: currentColor')
+    text = text.replace(f'stroke: {STYLE["grid.color"].lower()}', 'stroke: var(--line)')
     for reference in ('id="', 'url(#', 'href="#'):  # two figures on a page must not share them
         text = text.replace(reference, f'{reference}{name}-')
-    return Markup(text)  # noqa: S704  (matplotlib escapes the names in it)
+    return Markup(text)  # matplotlib has escaped the names in it
 
 
 def _inline(path: Path) -> str:

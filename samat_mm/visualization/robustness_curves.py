@@ -27,7 +27,7 @@ def draw_curves(report: Mapping[str, Any]) -> Figure | None:
     norms = curves_of(report)
     if not norms:
         return None
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, 'text.parse_math': False}):
         figure = Figure(figsize=(4.9 if len(norms) == 1 else 3.9 * len(norms), 3.3), layout='constrained')
         FigureCanvasAgg(figure)
         every_axes = figure.subplots(1, len(norms), squeeze=False, sharey=True)[0]
@@ -49,16 +49,20 @@ def draw_curves(report: Mapping[str, Any]) -> Figure | None:
 
 
 def curves_of(report: Mapping[str, Any]) -> dict[str, dict[str, Curve]]:
-    """Return the (radius, metric) pairs of each attack by norm and name, by rising radius; what is NaN is left out."""
+    """Return the (radius, metric) pairs of each attack by norm and name, by rising radius.
+
+    What is NaN is left out, and so are attacks of which fewer than two points are left.
+    """
     metric = main_metric(report)
-    clean = report['results'][CLEAN][metric]
-    norms: dict[str, dict[str, list[tuple[float, Any]]]] = defaultdict(dict)
+    points: dict[tuple[str, str], Curve] = defaultdict(list)
     for name, values in attacks_of(report).items():
         attack = values.get('attack', {})
-        if '@' in name and 'eps' in attack:
-            curve = norms[attack.get('norm', 'eps')].setdefault(family_of(name), [(0.0, clean)])
-            curve.append((attack['eps'], values.get(metric)))
-    return {
-        norm: {name: sorted(point for point in curve if point[1] is not None) for name, curve in curves.items()}
-        for norm, curves in norms.items()
-    }
+        if '@' in name and 'eps' in attack and values.get(metric) is not None:
+            points[attack.get('norm', 'eps'), family_of(name)].append((attack['eps'], values[metric]))
+    clean = report['results'][CLEAN][metric]
+    norms: dict[str, dict[str, Curve]] = defaultdict(dict)
+    for (norm, name), attacked in points.items():
+        curve = sorted(attacked if clean is None else [(0.0, clean), *attacked])
+        if len(curve) > 1:
+            norms[norm][name] = curve
+    return dict(norms)
