@@ -62,6 +62,8 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         self.ball = norm_ball(norm)
         self.eps = parse_radius(eps, 'eps')
         self.step_size = self.eps if step_size is None else parse_radius(step_size, 'step_size')
+        if self.eps > 0 and self.step_size == 0:
+            raise ValueError('step_size must be greater than 0; got 0, with which no step moves the image.')
         if norm == 'linf':
             self.ball.check_radius(self.eps, ())
         self._carried: Tensor | None = None

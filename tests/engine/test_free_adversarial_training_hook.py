@@ -1,0 +1,260 @@
+"""Free adversarial training against its loop written out, and with what it has to live with."""
+
+import pytest
+import torch
+from helpers import (
+    MEAN,
+    STD,
+    ClassificationImages,
+    Recorder,
+    SegmentationImages,
+    assert_same_state,
+    classifier,
+    runner,
+    segmentor,
+    state_of,
+)
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from torch.nn import functional as F
+
+from samat_mm.engine.hooks import FreeAdversarialTrainingHook
+
+# No pixel of 8 bits comes to lie at the very end of the box, where rounding decides whether it has a gradient.
+EPS, STEP, REPLAYS = 7.7 / 255, 5.3 / 255, 3
+FREE = dict(replays=REPLAYS, eps=EPS, step_size=STEP)
+MODELS = pytest.mark.parametrize(
+    ('build', 'data'), [(classifier, ClassificationImages), (segmentor, SegmentationImages)], ids=['classes', 'maps']
+)
+
+
+def train(build, data, tmp_path, hook=None, *, name='run', iterations=3, optim_wrapper=None, extra=(), **more):
+    model, recorder = build(), Recorder()
+    data = data if isinstance(data, torch.utils.data.Dataset) else data(6)
+    run = runner(
+        model,
+        tmp_path / name,
+        train=data,
+        iterations=iterations,
+        optim_wrapper=optim_wrapper and dict(optim_wrapper),
+        hooks=[recorder, *extra, *([] if hook is None else [hook])],
+        **more,
+    )
+    run.train()
+    return model, recorder.inputs, run
+
+
+def normalise(pixels):
+    mean, std = (torch.tensor(values).to(pixels).reshape(3, 1, 1) for values in (MEAN, STD))
+    return (pixels * 255 - mean) / std
+
+
+def loss_of(model, pixels, target):
+    if not hasattr(model, 'decode_head'):
+        return F.cross_entropy(model.head(model.neck(model.backbone(normalise(pixels)))), target)
+    logits = model.decode_head(model.backbone(normalise(pixels)))
+    logits = F.interpolate(logits, target.shape[1:], mode='bilinear', align_corners=model.align_corners)
+    return F.cross_entropy(logits, target, ignore_index=255)
+
+
+def steepest(grad, norm):
+    return grad.sign() if norm == 'linf' else grad / grad.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+def projected(delta, norm, eps):
+    if norm == 'linf':
+        return delta.clamp(-eps, eps)
+    return delta * (eps / delta.flatten(1).norm(dim=1)).clamp_max(1)[:, None, None, None]
+
+
+@MODELS
+@pytest.mark.parametrize(('norm', 'eps', 'step_size'), [('linf', EPS, STEP), ('l2', 2.0, 1.5)])
+def test_three_batches_are_those_of_the_loop_written_out(build, data, norm, eps, step_size, tmp_path):
+    """Algorithm 1 of Shafahi et al.: one backward pass for both, the perturbation carried from batch to batch."""
+    hook = FreeAdversarialTrainingHook(REPLAYS, norm, eps, step_size)
+    # Longer steps let rounding grow until it turns the sign of a gradient.
+    sgd = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.001))
+    trained, _, _ = train(lambda: build().double(), data, tmp_path, hook, optim_wrapper=sgd)
+    model, images = build().double().train(), data(6)
+    delta, used = torch.zeros(2, 3, 32, 32).double(), []
+    for first in range(0, 6, 2):
+        rows = range(first, first + 2)
+        pixels = torch.stack([images.raw[row].flip(0) for row in rows]).double() / 255
+        target = torch.stack([torch.as_tensor(images.labels[row]) for row in rows])
+        for _ in range(REPLAYS):
+            used.append(delta)
+            moving = delta.clone().requires_grad_()
+            weights = list(model.parameters())
+            loss = loss_of(model, (pixels + moving).clamp(0, 1), target)
+            *grads, toward = torch.autograd.grad(loss, [*weights, moving], allow_unused=True)
+            with torch.no_grad():
+                for weight, grad in zip(weights, grads, strict=True):
+                    if grad is not None:
+                        weight -= 0.001 * grad
+            delta = projected(delta + step_size * steepest(toward, norm), norm, eps)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[key], value, rtol=1e-6, atol=1e-9)
+    assert all(bool(delta.abs().max() > 0) for delta in used[1:])
+
+
+@MODELS
+def test_every_batch_is_fed_so_many_times_in_a_row_within_the_ball(build, data, tmp_path):
+    still = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.0))
+    _, clean, _ = train(build, data, tmp_path, name='clean', optim_wrapper=still)
+    _, fed, run = train(build, data, tmp_path, FreeAdversarialTrainingHook(**FREE), optim_wrapper=still)
+    assert len(fed) == 9 and run.iter == 3
+    std = torch.tensor(STD).reshape(3, 1, 1) / 255
+    assert torch.equal(fed[0], clean[0])  # nothing is carried yet
+    for number, adversarial in enumerate(fed[1:], 1):
+        moved = (adversarial - clean[number // REPLAYS]) * std
+        assert STEP * 0.99 < float(moved.abs().max()) <= EPS * (1 + 1e-4)
+        pixels = adversarial * std + torch.tensor(MEAN).reshape(3, 1, 1) / 255
+        assert float(pixels.min()) > -1e-6 and float(pixels.max()) < 1 + 1e-6
+
+
+@MODELS
+def test_radius_zero_is_plain_training_that_takes_every_step_so_often(build, data, tmp_path):
+    zero, fed, _ = train(build, data, tmp_path, FreeAdversarialTrainingHook(2, eps=0))
+    assert len(fed) == 6
+
+    class Twice(data):
+        def __getitem__(self, index):
+            return super().__getitem__(index // 4 * 2 + index % 2)
+
+    plain, _, _ = train(build, Twice(12), tmp_path, name='plain', iterations=6)
+    assert_same_state(state_of(zero), state_of(plain))
+
+
+class Ragged(SegmentationImages):
+    """Images of different sizes, which the preprocessor pads."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        for index in range(count):
+            width = 32 - 4 * index
+            self.raw[index], self.labels[index] = self.raw[index][..., :width], self.labels[index][:, :width]
+
+
+def test_padding_is_never_perturbed(tmp_path):
+    """Also where the image of the batch before had pixels there."""
+    _, fed, _ = train(segmentor, Ragged(6), tmp_path, FreeAdversarialTrainingHook(**FREE))
+    for number, inputs in enumerate(fed):
+        for row, image in enumerate(inputs):
+            width = 32 - 4 * (number // REPLAYS * 2 + row)
+            assert bool((image[..., width:] == 0).all())
+            assert bool((image[..., :width] != 0).any())
+
+
+def test_a_smaller_batch_uses_the_first_rows_and_leaves_the_others(tmp_path):
+    hook = FreeAdversarialTrainingHook(1, eps=EPS, step_size=EPS)
+    train(classifier, ClassificationImages(5), tmp_path, hook, iterations=3)  # batches of 2, 2 and 1
+    assert hook._carried.shape == (2, 3, 32, 32)
+    other = FreeAdversarialTrainingHook(1, eps=EPS, step_size=EPS)
+    train(classifier, ClassificationImages(5), tmp_path, other, iterations=2, name='shorter')
+    assert torch.equal(hook._carried[1], other._carried[1])
+    assert not torch.equal(hook._carried[0], other._carried[0])
+
+
+class Stop(Hook):
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            raise KeyboardInterrupt
+
+
+@MODELS
+@pytest.mark.parametrize('by_epoch', [False, True], ids=['iterations', 'epochs'])
+def test_a_killed_run_resumes_bit_for_bit(build, data, by_epoch, tmp_path):
+    def run(name, extra=(), **more):
+        more['checkpoint'] = dict(type='CheckpointHook', by_epoch=by_epoch, interval=1 if by_epoch else 3)
+        if by_epoch:
+            more['train_cfg'] = dict(type='EpochBasedTrainLoop', max_epochs=3)
+        hooks = [HOOKS.build(dict(type='ReproducibleResumeHook')), *extra]
+        hook = FreeAdversarialTrainingHook(**FREE)
+        momentum = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05, momentum=0.9))
+        return train(build, data, tmp_path, hook, name=name, iterations=9, optim_wrapper=momentum, extra=hooks, **more)[
+            0
+        ]
+
+    whole = run('whole')
+    with pytest.raises(KeyboardInterrupt):
+        run('killed', [Stop(4)])
+    resumed = run('killed', resume=True)
+    assert_same_state(state_of(resumed), state_of(whole))
+
+
+def test_weights_that_are_loaded_begin_without_a_perturbation(tmp_path):
+    checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=3)
+    train(classifier, ClassificationImages, tmp_path, FreeAdversarialTrainingHook(**FREE), checkpoint=checkpoint)
+    path = str(tmp_path / 'run/iter_3.pth')
+    assert torch.load(path, weights_only=False)['free_adversarial_training'].abs().max() > 0
+    hook = FreeAdversarialTrainingHook(**FREE)
+    _, clean, _ = train(classifier, ClassificationImages, tmp_path, name='clean', iterations=1)
+    _, fed, _ = train(classifier, ClassificationImages, tmp_path, hook, name='next', load_from=path)
+    assert torch.equal(fed[0], clean[0])
+
+
+def test_an_overflow_leaves_the_perturbation(tmp_path):
+    class Overflow(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            hook._delta.grad.fill_(float('nan'))
+
+        priority = 'HIGH'
+
+    hook = FreeAdversarialTrainingHook(1, eps=EPS)
+    train(classifier, ClassificationImages, tmp_path, hook, extra=[Overflow()])
+    assert float(hook._carried.abs().max()) == 0
+
+
+@MODELS
+def test_mixed_precision(build, data, tmp_path):
+    wrapper = dict(type='AnyDeviceAmpOptimWrapper', dtype='bfloat16', optimizer=dict(type='SGD', lr=0.05))
+    model, fed, _ = train(build, data, tmp_path, FreeAdversarialTrainingHook(**FREE), optim_wrapper=wrapper)
+    assert len(fed) == 9
+    assert not any(torch.equal(fed[3 * batch], fed[3 * batch + 1]) for batch in range(3))
+    assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        dict(type='SAMOptimWrapper', rho=0.1),
+        dict(type='AmpASAMOptimWrapper', rho=0.1),
+        dict(type='OptimWrapper', accumulative_counts=2),
+    ],
+    ids=lambda wrapper: wrapper['type'],
+)
+def test_optimizer_wrappers_with_another_gradient_are_refused(wrapper, tmp_path):
+    with pytest.raises(ValueError, match='a step must be one backward pass; use an OptimWrapper'):
+        train(
+            classifier,
+            ClassificationImages,
+            tmp_path,
+            FreeAdversarialTrainingHook(**FREE),
+            optim_wrapper={**wrapper, 'optimizer': dict(type='SGD', lr=0.1)},
+        )
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (dict(replays=0), 'replays must be a whole number of at least 1; got 0'),
+        (dict(eps=8), "Did you mean '8/255'"),
+        (dict(norm='l1'), 'norm must be one of linf, l2'),
+        (dict(step_size=-1), 'step_size must be a finite number of at least 0'),
+        (dict(step_size=0), 'step_size must be greater than 0'),
+    ],
+)
+def test_bad_values_are_refused_when_the_config_is_built(values, message):
+    with pytest.raises(ValueError, match=message):
+        HOOKS.build(dict(type='FreeAdversarialTrainingHook', **values))
+
+
+def test_batches_without_inputs_are_refused(tmp_path):
+    class Run:
+        iter = 0
+
+    with pytest.raises(TypeError, match=r"expects batches {'inputs': images"):
+        FreeAdversarialTrainingHook().before_train_iter(Run(), 0, [1])
