@@ -116,7 +116,7 @@ def _verdicts(clean: Any, attacked: Any, meta: dict[str, Any]) -> tuple[str, str
     label, before, after = (
         _class_name(value, meta) for value in (clean.gt_label, clean.pred_label, attacked.pred_label)
     )
-    return f'label: {label}\nclean: {before}', f'\nunder attack: {after}'
+    return f'label: {label}\nclean: {before}', f'under attack: {after}'
 
 
 def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
@@ -130,8 +130,8 @@ def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
     draw.text((0, 0), shorten(name, strip.width), INK, font())
     left = 0
     for (title, _), tile in zip(panels, tiles, strict=True):
-        for number, line in enumerate(title.split('\n')):
-            draw.text((left, LINE * (number + bool(name))), shorten(line, tile.width), INK, font())
+        for number, line in enumerate(reversed(title.split('\n')), 1):
+            draw.text((left, top - LINE * number), shorten(line, tile.width), INK, font())
         strip.paste(tile, (left, top))
         left += tile.width + GAP
     return strip

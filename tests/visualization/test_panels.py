@@ -65,7 +65,7 @@ def test_a_classifier_has_the_classes_in_the_titles():
         label, before, after = (
             'abcd'[int(value)] for value in (data.labels[index], clean[index].pred_label, attacked[index].pred_label)
         )
-        assert [title for title, _ in panels][:2] == [f'label: {label}\nclean: {before}', f'\nunder attack: {after}']
+        assert [title for title, _ in panels][:2] == [f'label: {label}\nclean: {before}', f'under attack: {after}']
         assert len(panels) == 3
 
 
