@@ -1,18 +1,28 @@
 """The report of an evaluation: a JSON document and a table."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from samat_mm.compat import versions
+from samat_mm.evaluation.outcome import Outcome
+from samat_mm.evaluation.sanity import Verdict
 from samat_mm.perturbations.inputs import Attack
 
 
 def build_report(
-    metrics: Mapping[str, Any], attacks: Mapping[str, Attack], *, config: str, checkpoint: str, seed: int, samples: int
+    metrics: Mapping[str, Any],
+    attacks: Mapping[str, Attack],
+    *,
+    config: str,
+    checkpoint: str,
+    seed: int,
+    samples: int,
+    outcomes: Mapping[str, Outcome] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """Sort the flat metrics of a run by attack.
 
@@ -23,6 +33,8 @@ def build_report(
         checkpoint: the checkpoint's path.
         seed: of the random starts.
         samples: number of images.
+        outcomes: the same by attack, for what the attacks cost and what their files scored.
+        **more: further sections.
 
     Returns:
         The document that ``tools/test.py --out`` writes.
@@ -33,14 +45,63 @@ def build_report(
         results[name or 'clean'][key.removeprefix(f'{name}/')] = _plain(value)
     for name, attack in attacks.items():
         results[name]['attack'] = attack.describe()
+        if outcomes and name in outcomes:
+            results[name].update({key: _plain(value) for key, value in outcomes[name].cost().items()})
+        exported = (outcomes or {}).get(f'{name}/exported')
+        if exported is not None:
+            change = max(score.more['largest_change'] for score in exported.scores)
+            plain = {key: _plain(value) for key, value in exported.metrics.items()}
+            results[name]['exported'] = {**plain, 'largest_change': change}
     return {
         'config': config,
         'checkpoint': checkpoint,
         'seed': seed,
         'samples': samples,
         'results': results,
+        **{key: value for key, value in more.items() if value},
         'versions': versions(),
     }
+
+
+def describe_evaluation(outcome: Outcome, model: Any, **more: Any) -> dict[str, Any]:
+    """Return how the images went through the model: the mode, and the sizes of inputs and labels (height x width).
+
+    Args:
+        outcome: of the clean images.
+        model: the bare model.
+        **more: what else is to be reported.
+    """
+    mode = (getattr(model, 'test_cfg', None) or {}).get('mode')
+    inputs, labels = ([score.sizes[position] for score in outcome.scores] for position in (0, 1))
+    return {'mode': mode, 'input_size': _range(inputs), 'label_size': _range(labels), **more}
+
+
+def per_class_section(outcomes: Mapping[str, Outcome], classes: Sequence[str] | None) -> dict[str, Any] | None:
+    """Return IoU, or accuracy of a classifier, of each class in percent; None where nothing is known.
+
+    Args:
+        outcomes: by attack, the clean images among them.
+        classes: their names; numbers where there are none.
+    """
+    values = {name: outcome.per_class for name, outcome in outcomes.items()}
+    known = {name: row for name, row in values.items() if row is not None}
+    if not known:
+        return None
+    count = len(next(iter(known.values())))
+    names = list(classes) if classes and len(classes) == count else [str(number) for number in range(count)]
+    segmented = any(
+        score.sizes[1] and score.counts is not None and int(score.counts[1].sum()) > 1
+        for outcome in outcomes.values()
+        for score in outcome.scores[:1]
+    )
+    percent = {name: [None if value is None else 100 * value for value in row] for name, row in known.items()}
+    return {'metric': 'IoU' if segmented else 'accuracy', 'classes': names, 'values': percent}
+
+
+def _range(sizes: Sequence[tuple[int, ...]]) -> str:
+    """Return '240x320', or '213x240..320x340' where sizes differ: the smallest and the largest by area."""
+    ordered = sorted(set(sizes), key=lambda size: (math.prod(size), size))
+    return '..'.join('x'.join(map(str, size)) for size in dict.fromkeys((ordered[0], ordered[-1])))
 
 
 def _plain(value: Any) -> Any:
@@ -62,11 +123,29 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     table.add_column('radius', justify='right')
     for metric in metrics:
         table.add_column(metric, justify='right')
+    costs = any('forwards' in values for report in reports for values in report['results'].values())
+    for column in ('passes', 'seconds') if costs else ():
+        table.add_column(column, justify='right')
     for report in reports:
         for position, (name, values) in enumerate(report['results'].items()):
             attack = values.get('attack')
             radius = f'{attack["eps"] * 255:g}/255' if attack and 'eps' in attack else ''
             cells = [f'{values[metric]:.2f}' if isinstance(values.get(metric), float) else '' for metric in metrics]
+            if costs:
+                passes = f'{values["forwards"]:.0f}+{values["backwards"]:.0f}' if 'forwards' in values else ''
+                cells += [passes, f'{values["seconds"]:.0f}' if 'seconds' in values else '']
             table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
         table.add_section()
+    (console or Console()).print(table)
+
+
+def print_verdicts(verdicts: Sequence[Verdict], console: Console | None = None) -> None:
+    """Print a line for each sanity check."""
+    table = Table(title='sanity checks')
+    table.add_column('')
+    table.add_column('check', overflow='fold')
+    table.add_column('measured', overflow='fold')
+    for verdict in verdicts:
+        colour = {'pass': 'green', 'FAIL': 'bold red'}.get(verdict.verdict, 'dim')
+        table.add_row(f'[{colour}]{verdict.verdict}[/]', verdict.check, verdict.detail)
     (console or Console()).print(table)

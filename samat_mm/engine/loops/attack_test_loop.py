@@ -51,6 +51,7 @@ class AttackTestLoop(TestLoop):
     Attributes:
         outcomes: after the test, what was found by attack, 'clean' among them, and the members of ensembles.
         folder: where the results of the images are.
+        resumed: whether some of them were there before.
 
     Raises:
         ValueError: if an argument does not fit.
@@ -58,6 +59,7 @@ class AttackTestLoop(TestLoop):
 
     outcomes: dict[str, Outcome]
     folder: Path
+    resumed: bool
 
     def __init__(
         self,
@@ -106,6 +108,10 @@ class AttackTestLoop(TestLoop):
         self.runner.call_hook('after_test')
         return metrics
 
+    def first_samples(self) -> list[Any]:
+        """Return the data sample of the first image, which shows the task."""
+        return [self.dataloader.dataset[0]['data_samples']]
+
     def _open(self, trials: Mapping[str, Trial]) -> Path:
         """Return the folder of this evaluation, the same in every process."""
         answer: list[Any] = [None]
@@ -118,8 +124,8 @@ class AttackTestLoop(TestLoop):
         broadcast_object_list(answer)
         if isinstance(answer[0], ValueError):
             raise answer[0]
-        folder, begun = answer[0]
-        if begun:
+        folder, self.resumed = answer[0]
+        if self.resumed:
             self.runner.logger.info(f'The evaluation in {folder} goes on.')
         return folder
 

@@ -1,0 +1,171 @@
+"""Checks that tell robustness from an attack that does not work.
+
+Carlini et al., On Evaluating Adversarial Robustness, 2019, list what has to hold: an attack of radius 0 does nothing, a
+larger radius or more steps never help the model, a radius without bounds breaks it, and nothing that sees the model
+from outside beats an attack that sees its gradients. Where one fails, gradients are masked or the attack is too weak.
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from samat_mm.evaluation.outcome import Outcome
+from samat_mm.evaluation.trials import CLEAN
+from samat_mm.perturbations.inputs import PGD, Attack, Square
+from samat_mm.perturbations.inputs.random_noise import RandomNoise
+from samat_mm.registry import ATTACKS
+
+RADII = (0.5, 1.0, 2.0, 4.0)  # in units of the attack's own
+LARGE, LARGEST_LINF = 64.0, 0.5
+QUERIES, DRAWS = 500, 10
+WEIGHT_NOISE = 0.1  # of a surrogate, in units of the root mean square of each weight tensor
+BROKEN = 0.95  # share of wrong labels
+TOLERANCE = 0.01  # in shares of labels, and of the loss
+ZERO, BIG, SQUARE, TRANSFER, NOISE = 'eps=0', 'large eps', 'square', 'transfer', 'noise'
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of one check: 'pass', 'FAIL' or 'skipped', and a sentence with the numbers."""
+
+    check: str
+    verdict: str
+    detail: str
+
+
+class SanityChecks:
+    """What has to be run besides the clean images, and what follows from it.
+
+    Args:
+        attack: the white-box attack that is checked: PGD or one of its kin.
+        classifier: whether the model is a classifier, which Square can attack.
+
+    Raises:
+        ValueError: if the attack has no radius to vary.
+    """
+
+    def __init__(self, attack: Attack, classifier: bool) -> None:
+        if not isinstance(attack, PGD) or attack.eps == 0:
+            raise ValueError(
+                f'the sanity checks vary the radius and the steps of PGD, SegPGD or CosPGD; got {attack!r}. '
+                'Name one of them first, pgd-linf for instance.'
+            )
+        self.attack, self.classifier = attack, classifier
+        self.steps = sorted({1, max(2, attack.steps // 2), attack.steps, 2 * attack.steps})
+
+    @property
+    def large(self) -> float:
+        """The radius that has to break any model, in [0, 1] pixel units."""
+        largest = LARGEST_LINF if self.attack.ball.name == 'linf' else math.inf
+        return max(self.attack.eps, min(LARGE * self.attack.eps, largest))
+
+    def attacks(self) -> dict[str, Attack]:
+        """Return the attacks to run, by name; 'transfer' is to be made on :func:`surrogate`."""
+        norm, eps = self.attack.ball.name, self.attack.eps
+        found: dict[str, Attack] = {ZERO: self._with(eps=0.0)}
+        found |= {_radius(factor): self._with(eps=factor * eps) for factor in RADII if self._fits(factor * eps)}
+        found |= {_steps(steps): self._with(steps=steps) for steps in self.steps if steps != self.attack.steps}
+        found[BIG] = self._with(eps=self.large, steps=2 * self.attack.steps)
+        found[NOISE] = RandomNoise(norm, eps, DRAWS, self.attack.seed)
+        found[TRANSFER] = self._with()
+        if self.classifier:
+            found[SQUARE] = Square(norm, eps, QUERIES, seed=self.attack.seed)
+        return found
+
+    def verdicts(self, outcomes: Mapping[str, Outcome]) -> list[Verdict]:
+        """Return what the outcomes of :meth:`attacks` and of the clean images show."""
+        clean, white = outcomes[CLEAN], outcomes[_radius(1.0)]
+        by_radius = {factor: outcomes[_radius(factor)].wrong for factor in RADII if _radius(factor) in outcomes}
+        by_radius = {0.0: outcomes[ZERO].wrong, **by_radius}
+        by_steps = {
+            steps: self._measure(white if steps == self.attack.steps else outcomes[_steps(steps)])
+            for steps in self.steps
+        }
+        measure = 'cross-entropy' if self.attack.objective.name == 'cross-entropy' else 'share of wrong labels'
+        zero = outcomes[ZERO]
+        same = zero.metrics == clean.metrics and [s.loss for s in zero.scores] == [s.loss for s in clean.scores]
+        found = [
+            _verdict('eps = 0 equals clean', same, f'share of wrong labels {zero.wrong:.4f}, clean {clean.wrong:.4f}'),
+            _verdict(
+                'more is wrong at a larger eps',
+                _rises(list(by_radius.values()), TOLERANCE),
+                'share of wrong labels '
+                + ', '.join(f'{wrong:.3f} at {factor:g} eps' for factor, wrong in by_radius.items()),
+            ),
+            _verdict(
+                'a large eps breaks the model',
+                outcomes[BIG].wrong >= BROKEN,
+                f'share of wrong labels {outcomes[BIG].wrong:.3f} at eps {255 * self.large:g}/255; wanted {BROKEN}',
+            ),
+            _verdict(
+                'more steps drive the loss up',
+                _rises(list(by_steps.values()), TOLERANCE * max(map(abs, by_steps.values()))),
+                f'{measure} ' + ', '.join(f'{value:.3f} after {steps}' for steps, value in by_steps.items()),
+            ),
+        ]
+        return found + [self._black_box(name, outcomes, white) for name in (NOISE, TRANSFER, SQUARE)]
+
+    def _black_box(self, name: str, outcomes: Mapping[str, Outcome], white: Outcome) -> Verdict:
+        check = {
+            NOISE: f'the worst of {DRAWS} random perturbations is no stronger',
+            TRANSFER: 'an attack made on a model with noise on its weights is no stronger',
+            SQUARE: f'Square with {QUERIES} queries is no stronger',
+        }[name]
+        if name not in outcomes:
+            return Verdict(check, 'skipped', 'Square attacks classifiers only')
+        other = outcomes[name]
+        only = sum(
+            theirs.wrong > ours.wrong + TOLERANCE for theirs, ours in zip(other.scores, white.scores, strict=True)
+        )
+        return _verdict(
+            check,
+            other.wrong <= white.wrong + TOLERANCE,
+            f'share of wrong labels {other.wrong:.3f}, white-box {white.wrong:.3f}; stronger on {only} of '
+            f'{len(white.scores)} images',
+        )
+
+    def _measure(self, outcome: Outcome) -> float:
+        return outcome.loss if self.attack.objective.name == 'cross-entropy' else outcome.wrong
+
+    def _with(self, **changes: float) -> Attack:
+        """Return the attack with another radius or other steps; its step size keeps the proportion to the radius."""
+        described = {key: value for key, value in self.attack.describe().items() if key != 'goal'}
+        if 'eps' in changes:
+            described['step_size'] = self.attack.step_size / self.attack.eps * changes['eps']
+        return ATTACKS.build({**described, **changes})
+
+    def _fits(self, radius: float) -> bool:
+        return self.attack.ball.name != 'linf' or radius <= LARGEST_LINF
+
+
+def surrogate(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Return a copy of a model with noise on its weights, a tenth of their root mean square: near, but not the same."""
+    other, numbers = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in other.parameters():
+            if weight.ndim > 1:
+                noise = torch.randn(weight.shape, generator=numbers).to(weight)
+                weight += WEIGHT_NOISE * weight.square().mean().sqrt() * noise
+    return other
+
+
+def _radius(factor: float) -> str:
+    return f'{factor:g} eps'
+
+
+def _steps(steps: int) -> str:
+    return f'{steps} steps'
+
+
+def _rises(values: list[float], tolerance: float) -> bool:
+    rising = all(later >= earlier - tolerance for earlier, later in itertools.pairwise(values))
+    return rising and not any(map(math.isnan, values))
+
+
+def _verdict(check: str, holds: bool, detail: str) -> Verdict:
+    return Verdict(check, 'pass' if holds else 'FAIL', detail)
