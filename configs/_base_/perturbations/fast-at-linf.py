@@ -1,0 +1,7 @@
+# Fast adversarial training (Wong et al., ICLR 2020): one step of 1.25 eps from a random start.
+custom_hooks = [
+    dict(
+        type='AdversarialTrainingHook',
+        attack=dict(type='PGD', norm='linf', eps='8/255', step_size='10/255', steps=1),
+    )
+]

@@ -1,0 +1,1 @@
+_base_ = ['./deeplabv3_digits_sgd.py', './_base_/perturbations/fast-at-linf.py']

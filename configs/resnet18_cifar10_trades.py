@@ -1,0 +1,1 @@
+_base_ = ['./resnet18_cifar10_sgd.py', './_base_/perturbations/trades-linf.py']
