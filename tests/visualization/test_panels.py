@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ClassificationImages, SegmentationImages, classifier, loader, segmentor
+from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from samat_mm.models.pixel_space import PixelSpace
@@ -67,6 +68,14 @@ def test_a_classifier_has_the_classes_in_the_titles():
         )
         assert [title for title, _ in panels][:2] == [f'label: {label}\nclean: {before}', f'under attack: {after}']
         assert len(panels) == 3
+
+
+def test_a_model_that_is_neither_still_has_its_images():
+    space, pixels, _, _, meta = attacked_batch(segmentor(), SegmentationImages(1), 0.1)
+    unknown = [BaseDataElement(metainfo={'img_path': 'folder/a.jpg'})]
+    ((name, panels),) = panel_rows(space, pixels, unknown, unknown, meta)
+    assert name == 'a'
+    assert [title for title, _ in panels] == ['clean image', 'adversarial image', 'difference x5']
 
 
 def test_no_difference_is_not_amplified_rounding():
