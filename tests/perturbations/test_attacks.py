@@ -122,6 +122,20 @@ def test_stays_in_the_ball_and_in_the_pixel_box(name, norm, start):
 
 
 @every_type
+def test_every_type_takes_a_norm_and_a_radius_and_keeps_to_them(name, norm):
+    quick = {'steps': 10, 'queries': 20, 'restarts': 2}
+    known = inspect.signature(ATTACKS.get(name)).parameters
+    config = {'type': name, 'norm': norm, 'eps': EPS[norm]}
+    attack = ATTACKS.build({**config, **{key: value for key, value in quick.items() if key in known}})
+    model, inputs, target = problem(name)
+    adversarial = attack(model, inputs, target)
+    assert 0 <= float(adversarial.min()) <= float(adversarial.max()) <= 1
+    assert float(lengths(norm, adversarial - inputs).max()) <= EPS[norm] * (1 + 1e-5)
+    described = ATTACKS.build(config).describe()
+    assert (described['norm'], described['eps']) == (norm, EPS[norm])
+
+
+@every_type
 def test_eps_zero_returns_the_original_to_the_bit_and_detached(name, norm):
     model, inputs, target = problem(name)
     adversarial = build(name, norm, eps=0)(model, inputs.clone().requires_grad_(), target)

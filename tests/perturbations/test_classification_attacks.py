@@ -8,7 +8,6 @@ import torchattacks
 from helpers import ClassificationImages, RandomState, TinyClassifier, TinySegmentor, classifier, images, labels, runner
 from torch import nn
 from torch.nn import functional as F
-from torchattacks_adapter import NAMES, run_torchattacks
 
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.perturbations.inputs import ClassificationAttack
@@ -16,7 +15,9 @@ from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.classification import margins
 from samat_mm.perturbations.inputs.flow import roughness, warp
 from samat_mm.perturbations.inputs.hyperplane import nearest_on_hyperplane
+from samat_mm.perturbations.inputs.isolated import isolated
 from samat_mm.perturbations.inputs.square_proposals import PROPOSALS
+from samat_mm.perturbations.inputs.torchattacks import NORMS
 from samat_mm.perturbations.inputs.uniforms import Uniforms
 from samat_mm.presets import build_attacks
 from samat_mm.registry import ATTACKS
@@ -25,6 +26,7 @@ EPS = {'linf': 0.1, 'l2': 1.0}
 QUICK = {'queries': 30, 'steps': 6, 'restarts': 2, 'iterations': 15}
 BOUNDED = [(name, {'norm': norm, 'eps': EPS[norm]}) for name in ('AutoAttack', 'FAB', 'Square') for norm in EPS]
 BOUNDED += [('FAB', {'norm': norm, 'eps': EPS[norm], 'targets': 'ranked'}) for norm in EPS]
+BOUNDED += [('Torchattacks', {'norm': norm, 'eps': EPS[norm]}) for norm in EPS]
 BOUNDED += [('Pixle', {'norm': norm, 'eps': 4 * EPS[norm]}) for norm in EPS]  # random: it needs more room
 BOUNDED += [('StAdv', {'norm': norm, 'eps': EPS[norm], 'bound': 0.1, 'step_size': 0.02}) for norm in EPS]
 BOUNDED += [('StAdv', {'norm': norm, 'eps': EPS[norm], 'form': 'original', 'weight': 0.001}) for norm in EPS]
@@ -586,10 +588,10 @@ def test_pixle_is_about_as_strong_as_that_of_torchattacks():
     target = predicted(model, inputs)
     ours = ATTACKS.build({'type': 'Pixle', 'restarts': 4, 'iterations': 5})(model, inputs, target)
 
-    def make(package, module):
-        return package.Pixle(module, restarts=4, max_iterations=5)
+    def make(module):
+        return torchattacks.Pixle(module, restarts=4, max_iterations=5)
 
-    theirs = run_torchattacks(make, model, inputs, target)
+    theirs = isolated(make, model, inputs, target)
     with torch.no_grad():
         before, mine, other = (
             model(pixels).softmax(1).gather(1, target[:, None]).mean() for pixels in (inputs, ours, theirs)
@@ -613,8 +615,8 @@ def test_the_squares_of_one_image_are_those_of_torchattacks(norm, shape):
     for row in range(3):
         seed, one = generator_for(0, row, 0).initial_seed(), slice(row, row + 1)
 
-        def make(package, module, seed=seed):
-            attack = package.Square(module, norm=NAMES[norm], eps=EPS[norm], n_queries=80, seed=seed)
+        def make(module, seed=seed):
+            attack = torchattacks.Square(module, norm=NORMS[norm], eps=EPS[norm], n_queries=80, seed=seed)
             attack.perturb = lambda x, y: (
                 attack.init_hyperparam(x),
                 torch.manual_seed(attack.seed),
@@ -622,7 +624,7 @@ def test_the_squares_of_one_image_are_those_of_torchattacks(norm, shape):
             )[-1]
             return attack
 
-        expected = run_torchattacks(make, model, inputs[one], target[one])
+        expected = isolated(make, model, inputs[one], target[one])
         torch.testing.assert_close(ours[one], expected, rtol=0, atol=1e-5)
 
 
@@ -633,11 +635,11 @@ def test_fab_is_that_of_torchattacks(norm, targets):
     target = predicted(model, inputs)
     ours = build('FAB', {'norm': norm, 'eps': EPS[norm], 'targets': targets}, steps=10, restarts=1)
 
-    def make(package, module):
+    def make(module):
         ranked = targets == 'ranked'
-        return package.FAB(module, norm=NAMES[norm], eps=EPS[norm], steps=10, multi_targeted=ranked, n_classes=5)
+        return torchattacks.FAB(module, norm=NORMS[norm], eps=EPS[norm], steps=10, multi_targeted=ranked, n_classes=5)
 
-    expected = run_torchattacks(make, model, inputs, target)
+    expected = isolated(make, model, inputs, target)
     assert bool((predicted(model, expected) != target).any())
     torch.testing.assert_close(ours(model, inputs, target), expected, rtol=0, atol=1e-4)
 
@@ -648,19 +650,19 @@ def test_autoattack_breaks_the_images_that_its_parts_in_torchattacks_break(norm)
     model, inputs = Fragile(12), smooth_images(16, seed=5)
     target = predicted(model, inputs)
     eps = EPS[norm] / 4
-    shared = {'norm': NAMES[norm], 'eps': eps}
+    shared = {'norm': NORMS[norm], 'eps': eps}
 
-    def make(package, module):
-        return package.MultiAttack(
+    def make(module):
+        return torchattacks.MultiAttack(
             [
-                package.APGD(module, steps=20, **shared),
-                package.APGDT(module, steps=20, n_classes=10, **shared),
-                package.FAB(module, steps=20, multi_targeted=True, n_classes=10, **shared),
-                package.Square(module, n_queries=20, resc_schedule=False, **shared),
+                torchattacks.APGD(module, steps=20, **shared),
+                torchattacks.APGDT(module, steps=20, n_classes=10, **shared),
+                torchattacks.FAB(module, steps=20, multi_targeted=True, n_classes=10, **shared),
+                torchattacks.Square(module, n_queries=20, resc_schedule=False, **shared),
             ]
         )
 
-    expected = predicted(model, run_torchattacks(make, model, inputs, target)) != target
+    expected = predicted(model, isolated(make, model, inputs, target)) != target
     ours = ATTACKS.build({'type': 'AutoAttack', 'norm': norm, 'eps': eps, 'steps': 20, 'queries': 20})
     assert 0 < int(expected.sum()) < len(inputs)
     assert torch.equal(predicted(model, ours(model, inputs, target)) != target, expected)
@@ -687,7 +689,7 @@ def test_the_adapter_isolates_torchattacks(batch):
     model.normalisation.eval()
     random_state = RandomState()
     for kind in ('FAB', 'Pixle', 'Square', 'APGD'):
-        run_torchattacks(lambda package, module, kind=kind: getattr(package, kind)(module), model, inputs, target)
+        isolated(lambda module, kind=kind: getattr(torchattacks, kind)(module), model, inputs, target)
     assert RandomState() == random_state
     assert [module.training for module in model.modules()] == [True, True, False, True]
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -12,9 +12,10 @@ from samat_mm.perturbations.inputs.sea import SEA
 from samat_mm.perturbations.inputs.segpgd import CosPGD, SegPGD
 from samat_mm.perturbations.inputs.square import Square
 from samat_mm.perturbations.inputs.stadv import StAdv
+from samat_mm.perturbations.inputs.torchattacks import Torchattacks
 
 ATTACK_TYPES: tuple[type[Attack], ...] = (FGSM, PGD, APGD, SegPGD, CosPGD, SEA)
-ATTACK_TYPES += (Square, FAB, Pixle, StAdv, AutoAttack)  # for classifiers alone
+ATTACK_TYPES += (Square, FAB, Pixle, StAdv, AutoAttack, Torchattacks)  # for classifiers alone
 
 __all__ = [
     'APGD',
@@ -36,4 +37,5 @@ __all__ = [
     'SegPGD',
     'Square',
     'StAdv',
+    'Torchattacks',
 ]

@@ -1,38 +1,43 @@
-"""torchattacks for comparisons, kept from what it does to its surroundings.
+"""torchattacks kept from what it does to its surroundings.
 
-It reseeds the global generators, switches the modes of the model's whole tree, calls ``backward`` through the
+The library reseeds the global generators, switches the modes of the model's whole tree, calls ``backward`` through the
 model's parameters, and keeps every model that it was given in a list that is never emptied.
 """
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
-import torchattacks
 from torch import Tensor, nn
 
 from samat_mm.perturbations.inputs.base import Predict
 from samat_mm.perturbations.inputs.classification import isolated_randomness
 
-NAMES = {'linf': 'Linf', 'l2': 'L2'}
 
-
-def run_torchattacks(make: Callable[[Any, nn.Module], Any], predict: Predict, images: Tensor, labels: Tensor) -> Tensor:
-    """Return what an attack of torchattacks makes of these images.
+def isolated(
+    make: Callable[[nn.Module], Any], predict: Predict, images: Tensor, labels: Tensor, seed: int = 0
+) -> Tensor:
+    """Return what an attack of torchattacks makes of images, leaving everything as it was.
 
     Args:
-        make: builds the attack from the package and the model, ``lambda package, model: package.APGD(model, ...)``.
-            What depends on the number of classes is to be passed: its defaults are for 10.
+        make: builds the attack for a model, ``lambda model: torchattacks.APGD(model, ...)``. What depends on the number
+            of classes is to be passed: the library's defaults are for 10.
         predict: maps pixels (N, C, H, W) to logits (N, K).
         images: pixels in [0, 1].
         labels: classes (N,).
+        seed: of every global generator, meanwhile.
     """
     # It seeds the current CUDA device even when the images are elsewhere.
     device = torch.device('cuda', torch.cuda.current_device()) if torch.cuda.is_available() else images.device
     model = _Model(predict, images)
-    with isolated_randomness(device), isolated_randomness(images.device), torch.no_grad():
+    with isolated_randomness(device), isolated_randomness(images.device), torch.enable_grad():
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
         try:
-            found = make(torchattacks, model)(images.float(), labels)
+            found = make(model)(images.float(), labels)
         finally:
             model.predict = None  # what it keeps of the model for ever must not be the batch
     return found.detach().to(images.dtype).clamp(0, 1)
