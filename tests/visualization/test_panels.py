@@ -71,7 +71,7 @@ def test_a_classifier_has_the_classes_in_the_titles():
 
 
 def test_a_model_that_is_neither_still_has_its_images():
-    space, pixels, _, _, meta = attacked_batch(segmentor(), SegmentationImages(1), 0.1)
+    space, pixels, _, _, meta = attacked_batch(segmentor(), SegmentationImages(1), 0.09)
     unknown = [BaseDataElement(metainfo={'img_path': 'folder/a.jpg'})]
     ((name, panels),) = panel_rows(space, pixels, unknown, unknown, meta)
     assert name == 'a'
