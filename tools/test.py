@@ -14,6 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import Runner
 from rich.console import Console
@@ -45,6 +46,7 @@ from samat_mm.visualization.html_report import write_html
 ATTACK_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'show-dir', 'export', 'craft-dtype')
 SANITY_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'craft-dtype')
 SANITY = 'sanity/'
+HOOK = AttackEvaluationHook.__name__
 
 
 def print_presets() -> None:
@@ -75,13 +77,13 @@ def test(args: argparse.Namespace) -> None:
     changes = {name: getattr(args, name) for name in ('steps', 'step_size', 'restarts', 'seed')}
     attacks = build_attacks(args.attack, args.eps or (), **changes)
     config = load_config(args)
+    if not attacks:
+        attacks = build_attacks(attacks_in(config), **changes)
     for path in (args.out and Path(args.out).parent, args.show_dir, args.export):
         if path:
             Path(path).mkdir(parents=True, exist_ok=True)  # now, rather than after hours of work
     config.load_from, config.resume = None, False
-    config.custom_hooks = [
-        hook for hook in config.get('custom_hooks', []) if hook['type'] != AttackEvaluationHook.__name__
-    ]
+    config.custom_hooks = [hook for hook in config.get('custom_hooks', []) if hook['type'] != HOOK]
     config.test_cfg = dict(
         type=AttackTestLoop.__name__,
         fp16=config.get('test_cfg', {}).get('fp16', False),
@@ -139,6 +141,11 @@ def test(args: argparse.Namespace) -> None:
         Path(args.out).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
     print(f'Report: {page}. Results by image: {loop.folder}.')
+
+
+def attacks_in(config: Config) -> list[str | dict]:
+    """Return the attacks of the config's own evaluation hooks."""
+    return [attack for hook in config.get('custom_hooks', []) if hook['type'] == HOOK for attack in hook['attacks']]
 
 
 def checks_of(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:

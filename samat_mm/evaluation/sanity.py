@@ -108,7 +108,7 @@ class SanityChecks:
                 f'{measure} ' + ', '.join(f'{value:.3f} after {steps}' for steps, value in by_steps.items()),
             ),
         ]
-        return found + [self._black_box(name, outcomes, white) for name in (NOISE, TRANSFER, SQUARE)]
+        return [*found, *(self._black_box(name, outcomes, white) for name in (NOISE, TRANSFER, SQUARE))]
 
     def _black_box(self, name: str, outcomes: Mapping[str, Outcome], white: Outcome) -> Verdict:
         check = {
