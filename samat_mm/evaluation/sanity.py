@@ -119,9 +119,8 @@ class SanityChecks:
         if name not in outcomes:
             return Verdict(check, 'skipped', 'Square attacks classifiers only')
         other = outcomes[name]
-        only = sum(
-            theirs.wrong > ours.wrong + TOLERANCE for theirs, ours in zip(other.scores, white.scores, strict=True)
-        )
+        pairs = zip(other.scores, white.scores, strict=True)
+        only = sum(theirs.wrong > ours.wrong + TOLERANCE for theirs, ours in pairs)
         return _verdict(
             check,
             other.wrong <= white.wrong + TOLERANCE,
@@ -150,7 +149,7 @@ def surrogate(model: nn.Module, seed: int = 0) -> nn.Module:
         for weight in other.parameters():
             if weight.ndim > 1:
                 noise = torch.randn(weight.shape, generator=numbers).to(weight)
-                weight += WEIGHT_NOISE * weight.square().mean().sqrt() * noise
+                weight.add_(WEIGHT_NOISE * weight.square().mean().sqrt() * noise)
     return other
 
 
