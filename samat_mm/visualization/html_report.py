@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -41,14 +41,14 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
     Args:
         report: the document of an evaluation.
         path: of the file.
-        pictures: of images under attack, as ``ATTACK/NUMBER-NAME.png``. The same image under each attack stands
-            together; the first 24 are shown.
+        pictures: of images under attack, as ``ATTACK/NUMBER-NAME.png``; those of attacks that are not in the report
+            are left out. The same image under each attack stands together; the first 24 are shown.
 
     Raises:
         ValueError: if the report holds no metric on clean images.
         OSError: if a picture cannot be read.
     """
-    ordered = sorted(pictures, key=lambda picture: picture.stem)
+    shown = _by_image(pictures, list(attacks_of(report)))
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
         TEMPLATE.read_text(encoding='utf-8')
     )
@@ -58,19 +58,19 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
         summary=_summary(report),
         metric=main_metric(report),
         metrics=_metrics(report),
-        rows=[_row(name, values, report) for name, values in report['results'].items()],
+        rows=[_row(name, values, report) for name, values in _lines(report)],
         sanity=report.get('sanity', []),
         curves=_svg(draw_curves(report), 'curves'),
         bars=_svg(draw_class_bars(report), 'bars'),
         drawn_classes=drawn_classes(report),
         per_class=_per_class(report),
         measured=_measured(report),
-        parameters={name: _parameters(values.get('attack', {})) for name, values in attacks_of(report).items()},
+        parameters={name: _parameters(values) for name, values in attacks_of(report).items()},
         pictures={
-            stem: [(picture.parent.name, _inline(picture)) for picture in group]
-            for stem, group in groupby(ordered[:MOST_PICTURES], key=lambda picture: picture.stem)
+            stem: [(attack, _inline(picture)) for _, attack, picture in group]
+            for stem, group in groupby(shown[:MOST_PICTURES], key=lambda entry: entry[0])
         },
-        counts=(min(len(ordered), MOST_PICTURES), len(ordered)),
+        counts=(min(len(shown), MOST_PICTURES), len(shown)),
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text, encoding='utf-8')
@@ -86,6 +86,25 @@ def _summary(report: Mapping[str, Any]) -> str:
     worst = min(measured, key=measured.__getitem__)
     of_all = f', the lowest of {len(measured)} attacks' if len(measured) > 1 else ''
     return f'{text}, {_number(measured[worst])} under {worst}{of_all}.'
+
+
+def _by_image(pictures: Sequence[Path], attacks: Sequence[str]) -> list[tuple[str, str, Path]]:
+    """Return the name of the image, the attack and the path, by image and then in the order of the attacks."""
+    found = [
+        (picture.stem, attack, picture)
+        for attack in attacks  # whose name may hold a slash: pgd-linf@4/255
+        for picture in pictures
+        if f'/{picture.parent.as_posix()}'.endswith(f'/{attack}')
+    ]
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the results under each name, and after them those of the 8-bit files that were made of the images."""
+    for name, values in report['results'].items():
+        yield name, values
+        if 'exported' in values:
+            yield f'{name}, 8-bit files', values['exported']
 
 
 def _metrics(report: Mapping[str, Any]) -> list[str]:
@@ -139,10 +158,13 @@ def _measured(report: Mapping[str, Any]) -> dict[str, str]:
     return {**entries, 'versions': ', '.join(f'{name} {version}' for name, version in versions.items())}
 
 
-def _parameters(attack: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _parameters(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    attack = values.get('attack', {})
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in attack.items()}
     fractions = {key: f'{texts[key]} ({in_255ths(attack[key])})' for key in RADII if key in attack}
-    return list({**texts, **fractions}.items())
+    change = values.get('exported', {}).get('largest_change')
+    exported = {} if change is None else {'largest change in the 8-bit files': f'{255 * change:.2f}/255'}
+    return list({**texts, **fractions, **exported}.items())
 
 
 def _number(value: float | None) -> str:

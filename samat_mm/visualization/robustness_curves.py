@@ -43,7 +43,7 @@ def draw_curves(report: Mapping[str, Any]) -> Figure | None:
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
             axes.set_xlabel(f'radius ({norm}) in 1/255')
-            axes.legend()
+            axes.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
         every_axes[0].set_ylabel(main_metric(report))
     return figure
 

@@ -98,6 +98,13 @@ def page_of(report, tmp_path, pictures=()):
     return Page(text), text
 
 
+def picture_of(attack, number, tmp_path):
+    path = tmp_path / attack / f'{number:06d}-x.png'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGB', (4, 4)).save(path)
+    return path
+
+
 def changed(**changes):
     return {**copy.deepcopy(REPORT), **changes}
 
@@ -182,8 +189,8 @@ def test_names_do_not_become_markup(name, tmp_path):
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path):
-    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
-    page, _ = page_of(REPORT, tmp_path, [tmp_path / 'a.png'])
+    page, _ = page_of(REPORT, tmp_path, [picture_of('pixle', 0, tmp_path)])
+    assert 'img' in {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         assert tag not in ('link', 'script', 'iframe', 'object')
         for attribute in ('src', 'href', 'xlink:href'):
@@ -211,24 +218,40 @@ def test_figures_follow_the_colours_of_the_page_and_share_no_names(tmp_path):
 
 
 def test_pictures_of_one_image_stand_together_and_at_most_24_are_shown(tmp_path):
-    paths = []
-    for attack in ('pgd', 'sea'):
-        (tmp_path / attack).mkdir()
-        for number in range(15):
-            paths.append(tmp_path / attack / f'{number:06d}-x.png')
-            Image.new('RGB', (4, 4)).save(paths[-1])
+    paths = [picture_of(attack, number, tmp_path) for attack in ('sea-linf', 'pgd-linf') for number in range(15)]
     page, text = page_of(REPORT, tmp_path, paths)
     shown = [values['alt'] for tag, values in page.tags if tag == 'img']
-    assert shown[:3] == ['000000-x under pgd', '000000-x under sea', '000001-x under pgd']
+    assert shown[:3] == ['000000-x under pgd-linf', '000000-x under sea-linf', '000001-x under pgd-linf']
     assert len(shown) == 24
     assert '24 of 30 pictures' in text
 
 
+def test_pictures_are_those_of_the_attacks_of_the_report(tmp_path):
+    """A radius makes a folder in a folder; the attacks of sanity checks are no results."""
+    results = {'clean': {'mIoU': 5.0}, 'pgd@1/255': {'mIoU': 4.0}, 'pgd@11/255': {'mIoU': 3.0}}
+    folders = ('pgd@1/255', 'sanity/noise', 'sanity/pgd', 'xpgd@1/255', 'pgd@11/255')
+    page, text = page_of(changed(results=results), tmp_path, [picture_of(name, 0, tmp_path) for name in folders])
+    shown = [values['alt'] for tag, values in page.tags if tag == 'img']
+    assert shown == ['000000-x under pgd@1/255', '000000-x under pgd@11/255']
+    assert '2 of 2 pictures' in text
+
+
+def test_what_the_exported_files_score_stands_beneath_the_attack(tmp_path):
+    report = changed()
+    report['results']['pgd-linf']['exported'] = {'mIoU': 13.5, 'aAcc': 41.0, 'mAcc': 3.0, 'largest_change': 1.5 / 255}
+    page, _ = page_of(report, tmp_path)
+    names = [row[0] for row in page.tables[0][2:]]
+    assert names == ['clean', 'pgd-linf', 'pgd-linf, 8-bit files', 'sea-linf', 'pixle']
+    assert page.tables[0][4] == ['pgd-linf, 8-bit files', '', '', '13.50', '61.10', '41.00', '3.00', '', '', '', '']
+    assert 'largest change in the 8-bit files = 1.50/255' in page.all_text()
+
+
 def test_a_photograph_is_made_smaller_and_a_drawing_is_left_alone(tmp_path):
+    (tmp_path / 'pixle').mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / 'photograph.png')
-    Image.new('RGB', (64, 64), 'white').save(tmp_path / 'drawing.png')
-    page, _ = page_of(REPORT, tmp_path, sorted(tmp_path.glob('*.png')))
+    Image.fromarray(noise).save(tmp_path / 'pixle' / 'photograph.png')
+    Image.new('RGB', (64, 64), 'white').save(tmp_path / 'pixle' / 'drawing.png')
+    page, _ = page_of(REPORT, tmp_path, list(tmp_path.glob('pixle/*.png')))
     kinds = [values['src'].split(';')[0] for tag, values in page.tags if tag == 'img']
     assert kinds == ['data:image/png', 'data:image/jpeg']
 
@@ -253,4 +276,4 @@ def test_a_report_without_a_metric_is_refused(tmp_path):
 
 def test_a_picture_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_html(REPORT, tmp_path / 'report.html', [tmp_path / 'nowhere.png'])
+        write_html(REPORT, tmp_path / 'report.html', [tmp_path / 'pixle' / 'nowhere.png'])
