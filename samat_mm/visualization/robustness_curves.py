@@ -28,7 +28,7 @@ def draw_curves(report: Mapping[str, Any]) -> Figure | None:
     if not norms:
         return None
     with matplotlib.rc_context({**STYLE, 'text.parse_math': False}):
-        figure = Figure(figsize=(4.9 if len(norms) == 1 else 3.9 * len(norms), 3.3), layout='constrained')
+        figure = Figure(figsize=(4.9 if len(norms) == 1 else 3.9 * len(norms), 3.6), layout='constrained')
         FigureCanvasAgg(figure)
         every_axes = figure.subplots(1, len(norms), squeeze=False, sharey=True)[0]
         for axes, (norm, curves) in zip(every_axes, norms.items(), strict=True):
