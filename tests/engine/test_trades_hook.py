@@ -10,18 +10,17 @@ from helpers import (
     ClassificationImages,
     Recorder,
     SegmentationImages,
-    assert_same_state,
     classifier,
     runner,
     segmentor,
     state_of,
 )
+from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import HOOKS
 from torch import distributed, multiprocessing
 from torch.nn import functional as F
 
 from samat_mm.engine.hooks import TRADESHook
-from samat_mm.perturbations.inputs import PGD
 
 BETA, EPS, STEP = 6.0, 8 / 255, 4 / 255
 ATTACK = dict(type='PGD', norm='linf', eps=EPS, step_size=STEP, steps=2, random_start=False)
@@ -118,9 +117,9 @@ class _Logits(torch.nn.Module):
         return logits_of(self.model, pixels)
 
 
-def batches(data):
+def batches(data, order=range(6)):
     for first in range(0, 6, 2):
-        rows = range(first, first + 2)
+        rows = order[first : first + 2]
         pixels = torch.stack([data.raw[row].flip(0) for row in rows]).double() / 255
         labels = [torch.as_tensor(data.labels[row]) for row in rows]
         yield pixels, torch.stack(labels)
@@ -172,3 +171,273 @@ def test_three_steps_are_those_of_the_loop_written_out(build, data, rho, tmp_pat
     plain, _ = train(in_double(build), data, tmp_path, name='plain', optim_wrapper=SAM if rho else None)
     key = 'backbone.conv1.weight' if hasattr(model.backbone, 'conv1') else 'backbone.stem.0.weight'
     assert (trained.state_dict()[key] - plain.state_dict()[key]).norm() > 1e-4  # the term matters
+
+
+# -------------------------------------------------------------------------------------------- invariants
+
+
+class Fed(Recorder):
+    """Keeps the adversarial images of each iteration as well, and what is logged."""
+
+    def __init__(self, hook):
+        super().__init__()
+        self.hook, self.adversarial, self.logged = hook, [], []
+        add = hook._add_divergence
+
+        def keep(model, args, kwargs, losses):
+            if kwargs.get('mode') == 'loss':
+                self.adversarial.append(torch.stack(list(hook._adversarial.values())))
+            return add(model, args, kwargs, losses)
+
+        hook._add_divergence = keep
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.logged.append({key: float(value.detach()) for key, value in outputs.items()})
+
+
+@MODELS
+@pytest.mark.parametrize('optim_wrapper', [None, SAM], ids=['sgd', 'sam'])
+def test_statistics_see_the_clean_batch_and_the_adversarial_one_once_each(build, data, optim_wrapper, tmp_path):
+    trained, _ = train(build, data, tmp_path, TRADESHook(BETA, ATTACK), iterations=2, optim_wrapper=optim_wrapper)
+    before, after = (
+        {key: int(value) for key, value in model.state_dict().items() if key.endswith('num_batches_tracked')}
+        for model in (build(), trained)
+    )
+    assert {after[key] - before[key] for key in before} == {4}
+
+
+@MODELS
+def test_images_stay_in_the_ball_and_the_sum_is_logged(build, data, tmp_path):
+    hook = TRADESHook(BETA, ATTACK)
+    fed = Fed(hook)
+    train(build, data, tmp_path, hook, extra=[fed])
+    assert len(fed.inputs) == 9  # the clean batch, the adversarial one, the clean one again
+    std = torch.tensor(STD).reshape(3, 1, 1) / 255
+    for iteration in range(3):
+        clean, attacked, again = fed.inputs[3 * iteration : 3 * iteration + 3]
+        assert torch.equal(clean, again)
+        assert STEP < float(((attacked - clean) * std).abs().max()) <= EPS * (1 + 1e-4)
+        logged = fed.logged[iteration]
+        if build is segmentor:  # a classifier's own loss is called 'loss', which MMEngine then logs for the sum
+            assert logged['loss'] == pytest.approx(logged['decode.loss_ce'] + logged['loss_trades'], rel=1e-5)
+        assert logged['loss_trades'] > 0
+
+
+@MODELS
+@pytest.mark.parametrize('wrapper', ['SAMOptimWrapper', 'AmpSAMOptimWrapper'])
+def test_with_sam_both_passes_see_the_same_two_batches(build, data, wrapper, tmp_path):
+    hook = TRADESHook(BETA, ATTACK)
+    fed = Fed(hook)
+    sam = {**SAM, 'type': wrapper, **({'dtype': 'bfloat16'} if 'Amp' in wrapper else {})}
+    train(build, data, tmp_path, hook, extra=[fed], optim_wrapper=sam, iterations=2)
+    assert len(fed.inputs) == 12
+    for iteration in range(2):
+        first, second = fed.inputs[6 * iteration : 6 * iteration + 3], fed.inputs[6 * iteration + 3 : 6 * iteration + 6]
+        assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+        assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(
+    'perturbation',
+    [dict(type='ESAM', rho=0.05), dict(type='LookSAM', rho=0.05, interval=2), dict(type='AWP', rho=0.01)],
+    ids=lambda perturbation: perturbation['type'],
+)
+def test_a_pass_on_some_samples_has_their_adversarial_images(perturbation, tmp_path):
+    hook, sizes = TRADESHook(BETA, ATTACK), []
+    model_runs = Fed(hook)
+    train(
+        classifier,
+        ClassificationImages,
+        tmp_path,
+        hook,
+        extra=[model_runs],
+        count=12,
+        batch_size=4,
+        optim_wrapper=dict(type='SAMOptimWrapper', perturbation=perturbation, optimizer=SGD),
+    )
+    std = torch.tensor(STD).reshape(3, 1, 1) / 255
+    passes = iter(model_runs.inputs)
+    for clean, attacked, again in zip(passes, passes, passes, strict=True):
+        sizes.append(len(clean))
+        assert torch.equal(clean, again)
+        assert float(((attacked - clean) * std).abs().max()) <= EPS * (1 + 1e-4)
+    assert sizes == {'ESAM': [4, 4, 2] * 3, 'LookSAM': [4, 4, 4, 4, 4], 'AWP': [4] * 6}[perturbation['type']]
+
+
+@MODELS
+def test_without_weight_it_is_plain_training(build, data, tmp_path):
+    """But for the statistics, which see the adversarial batch too and have no part in a training step."""
+    plain, _ = train(build, data, tmp_path, name='plain')
+    zero, _ = train(build, data, tmp_path, TRADESHook(0, ATTACK))
+    for ours, theirs in zip(zero.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_labels_of_a_segmentor_matter_only_where_they_are_ignored(tmp_path):
+    """Unlabelled pixels have no part in the divergence, and images of nothing else none at all."""
+    from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
+
+    numbers = torch.Generator().manual_seed(0)
+    clean, other = torch.randn(2, 3, 4, 5, 5, generator=numbers).unbind(0)
+    target = torch.randint(4, (3, 5, 5), generator=numbers)
+    target[0, :, 2:], target[1] = 255, 255
+    expected = F.kl_div(other.log_softmax(1), clean.softmax(1), reduction='none').sum(1)
+    found = KullbackLeibler(clean)(other, target, 0, 1)
+    torch.testing.assert_close(found, torch.stack([expected[0, :, :2].mean(), torch.tensor(0.0), expected[2].mean()]))
+    shuffled = torch.where(target == 255, target, (target + 1) % 4)
+    assert torch.equal(found, KullbackLeibler(clean)(other, shuffled, 0, 1))
+    with pytest.raises(ValueError, match='needs a target'):
+        KullbackLeibler(clean)(other, None, 0, 1)
+
+
+def test_certain_predictions_have_finite_gradients():
+    from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
+
+    clean = torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True)
+    other = torch.tensor([[0.0, 1e4, 0.0]], requires_grad=True)
+    KullbackLeibler(clean)(other, torch.tensor([0]), 0, 1).sum().backward()
+    assert bool(torch.isfinite(clean.grad).all()) and bool(torch.isfinite(other.grad).all())
+
+
+def test_gradient_accumulation_crafts_every_micro_batch(tmp_path):
+    hook = TRADESHook(BETA, ATTACK)
+    fed = Fed(hook)
+    wrapper = dict(type='OptimWrapper', optimizer=SGD, accumulative_counts=2)
+    start = state_of(classifier())
+    model, _ = train(classifier, ClassificationImages, tmp_path, hook, extra=[fed], iterations=2, optim_wrapper=wrapper)
+    first, second = fed.adversarial
+    assert not torch.equal(first, second)
+    assert not torch.equal(model.head.fc.weight, start['head.fc.weight'])
+
+
+@pytest.mark.parametrize('craft_dtype', [None, 'float32', 'bfloat16'])
+def test_the_attack_in_a_precision_of_its_own(craft_dtype, tmp_path):
+    hook = TRADESHook(BETA, ATTACK, craft_dtype)
+    fed = Fed(hook)
+    train(segmentor, SegmentationImages, tmp_path, hook, extra=[fed], iterations=1)
+    divergence_found = fed.logged[0]['loss_trades']
+    reference = TRADESHook(BETA, ATTACK, 'float32')
+    other = Fed(reference)
+    train(segmentor, SegmentationImages, tmp_path, reference, extra=[other], iterations=1, name='float32')
+    assert divergence_found > 0.7 * other.logged[0]['loss_trades'] > 0
+
+
+def test_validation_is_on_clean_images_and_the_hook_is_gone_after_training(tmp_path):
+    hook, data = TRADESHook(BETA, ATTACK), ClassificationImages(4)
+    fed = Fed(hook)
+    model, _ = train(
+        classifier,
+        ClassificationImages,
+        tmp_path,
+        hook,
+        extra=[fed],
+        count=4,
+        iterations=2,
+        val_interval=1,
+        evaluate=data,
+    )
+    assert len(fed.inputs) == 6
+    batch = {'inputs': data.raw, 'data_samples': [data[index]['data_samples'] for index in range(4)]}
+    assert 'loss_trades' not in model(**model.data_preprocessor(batch, True), mode='loss')
+
+
+# --------------------------------------------------------------------------------------------- two processes
+
+
+def one_of_two(rank, folder):
+    torch.set_num_threads(1)
+    distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    result = {}
+    for name, build, data in (('classes', classifier, ClassificationImages), ('maps', segmentor, SegmentationImages)):
+        for wrapper in (None, SAM):
+            hook = TRADESHook(BETA, ATTACK)
+            fed = Fed(hook)
+            images = data(12)
+            model = build().double()
+            parallel = MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=True)
+            run = runner(
+                parallel,
+                f'{folder}/{name}{wrapper is None}{rank}',
+                train=images,
+                iterations=3,
+                optim_wrapper=copy.deepcopy(wrapper),
+                hooks=[hook],
+            )
+            run.train()
+            entry = {'found': state_of(model)}
+            if wrapper is None:
+                entry['expected'] = averaged_by_hand(
+                    build().double(), batches(images, range(rank, 12, 2)), fed.adversarial
+                )
+            result[name, 'sgd' if wrapper is None else 'sam'] = entry
+    torch.save(result, f'{folder}/{rank}.pt')
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def averaged_by_hand(model, given, adversarial_inputs):
+    """The gradient of each process, averaged over both."""
+    model.train()
+    std = torch.tensor(STD).double().reshape(3, 1, 1)
+    mean = torch.tensor(MEAN).double().reshape(3, 1, 1)
+    for (pixels, target), inputs in zip(given, adversarial_inputs, strict=True):
+        loss = loss_of(model, pixels, (inputs * std + mean) / 255, target)
+        parameters = list(model.parameters())
+        for weight, grad in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            if grad is not None:
+                distributed.all_reduce(grad)
+                weight.data -= 0.1 * grad / 2
+    return state_of(model)
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp('two'))
+    multiprocessing.spawn(one_of_two, args=(folder,), nprocs=2)
+    return [torch.load(f'{folder}/{rank}.pt') for rank in range(2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['classes', 'maps'])
+def test_two_processes_descend_along_the_average_of_their_gradients(two, kind):
+    """The term is inside the distributed wrapper: its gradient is averaged as that of the model's own loss."""
+    for result in two:
+        entry = result[kind, 'sgd']
+        for key, value in entry['expected'].items():
+            torch.testing.assert_close(entry['found'][key], value, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['classes', 'maps'])
+@pytest.mark.parametrize('wrapper', ['sgd', 'sam'])
+def test_two_processes_keep_the_same_weights(two, kind, wrapper):
+    first, second = (result[kind, wrapper]['found'] for result in two)
+    start = dict((classifier if kind == 'classes' else segmentor)().named_parameters())
+    assert all(torch.equal(first[key], second[key]) for key in start)
+    assert any(not torch.equal(first[key], value.double()) for key, value in start.items())
+
+
+# ----------------------------------------------------------------------------------------------- bad values
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (dict(beta=-1), 'beta must be a finite number of at least 0; got -1'),
+        (dict(attack=dict(type='SegPGD')), 'by PGD without an objective or a goal of its own; got SegPGD'),
+        (dict(attack=dict(type='PGD', objective='dlr')), 'by PGD without an objective'),
+        (dict(attack=dict(type='APGD')), 'by PGD without an objective'),
+        (dict(attack=dict(type='PGD', eps=8)), "Did you mean '8/255'"),
+        (dict(craft_dtype='float16'), 'craft_dtype must be one of float32, bfloat16'),
+    ],
+)
+def test_bad_values_are_refused_when_the_config_is_built(values, message):
+    with pytest.raises(ValueError, match=message):
+        HOOKS.build(dict(type='TRADESHook', **values))
+
+
+def test_the_defaults_are_the_published_ones():
+    hook = HOOKS.build(dict(type='TRADESHook'))
+    assert hook.beta == 6
+    described = hook.attack.describe()
+    assert (described['eps'], described['step_size'], described['steps']) == pytest.approx((8 / 255, 2 / 255, 10))

@@ -29,7 +29,8 @@ class TRADESHook(AdversarialTrainingHook):
     The attack drives up that divergence. It is averaged over the images of a batch, and for segmentors over the
     labelled pixels of each; logits are those that ``predict`` decides by. The model's own losses see clean images, and
     running statistics see the clean batch and the adversarial one, once each. A sharpness-aware optimizer wrapper
-    replays both terms with the same perturbation.
+    replays both terms with the same perturbation. (A classifier of mmpretrain's calls its own loss ``loss``, which
+    MMEngine then logs in the place of the sum.)
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019; the defaults
     are theirs for CIFAR-10.
