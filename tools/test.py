@@ -39,7 +39,7 @@ from samat_mm.evaluation.trials import CLEAN
 from samat_mm.models.crafting import DTYPES, Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.tasks import Classification, task_of
-from samat_mm.perturbations.inputs import PGD
+from samat_mm.perturbations.inputs import FGSM, PGD
 from samat_mm.presets import build_attacks, presets
 from samat_mm.visualization.html_report import write_html
 
@@ -87,7 +87,6 @@ def test(args: argparse.Namespace) -> None:
     config.test_cfg = dict(
         type=AttackTestLoop.__name__,
         fp16=config.get('test_cfg', {}).get('fp16', False),
-        attacks=[{**attack.describe(), 'name': name} for name, attack in attacks.items()],
         craft_dtype=args.craft_dtype,
         max_samples=args.max_samples,
         resume=args.resume,
@@ -98,9 +97,10 @@ def test(args: argparse.Namespace) -> None:
     model = unwrapped(runner.model)
     load_for_evaluation(model, args.checkpoint)
     loop: AttackTestLoop = runner.test_loop
+    loop.attacks.update(attacks)
     checks = None
     if args.sanity:
-        white = [attack for attack in attacks.values() if isinstance(attack, PGD)] or list(attacks.values())
+        white = [attack for attack in attacks.values() if isinstance(attack, PGD) and not isinstance(attack, FGSM)]
         white = white or list(build_attacks(['pgd-linf'], (args.eps or ())[:1], **changes).values())
         checks = SanityChecks(white[0], isinstance(task_of(loop.first_samples(), model), Classification))
         loop.attacks.update({f'{SANITY}{name}': attack for name, attack in checks.attacks().items()})

@@ -6,19 +6,20 @@ from outside beats an attack that sees its gradients. Where one fails, gradients
 """
 
 import copy
+import inspect
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from samat_mm.evaluation.outcome import Outcome
 from samat_mm.evaluation.trials import CLEAN
-from samat_mm.perturbations.inputs import PGD, Attack, Square
+from samat_mm.perturbations.inputs import FGSM, PGD, Attack, Square
 from samat_mm.perturbations.inputs.random_noise import RandomNoise
-from samat_mm.registry import ATTACKS
 
 RADII = (0.5, 1.0, 2.0, 4.0)  # in units of the attack's own
 LARGE, LARGEST_LINF = 64.0, 0.5
@@ -50,7 +51,7 @@ class SanityChecks:
     """
 
     def __init__(self, attack: Attack, classifier: bool) -> None:
-        if not isinstance(attack, PGD) or attack.eps == 0:
+        if not isinstance(attack, PGD) or isinstance(attack, FGSM) or attack.eps == 0:
             raise ValueError(
                 f'the sanity checks vary the radius and the steps of PGD, SegPGD or CosPGD; got {attack!r}. '
                 'Name one of them first, pgd-linf for instance.'
@@ -131,12 +132,13 @@ class SanityChecks:
     def _measure(self, outcome: Outcome) -> float:
         return outcome.loss if self.attack.objective.name == 'cross-entropy' else outcome.wrong
 
-    def _with(self, **changes: float) -> Attack:
+    def _with(self, **changes: Any) -> Attack:
         """Return the attack with another radius or other steps; its step size keeps the proportion to the radius."""
-        described = {key: value for key, value in self.attack.describe().items() if key != 'goal'}
+        known = inspect.signature(type(self.attack)).parameters
+        described = {key: value for key, value in self.attack.describe().items() if key in known and key != 'goal'}
         if 'eps' in changes:
             described['step_size'] = self.attack.step_size / self.attack.eps * changes['eps']
-        return ATTACKS.build({**described, **changes})
+        return type(self.attack)(**{**described, **changes})
 
     def _fits(self, radius: float) -> bool:
         return self.attack.ball.name != 'linf' or radius <= LARGEST_LINF
