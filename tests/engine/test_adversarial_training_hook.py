@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import (
     MEAN,
+    ROOT,
     STD,
     ClassificationImages,
     Recorder,
@@ -14,11 +15,14 @@ from helpers import (
     segmentor,
     state_of,
 )
+from mmengine.config import Config
+from mmengine.registry import HOOKS
 from torch import nn
 from torch.nn import functional as F
 
 from samat_mm.engine.hooks import AdversarialTrainingHook
 from samat_mm.perturbations.inputs import PGD, Attack
+from samat_mm.registry import ATTACKS
 
 ATTACK = dict(type='PGD', norm='linf', eps='8/255', step_size='4/255', steps=2)
 SAM = dict(type='SAMOptimWrapper', rho=0.5, optimizer=dict(type='SGD', lr=0.1))
@@ -113,6 +117,33 @@ def test_three_steps_are_those_of_the_loop_written_out(tmp_path):
     weight = 'head.fc.weight'
     assert (trained.state_dict()[weight] - start[weight]).norm() > 1e-3
     assert (trained.state_dict()[weight] - plain.state_dict()[weight]).norm() > 1e-3  # the attack matters
+
+
+def test_fast_adversarial_training_is_one_step_from_a_random_start(tmp_path):
+    """Wong et al.: uniform in the ball, one step of 1.25 eps, back into the ball; the start where it is worse."""
+    config = Config.fromfile(ROOT / 'configs/_base_/perturbations/fast-at-linf.py').custom_hooks[0]
+    attack = ATTACKS.build(config['attack'])
+    assert (attack.eps, attack.step_size, attack.steps) == pytest.approx((8 / 255, 10 / 255, 1))
+    starts = []
+    attack.start = lambda *args: starts.append(PGD.start(attack, *args)) or starts[-1]
+    _, fed = train(in_double, ClassificationImages, tmp_path, attack, iterations=1)
+    model, data = in_double().eval(), ClassificationImages(6)
+    pixels, target = (
+        torch.stack([image.flip(0) for image in data.raw[:2]]).double() / 255,
+        torch.tensor(data.labels[:2]),
+    )
+    start = starts[0].clone().requires_grad_()
+    assert 7 / 255 < float((start - pixels).abs().max()) <= 8 / 255 + 1e-9
+
+    def losses(images):
+        return F.cross_entropy(model.head(model.neck(model.backbone(normalise(images)))), target, reduction='none')
+
+    (grad,) = torch.autograd.grad(losses(start).sum(), start)
+    moved = pixels + (start.detach() + 10 / 255 * grad.sign() - pixels).clamp(-8 / 255, 8 / 255)
+    moved = moved.clamp(0, 1)
+    higher = losses(moved) > losses(start)
+    expected = torch.where(higher[:, None, None, None], moved, start.detach())
+    torch.testing.assert_close(fed[0], normalise(expected), rtol=1e-9, atol=1e-6)
 
 
 # -------------------------------------------------------------------------------------------- invariants
@@ -293,6 +324,37 @@ def test_a_presets_name_is_understood_or_refused_when_the_config_is_built():
         assert isinstance(hook.attack, Attack)
 
 
+@pytest.mark.parametrize('name', ['segpgd-at', 'fast-at', 'trades', 'free-at', 'pgd-at'])
+@MODELS
+def test_every_kind_of_training_by_its_config(build, data, name, tmp_path):
+    """SegPGD is for segmentors, and says so."""
+    config = Config.fromfile(ROOT / f'configs/_base_/perturbations/{name}-linf.py').custom_hooks[0]
+    model, recorder = build(), Recorder()
+    run = runner(model, tmp_path, train=data(4), iterations=2, hooks=[HOOKS.build(config), recorder])
+    if name == 'segpgd-at' and build is classifier:
+        with pytest.raises(ValueError, match='segpgd'):
+            run.train()
+        return
+    start = state_of(model)
+    run.train()
+    assert all(bool(torch.isfinite(value).all()) for value in state_of(model).values())
+    assert any(not torch.equal(value, start[key]) for key, value in state_of(model).items())
+    assert len(recorder.inputs) == 2 * {'trades': 3, 'free-at': 8}.get(name, 1)
+
+
+@pytest.mark.parametrize('craft_dtype', ['float32', 'bfloat16'])
+@MODELS
+def test_the_attack_in_a_precision_of_its_own_leaves_training_alone(build, data, craft_dtype, tmp_path):
+    hook = AdversarialTrainingHook(ATTACK, craft_dtype=craft_dtype)
+    _, fed = train(build, data, tmp_path, extra=[hook], iterations=1)
+    _, clean = train(build, data, tmp_path, name='clean', iterations=1)
+    moved = (fed[0] - clean[0]) * torch.tensor(STD).reshape(3, 1, 1) / 255
+    assert fed[0].dtype == torch.float32
+    assert 4 / 255 <= float(moved.abs().max()) <= 8 / 255 * (1 + 1e-4)
+    with pytest.raises(ValueError, match='craft_dtype must be one of float32, bfloat16; got'):
+        AdversarialTrainingHook(ATTACK, craft_dtype='float16')
+
+
 @pytest.mark.parametrize('batch', [[1, 2], {'images': 1}, None])
 def test_batches_without_inputs_are_refused(batch):
     class Run:
@@ -303,7 +365,5 @@ def test_batches_without_inputs_are_refused(batch):
 
 
 def test_it_is_built_by_name_from_mmengines_root_registry():
-    from mmengine.registry import HOOKS
-
     hook = HOOKS.build(dict(type='AdversarialTrainingHook', attack=ATTACK))
     assert hook.attack.describe()['eps'] == pytest.approx(8 / 255)

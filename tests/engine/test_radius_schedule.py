@@ -174,7 +174,7 @@ def test_a_scaled_attack_is_another_one():
         if isinstance(attack, PGD):
             assert changed.step_size == pytest.approx(factor * attack.step_size)
     assert scaled(attack, 1) is attack
-    with pytest.raises(ValueError, match='eps_scheduler needs an attack by projected ascent.*got FAB'):
+    with pytest.raises(ValueError, match=r'eps_scheduler needs an attack by projected ascent.*got FAB'):
         scaled(FAB('linf', '8/255'), 0.5)
 
 

@@ -15,9 +15,7 @@ from helpers import (
     segmentor,
     state_of,
 )
-from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import HOOKS
-from torch import distributed, multiprocessing
 from torch.nn import functional as F
 
 from samat_mm.engine.hooks import TRADESHook
@@ -339,82 +337,6 @@ def test_validation_is_on_clean_images_and_the_hook_is_gone_after_training(tmp_p
     assert len(fed.inputs) == 6
     batch = {'inputs': data.raw, 'data_samples': [data[index]['data_samples'] for index in range(4)]}
     assert 'loss_trades' not in model(**model.data_preprocessor(batch, True), mode='loss')
-
-
-# --------------------------------------------------------------------------------------------- two processes
-
-
-def one_of_two(rank, folder):
-    torch.set_num_threads(1)
-    distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    result = {}
-    for name, build, data in (('classes', classifier, ClassificationImages), ('maps', segmentor, SegmentationImages)):
-        for wrapper in (None, SAM):
-            hook = TRADESHook(BETA, ATTACK)
-            fed = Fed(hook)
-            images = data(12)
-            model = build().double()
-            parallel = MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=True)
-            run = runner(
-                parallel,
-                f'{folder}/{name}{wrapper is None}{rank}',
-                train=images,
-                iterations=3,
-                optim_wrapper=copy.deepcopy(wrapper),
-                hooks=[hook],
-            )
-            run.train()
-            entry = {'found': state_of(model)}
-            if wrapper is None:
-                entry['expected'] = averaged_by_hand(
-                    build().double(), batches(images, range(rank, 12, 2)), fed.adversarial
-                )
-            result[name, 'sgd' if wrapper is None else 'sam'] = entry
-    torch.save(result, f'{folder}/{rank}.pt')
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-def averaged_by_hand(model, given, adversarial_inputs):
-    """The gradient of each process, averaged over both."""
-    model.train()
-    std = torch.tensor(STD).double().reshape(3, 1, 1)
-    mean = torch.tensor(MEAN).double().reshape(3, 1, 1)
-    for (pixels, target), inputs in zip(given, adversarial_inputs, strict=True):
-        loss = loss_of(model, pixels, (inputs * std + mean) / 255, target)
-        parameters = list(model.parameters())
-        for weight, grad in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-            if grad is not None:
-                distributed.all_reduce(grad)
-                weight.data -= 0.1 * grad / 2
-    return state_of(model)
-
-
-@pytest.fixture(scope='module')
-def two(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp('two'))
-    multiprocessing.spawn(one_of_two, args=(folder,), nprocs=2)
-    return [torch.load(f'{folder}/{rank}.pt') for rank in range(2)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', ['classes', 'maps'])
-def test_two_processes_descend_along_the_average_of_their_gradients(two, kind):
-    """The term is inside the distributed wrapper: its gradient is averaged as that of the model's own loss."""
-    for result in two:
-        entry = result[kind, 'sgd']
-        for key, value in entry['expected'].items():
-            torch.testing.assert_close(entry['found'][key], value, rtol=1e-5, atol=1e-8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', ['classes', 'maps'])
-@pytest.mark.parametrize('wrapper', ['sgd', 'sam'])
-def test_two_processes_keep_the_same_weights(two, kind, wrapper):
-    first, second = (result[kind, wrapper]['found'] for result in two)
-    start = dict((classifier if kind == 'classes' else segmentor)().named_parameters())
-    assert all(torch.equal(first[key], second[key]) for key in start)
-    assert any(not torch.equal(first[key], value.double()) for key, value in start.items())
 
 
 # ----------------------------------------------------------------------------------------------- bad values
