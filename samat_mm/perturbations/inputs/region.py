@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from samat_mm.perturbations.ball import NormBall
@@ -43,11 +44,11 @@ class Region:
 
     def random_images(self, seed: int, indices: Sequence[int], restart: int) -> Tensor:
         """Return a random feasible image for each, which depends on the seed, its number and the restart alone."""
-        images = self.inputs.clone()
-        for image, index, (height, width) in zip(images, indices, self.sizes, strict=True):
-            noise = self.ball.sample((len(image), height, width), self.radius, generator_for(seed, index, restart))
-            image[:, :height, :width] += noise.to(image)
-        return self.project(images)
+        noise = torch.zeros(self.inputs.shape)  # on the CPU, then moved at once
+        for row, index, (height, width) in zip(noise, indices, self.sizes, strict=True):
+            shape = (len(row), height, width)
+            row[:, :height, :width] = self.ball.sample(shape, self.radius, generator_for(seed, index, restart))
+        return self.project(self.inputs + noise.to(self.inputs))
 
 
 def check_pixels(inputs: Tensor) -> None:
