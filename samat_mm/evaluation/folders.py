@@ -1,8 +1,11 @@
 """Which evaluation is which: a folder for each, and what its numbers depend on."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,8 @@ def fingerprint(
         settings: of the evaluation.
         attacks: the parameters of each attack.
     """
-    dataset = (config.get('test_dataloader') or {}).get('dataset')
-    parts = {'model': config.get('model'), 'dataset': dataset, 'metrics': config.get('test_evaluator')}
+    parts = {name: config.get(name) for name in ('model', 'data_preprocessor', 'test_evaluator')}
+    parts['dataset'] = (config.get('test_dataloader') or {}).get('dataset')
     document = {**parts, 'weights': digest(model), **settings, 'versions': versions(), 'attacks': dict(attacks)}
     return json.loads(json.dumps(document, default=str))
 
@@ -40,45 +43,79 @@ def digest(model: nn.Module) -> str:
     return found.hexdigest()[:16]
 
 
-def open_folder(parent: Path, fingerprint: Fingerprint, name: str, must_resume: bool) -> tuple[Path, bool]:
-    """Return the folder of an evaluation, and whether it is one that was begun before.
+@contextmanager
+def open_folder(parent: Path, fingerprint: Fingerprint, name: str, must_resume: bool) -> Iterator[tuple[Path, bool]]:
+    """Enter the folder of an evaluation, which is marked as finished on leaving it without an error.
 
-    The latest unfinished evaluation goes on if it is the same. Another one is never touched.
+    The latest unfinished evaluation goes on if it is the same. One that another process is at, or another one, is
+    never touched.
 
     Args:
         parent: holds a folder for each evaluation.
         fingerprint: what its numbers depend on; attacks that only one of two evaluations has do not make them differ.
         name: of a new folder.
-        must_resume: whether it is a mistake if there is nothing to go on with.
+        must_resume: go on with the latest one, finished or not; it is a mistake if there is none.
+
+    Yields:
+        The folder, and whether its evaluation was begun before.
 
     Raises:
-        ValueError: if ``must_resume`` and nothing was begun, or something else; the message says what changed.
+        ValueError: if ``must_resume`` and nothing was begun, or something else (the message says what changed), or what
+            was begun is running.
     """
     begun = sorted(folder for folder in parent.glob('*') if (folder / 'fingerprint.json').is_file())
     unfinished = [folder for folder in begun if not (folder / 'finished').is_file()]
-    latest = (unfinished or begun)[-1] if must_resume and begun else (unfinished[-1] if unfinished else None)
-    if latest is not None:
-        before = json.loads((latest / 'fingerprint.json').read_text(encoding='utf-8'))
-        changes = differences(before, fingerprint)
-        if not changes:
-            _write_fingerprint(latest, {**fingerprint, 'attacks': {**before['attacks'], **fingerprint['attacks']}})
-            return latest, True
-        if must_resume:
-            raise ValueError(
-                f'the evaluation in {latest} cannot be resumed, because {"; ".join(changes[:3])}. '
-                'Resume it with the settings it was begun with, or leave out --resume to begin another one.'
-            )
-    elif must_resume:
-        raise ValueError(f'there is no evaluation to resume in {parent}; leave out --resume to begin one.')
-    folder = parent / name
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_fingerprint(folder, fingerprint)
-    return folder, False
+    same = [folder for folder in (begun if must_resume else unfinished) if not _changes(folder, fingerprint)]
+    candidates = reversed(same) if must_resume else itertools.chain(reversed(same), _new_folders(parent, name))
+    found = next(((folder, claim) for folder in candidates if (claim := _claim(folder)) is not None), None)
+    if found is None:
+        raise ValueError(_refusal(parent, (same or unfinished or begun)[-1:], fingerprint))
+    folder, claim = found
+    with closing(claim):
+        known = _read_fingerprint(folder)['attacks'] if folder in same else {}
+        _write_fingerprint(folder, {**fingerprint, 'attacks': {**known, **fingerprint['attacks']}})
+        (folder / 'finished').unlink(missing_ok=True)
+        yield folder, folder in same
+        (folder / 'finished').touch()
 
 
-def finish(folder: Path) -> None:
-    """Mark an evaluation as whole."""
-    (folder / 'finished').touch()
+def _new_folders(parent: Path, name: str) -> Iterator[Path]:
+    """Make folders that no other evaluation has, not even one that was begun in the same second."""
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f'{name}-{number}')
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            yield folder
+
+
+def _claim(folder: Path) -> sqlite3.Connection | None:
+    """Return a lock that ends with the process, however it ends; None while another evaluation holds it."""
+    claim = sqlite3.connect(folder / 'running.sqlite', timeout=0, isolation_level=None)
+    try:
+        claim.execute('BEGIN EXCLUSIVE')
+    except sqlite3.OperationalError as error:
+        claim.close()
+        if 'locked' not in str(error):
+            raise OSError(f'the folder {folder} cannot be locked ({error}); give another --work-dir.') from error
+        return None
+    return claim
+
+
+def _refusal(parent: Path, latest: list[Path], fingerprint: Fingerprint) -> str:
+    """Return why nothing goes on."""
+    if not latest:
+        return f'there is no evaluation to resume in {parent}; leave out --resume to begin one.'
+    changes = _changes(latest[0], fingerprint)
+    if not changes:
+        return f'the evaluation in {latest[0]} is running; wait for it, or leave out --resume to begin another one.'
+    return (
+        f'the evaluation in {latest[0]} cannot be resumed, because {"; ".join(changes[:3])}. '
+        'Resume it with the settings it was begun with, or leave out --resume to begin another one.'
+    )
+
+
+def _changes(folder: Path, fingerprint: Fingerprint) -> list[str]:
+    return differences(_read_fingerprint(folder), fingerprint)
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
@@ -98,6 +135,10 @@ def _compared(old: Any, new: Any, path: str) -> list[tuple[str, Any, Any]]:
             found += _compared(old.get(key), new.get(key), f'{path}.{key}' if path else str(key))
         return found
     return [] if old == new else [(path, old, new)]
+
+
+def _read_fingerprint(folder: Path) -> Fingerprint:
+    return json.loads((folder / 'fingerprint.json').read_text(encoding='utf-8'))
 
 
 def _write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:

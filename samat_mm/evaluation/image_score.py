@@ -2,40 +2,43 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size
-from mmengine.evaluator import Evaluator
-from torch import Tensor
+from mmengine.dist import get_rank, get_world_size
+from mmengine.evaluator import BaseMetric, Evaluator
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
 
 
-@dataclass
+@dataclass(slots=True)
 class ImageScore:
     """One image under one attack, scored by the model itself.
 
     Attributes:
-        results: for each metric, what it keeps of this image.
+        results: for each metric, what it keeps of this image; empty once the metrics are known.
         wrong: share of the labels that are predicted wrong; 0 or 1 for a classifier.
         loss: cross-entropy, averaged over the labels.
-        counts: right and all, per class: intersection and union in pixels, shape (2, K), or for a classifier 0 or 1
-            and 1 at its label.
+        counts: (class, right, all) for each class that occurs: intersection and union in pixels, or for a classifier 0
+            or 1 and 1 at its label; None where there are no labels of classes.
+        classes: number of classes.
         forwards: how often the image went forward through the model while it was attacked.
         backwards: how many gradients with respect to it were taken.
         seconds: time for the attack and the prediction, the batch's shared evenly.
-        sizes: height and width of what the network got, and of the label map.
+        sizes: height and width of what the network got, and of the label map; the latter is empty where there is none.
         more: what else is known, such as the largest change of a pixel.
     """
 
     results: list[list[Any]]
     wrong: float = math.nan
     loss: float = math.nan
-    counts: Tensor | None = None
+    counts: list[tuple[int, int, int]] | None = None
+    classes: int = 0
     forwards: float = 0.0
     backwards: float = 0.0
     seconds: float = 0.0
@@ -44,11 +47,21 @@ class ImageScore:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and tensors."""
-        return asdict(self)
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
 def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction: Any) -> list[list[Any]]:
-    """Return what each metric keeps of one image, and leave the metrics empty."""
+    """Return what each metric keeps of one image, and leave the metrics empty.
+
+    Raises:
+        ValueError: if a metric keeps its results elsewhere than MMEngine's do, where they would be lost in a kill.
+    """
+    for metric in evaluator.metrics:
+        if type(metric).evaluate is not BaseMetric.evaluate:
+            raise ValueError(
+                f'{type(metric).__name__} has an evaluate of its own, so it cannot be resumed image by image; give its '
+                'metrics one by one in test_evaluator, or test with the TestLoop and an AttackEvaluationHook.'
+            )
     evaluator.process(data_samples=[prediction], data_batch=data_batch)
     kept = [list(metric.results) for metric in evaluator.metrics]
     for metric in evaluator.metrics:
@@ -57,23 +70,34 @@ def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction:
 
 
 def judge(prediction: Any, ignored: int = IGNORED_LABEL) -> dict[str, Any]:
-    """Return ``wrong``, ``loss`` and ``counts`` of a predicted data sample; nothing where it has no labels of classes.
+    """Return ``wrong``, ``loss``, ``counts`` and ``classes`` of a prediction; nothing if it has no labels of classes.
 
     Args:
         prediction: a data sample of a segmentor or a classifier, with its ground truth.
         ignored: the label without a class.
+
+    Raises:
+        FloatingPointError: if the prediction is NaN.
     """
     if 'seg_logits' in prediction and 'gt_sem_seg' in prediction:
-        return _judge_map(prediction, ignored)
-    if 'pred_score' in prediction and 'gt_label' in prediction and prediction.gt_label.numel() == 1:
-        label = prediction.gt_label.reshape(-1).to(prediction.pred_score.device)
-        scores = prediction.pred_score.double()
-        right = int(scores.argmax()) == int(label)
-        counts = torch.zeros(2, len(scores), dtype=torch.int32)
-        counts[:, int(label)] = torch.tensor([int(right), 1], dtype=torch.int32)
-        loss = -float(scores[int(label)].clamp_min(torch.finfo(torch.float32).tiny).log())
-        return {'wrong': float(not right), 'loss': loss, 'counts': counts}
-    return {}
+        found = _judge_map(prediction, ignored)
+    elif 'pred_score' in prediction and 'gt_label' in prediction and prediction.gt_label.numel() == 1:
+        found = _judge_label(prediction)
+    else:
+        return {}
+    if math.isnan(found['loss']):
+        raise FloatingPointError(
+            f"the model's prediction for {prediction.metainfo.get('img_path') or 'an image'} is NaN, so it cannot be "
+            'scored; check the checkpoint and the precision.'
+        )
+    return found
+
+
+def _judge_label(prediction: Any) -> dict[str, Any]:
+    label, scores = int(prediction.gt_label), prediction.pred_score.double().cpu()
+    right = int(scores.argmax()) == label
+    loss = -float(scores[label].clamp_min(torch.finfo(torch.float32).tiny).log())
+    return {'wrong': float(not right), 'loss': loss, 'counts': [(label, int(right), 1)], 'classes': len(scores)}
 
 
 def _judge_map(prediction: Any, ignored: int) -> dict[str, Any]:
@@ -91,15 +115,9 @@ def _judge_map(prediction: Any, ignored: int) -> dict[str, Any]:
     return {
         'wrong': float((truth != guess).sum()) / total,
         'loss': float(losses.double().sum()) / total,
-        'counts': torch.stack([right, union]).int().cpu(),
+        'counts': [(k, *both) for k, both in enumerate(zip(right.tolist(), union.tolist(), strict=True)) if both[1]],
+        'classes': classes,
     }
-
-
-def gather(scores: Mapping[int, ImageScore]) -> dict[int, ImageScore]:
-    """Return the scores of all processes, by image, in order."""
-    parts: Sequence[Mapping[int, ImageScore]] = all_gather_object(dict(scores))
-    merged = {number: score for part in parts for number, score in part.items()}
-    return dict(sorted(merged.items()))
 
 
 def evaluate(evaluator: Evaluator, scores: Sequence[ImageScore]) -> dict[str, Any]:
@@ -117,10 +135,20 @@ def evaluate(evaluator: Evaluator, scores: Sequence[ImageScore]) -> dict[str, An
     return metrics
 
 
+def tables(scores: Sequence[ImageScore]) -> NDArray[np.int64]:
+    """Return right and all per class of each image, shape (images, 2, K)."""
+    counted = np.zeros((len(scores), 2, max(score.classes for score in scores)), dtype=np.int64)
+    for table, score in zip(counted, scores, strict=True):
+        for number, right, total in score.counts or ():
+            table[:, number] = right, total
+    return counted
+
+
 def per_class(scores: Sequence[ImageScore]) -> list[float | None] | None:
     """Return right over all for each class, None for one that does not occur; None if nothing is known."""
-    counts = [score.counts for score in scores if score.counts is not None]
-    if not counts:
-        return None
-    right, total = torch.stack(counts).long().sum(0).double()
-    return [float(a / b) if b > 0 else None for a, b in zip(right, total, strict=True)]
+    pooled = [[0, 0] for _ in range(max((score.classes for score in scores), default=0))]
+    for score in scores:
+        for number, right, total in score.counts or ():
+            pooled[number][0] += right
+            pooled[number][1] += total
+    return [right / total if total else None for right, total in pooled] or None

@@ -2,7 +2,8 @@
 
 import io
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -10,48 +11,69 @@ import torch
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.evaluation.image_score import ImageScore
 
+TABLE = 'CREATE TABLE IF NOT EXISTS scores (attack TEXT, image INTEGER, score BLOB, PRIMARY KEY (attack, image))'
+
 
 class Ledger:
-    """The scores of one process, in a database of its own; those of all processes are read.
+    """The scores that all processes have written; each process writes into a database of its own.
 
     Args:
-        folder: of the evaluation; every process has a file in it.
+        folder: of the evaluation, which all processes see.
         rank: of this process.
     """
 
     def __init__(self, folder: Path, rank: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.rank = folder, rank
-        self._database = sqlite3.connect(folder / f'scores-{rank}.sqlite')
-        with self._database:
-            columns = 'attack TEXT, image INTEGER, score BLOB, PRIMARY KEY (attack, image)'
-            self._database.execute(f'CREATE TABLE IF NOT EXISTS scores ({columns})')
+        self.folder, self.file = folder, folder / f'scores-{rank}.sqlite'
 
-    def write(self, attack: str, scores: Mapping[int, ImageScore]) -> None:
-        """Keep the scores of some images under an attack: all of them, or none if the process dies."""
-        rows = [(attack, number, _packed(score)) for number, score in scores.items()]
-        with self._database:
-            self._database.executemany('INSERT OR REPLACE INTO scores VALUES (?, ?, ?)', rows)
-
-    def read(self) -> dict[str, dict[int, ImageScore]]:
-        """Return the scores that all processes have written, by attack and image.
+    def write(self, scores: Mapping[str, Mapping[int, ImageScore]]) -> None:
+        """Keep scores by attack and image: all of them, or none if the process dies.
 
         Raises:
-            ValueError: if a score cannot be read without executing something.
+            ValueError: if a score could not be read again, because a metric keeps objects of other types.
         """
-        found: dict[str, dict[int, ImageScore]] = {}
-        for file in sorted(self.folder.glob('scores-*.sqlite')):
-            database = sqlite3.connect(file)
-            try:
-                for attack, image, score in database.execute('SELECT attack, image, score FROM scores'):
-                    found.setdefault(attack, {})[image] = _unpacked(score, file)
-            finally:
-                database.close()
-        return found
+        rows = [(name, image, _packed(score)) for name, part in scores.items() for image, score in part.items()]
+        with _opened(self.file) as database, database:
+            database.executemany('INSERT OR REPLACE INTO scores VALUES (?, ?, ?)', rows)
+            _unpacked(rows[0][2], self.file)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+    def images(self, attack: str) -> set[int]:
+        """Return the numbers of the images whose scores under an attack are known."""
+        return {image for _, database in self._all() for (image,) in _select(database, 'image', attack)}
+
+    def read(self, attack: str) -> dict[int, ImageScore]:
+        """Return what is known under an attack, by image.
+
+        Raises:
+            ValueError: if a score cannot be read without executing something, or a file is damaged.
+        """
+        return {
+            image: _unpacked(score, file)
+            for file, database in self._all()
+            for image, score in _select(database, 'image, score', attack)
+        }
+
+    def _all(self) -> Iterator[tuple[Path, sqlite3.Connection]]:
+        for file in sorted(self.folder.glob('scores-*.sqlite')):
+            with _opened(file) as database:
+                yield file, database
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database; one whose process died before it had a table gets it now."""
+    try:
+        with closing(sqlite3.connect(file, timeout=60)) as database:
+            database.execute(TABLE)
+            yield database
+    except sqlite3.Error as error:
+        raise ValueError(
+            f'the results in {file} cannot be read or written ({error}); free space, or remove the file to have its '
+            'images scored again.'
+        ) from error
+
+
+def _select(database: sqlite3.Connection, columns: str, attack: str) -> sqlite3.Cursor:
+    return database.execute(f'SELECT {columns} FROM scores WHERE attack = ?', (attack,))
 
 
 def _packed(score: ImageScore) -> bytes:

@@ -1,14 +1,14 @@
 """What an evaluation found: the metrics of each attack, and what it cost."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from mmengine.evaluator import Evaluator
 
-from samat_mm.evaluation.image_score import ImageScore, evaluate, per_class
+from samat_mm.evaluation.image_score import ImageScore, evaluate, per_class, tables
 from samat_mm.evaluation.worst_case import worst_case_of_tables
 
 
@@ -18,7 +18,7 @@ class Outcome:
 
     Attributes:
         metrics: by name, as the data set's own metrics call them.
-        scores: of the images, in their order.
+        scores: of the images, in their order, without what the metrics kept: that of a large data set is large.
     """
 
     metrics: dict[str, Any]
@@ -48,13 +48,14 @@ class Outcome:
         }
 
 
-def single(evaluator: Evaluator, scores: Mapping[int, ImageScore]) -> Outcome:
+def single(evaluator: Evaluator, scores: Sequence[ImageScore]) -> Outcome:
     """Return the outcome of one attack on all images."""
-    ordered = [scores[number] for number in sorted(scores)]
-    return Outcome(evaluate(evaluator, ordered), ordered)
+    return Outcome(evaluate(evaluator, scores), [replace(score, results=[]) for score in scores])
 
 
-def ensemble(evaluator: Evaluator, members: Sequence[Outcome], seed: int) -> Outcome:
+def ensemble(
+    evaluator: Evaluator, members: Mapping[str, Outcome], read: Callable[[str], Sequence[ImageScore]], seed: int
+) -> Outcome:
     """Return the worst of several attacks, image by image: the one with the most wrong labels.
 
     For label maps the two aggregations of SEA stand beside the metrics: ``worst_case_aAcc`` averages the lowest pixel
@@ -64,21 +65,30 @@ def ensemble(evaluator: Evaluator, members: Sequence[Outcome], seed: int) -> Out
 
     Args:
         evaluator: the data set's metrics.
-        members: the attacks, on the same images.
+        members: what each attack found on the same images, by name.
+        read: returns the scores of a member with what the metrics kept; one member after the other.
         seed: of the greedy search.
     """
-    worst: list[ImageScore] = []
-    for tries in zip(*(member.scores for member in members), strict=True):
-        chosen = max(tries, key=lambda score: -1.0 if math.isnan(score.wrong) else score.wrong)
-        spent = {name: sum(getattr(score, name) for score in tries) for name in ('forwards', 'backwards', 'seconds')}
-        worst.append(ImageScore(**{**vars(chosen), **spent}))
-    metrics = evaluate(evaluator, worst)
-    if all(score.counts is not None and len(score.sizes[1]) == 2 for member in members for score in member.scores):
-        tables = np.stack([np.stack([score.counts.numpy() for score in member.scores]) for member in members])  # type: ignore[union-attr]
-        if tables.sum():
-            metrics['worst_case_aAcc'] = 100 * (1 - _mean([score.wrong for score in worst]))
-            metrics['worst_case_mIoU'] = 100 * worst_case_of_tables(tables, seed).miou
-    return Outcome(metrics, worst)
+    outcomes = list(members.values())
+    tries = list(zip(*(outcome.scores for outcome in outcomes), strict=True))
+    chosen = [max(range(len(scores)), key=lambda member: _wrong(scores[member])) for scores in tries]
+    worst: dict[int, ImageScore] = {}
+    for member, name in enumerate(members):
+        worst |= {image: score for image, score in enumerate(read(name)) if chosen[image] == member}
+    for image, scores in enumerate(tries):
+        for spent in ('forwards', 'backwards', 'seconds'):
+            setattr(worst[image], spent, sum(getattr(score, spent) for score in scores))
+    outcome = single(evaluator, [worst[image] for image in range(len(tries))])
+    labelled = [score.wrong for score in outcome.scores if score.counts and score.sizes[1]]
+    if labelled:
+        counts = np.stack([tables(member.scores) for member in outcomes])
+        outcome.metrics['worst_case_aAcc'] = 100 * (1 - _mean(labelled))
+        outcome.metrics['worst_case_mIoU'] = 100 * worst_case_of_tables(counts, seed).miou
+    return outcome
+
+
+def _wrong(score: ImageScore) -> float:
+    return -1.0 if math.isnan(score.wrong) else score.wrong
 
 
 def _mean(values: Sequence[float]) -> float:

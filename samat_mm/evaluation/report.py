@@ -66,6 +66,8 @@ def build_report(
 def describe_evaluation(outcome: Outcome, model: Any, **more: Any) -> dict[str, Any]:
     """Return how the images went through the model: the mode, and the sizes of inputs and labels (height x width).
 
+    Labels without a size, those of classifiers, have None.
+
     Args:
         outcome: of the clean images.
         model: the bare model.
@@ -73,7 +75,7 @@ def describe_evaluation(outcome: Outcome, model: Any, **more: Any) -> dict[str, 
     """
     mode = (getattr(model, 'test_cfg', None) or {}).get('mode')
     inputs, labels = ([score.sizes[position] for score in outcome.scores] for position in (0, 1))
-    return {'mode': mode, 'input_size': _range(inputs), 'label_size': _range(labels), **more}
+    return {'mode': mode, 'input_size': _range(inputs), 'label_size': _range(labels) or None, **more}
 
 
 def per_class_section(outcomes: Mapping[str, Outcome], classes: Sequence[str] | None) -> dict[str, Any] | None:
@@ -89,11 +91,7 @@ def per_class_section(outcomes: Mapping[str, Outcome], classes: Sequence[str] | 
         return None
     count = len(next(iter(known.values())))
     names = list(classes) if classes and len(classes) == count else [str(number) for number in range(count)]
-    segmented = any(
-        score.sizes[1] and score.counts is not None and int(score.counts[1].sum()) > 1
-        for outcome in outcomes.values()
-        for score in outcome.scores[:1]
-    )
+    segmented = any(score.sizes[1] for outcome in outcomes.values() for score in outcome.scores[:1])
     percent = {name: [None if value is None else 100 * value for value in row] for name, row in known.items()}
     return {'metric': 'IoU' if segmented else 'accuracy', 'classes': names, 'values': percent}
 

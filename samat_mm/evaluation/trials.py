@@ -65,7 +65,7 @@ class Trial:
                 forwards=passes.forwards / count,
                 backwards=passes.backwards / count,
                 seconds=seconds,
-                sizes=(tuple(batch.space.sizes[row]), _label_size(prediction, batch.space.sizes[row])),
+                sizes=(tuple(batch.space.sizes[row]), _label_size(prediction)),
                 **judged[row],
             )
             for row, prediction in enumerate(predictions)
@@ -115,5 +115,5 @@ def evaluator_of(attack: str, evaluator: Evaluator) -> Evaluator:
     return copied
 
 
-def _label_size(prediction: Any, size: tuple[int, int]) -> tuple[int, ...]:
-    return tuple(prediction.gt_sem_seg.data.shape[-2:]) if 'gt_sem_seg' in prediction else tuple(size)
+def _label_size(prediction: Any) -> tuple[int, ...]:
+    return tuple(prediction.gt_sem_seg.data.shape[-2:]) if 'gt_sem_seg' in prediction else ()

@@ -1,6 +1,7 @@
 """A test under attacks that can be killed at any moment and goes on where it stopped."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.export import Export
-from samat_mm.evaluation.folders import Fingerprint, fingerprint, finish, open_folder
-from samat_mm.evaluation.image_score import ImageScore, gather
+from samat_mm.evaluation.folders import Fingerprint, fingerprint, open_folder
+from samat_mm.evaluation.image_score import ImageScore
+from samat_mm.evaluation.images import first_image, read_batches
 from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.outcome import Outcome, ensemble, single
 from samat_mm.evaluation.progress import progress_by_attack
@@ -32,9 +34,9 @@ class AttackTestLoop(TestLoop):
     """Tests a model clean and under attacks, image by image.
 
     Every image is scored by the model's own ``predict``, and what the data set's metrics keep of it goes to disk at
-    once, in ``work_dir/attack_results``. A test that was killed goes on with the images that are left, on as many
-    processes as there are now, and ends with the same numbers. Images are dealt out by number, so no process sees one
-    twice, and there may be more processes than images.
+    once, in ``work_dir/attack_results``, which all processes must see. A test that was killed goes on with the images
+    that are left, on as many processes as there are now, and ends with the same numbers. Images are dealt out by
+    number, so no process sees one twice, and there may be more processes than images.
 
     Args:
         runner: of the test.
@@ -45,7 +47,7 @@ class AttackTestLoop(TestLoop):
         craft_dtype: precision in which attacks run, 'float32' or 'bfloat16'; scores are always the model's own.
         max_samples: test the first so many images only.
         resume: whether it is an error if there is no evaluation to go on with.
-        show_dir: folder for one picture per image and attack.
+        show_dir: folder for one picture per image and attack, of those that are attacked in this run.
         export_dir: folder for the adversarial images as PNG files, which are read and scored again.
 
     Attributes:
@@ -93,11 +95,11 @@ class AttackTestLoop(TestLoop):
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
         trials = build_trials(self.attacks, self.crafting, self.evaluator, self.others)
-        self.folder = self._open(trials)
-        scores = self._score_all(trials)
-        self.outcomes = self._outcomes(trials, scores)
-        if is_main_process():
-            finish(self.folder)
+        with ExitStack() as stack:
+            self.folder, self.resumed = self._open(trials, stack)
+            ledger = Ledger(self.folder, get_rank())
+            self._score_all(trials, ledger)
+            self.outcomes = self._outcomes(trials, ledger)
         metrics = {
             key if name == CLEAN else f'{name}/{key}': value
             for name, outcome in self.outcomes.items()
@@ -110,24 +112,26 @@ class AttackTestLoop(TestLoop):
 
     def first_samples(self) -> list[Any]:
         """Return the data sample of the first image, which shows the task."""
-        return [self.dataloader.dataset[0]['data_samples']]
+        return [first_image(self.dataloader.dataset)['data_samples']]
 
-    def _open(self, trials: Mapping[str, Trial]) -> Path:
-        """Return the folder of this evaluation, the same in every process."""
+    def _open(self, trials: Mapping[str, Trial], stack: ExitStack) -> tuple[Path, bool]:
+        """Return the folder of this evaluation, the same in every process, and whether it was begun before."""
         answer: list[Any] = [None]
         if is_main_process():
+            parent, name = Path(self.runner.work_dir) / FOLDER, self.runner.timestamp
             try:
-                parent = Path(self.runner.work_dir) / FOLDER
-                answer[0] = open_folder(parent, self._fingerprint(trials), self.runner.timestamp, self.resume)
-            except ValueError as error:
+                answer[0] = stack.enter_context(open_folder(parent, self._fingerprint(trials), name, self.resume))
+            except (ValueError, OSError) as error:
                 answer[0] = error
         broadcast_object_list(answer)
-        if isinstance(answer[0], ValueError):
+        if isinstance(answer[0], Exception):
             raise answer[0]
-        folder, self.resumed = answer[0]
-        if self.resumed:
+        folder, resumed = answer[0]
+        if not folder.is_dir():
+            raise ValueError(f'process {get_rank()} does not see {folder}; all need the same --work-dir.')
+        if resumed:
             self.runner.logger.info(f'The evaluation in {folder} goes on.')
-        return folder
+        return folder, resumed
 
     def _fingerprint(self, trials: Mapping[str, Trial]) -> Fingerprint:
         attacks = {
@@ -138,89 +142,66 @@ class AttackTestLoop(TestLoop):
         settings = {'fp16': self.fp16, 'craft_dtype': self.crafting.dtype, 'images': len(self.dataloader.dataset)}
         return fingerprint(self.runner.cfg, unwrapped(self.runner.model), settings, attacks)
 
-    def _score_all(self, trials: Mapping[str, Trial]) -> dict[str, dict[int, ImageScore]]:
-        """Score every image under every trial; returns the scores by trial and image, the same in every process."""
-        ledger = Ledger(self.folder, get_rank())
-        barrier()
-        known = ledger.read()
+    def _score_all(self, trials: Mapping[str, Trial], ledger: Ledger) -> None:
+        """Score every image under every trial, as far as it is not in the ledger."""
+        known = {record: ledger.images(record) for name in trials for record in self._records(name)}
         barrier()  # nobody writes before all have read, or they would not agree on what is left
-        wanted = [name for trial in trials for name in self._records(trial)]
-        mine: dict[str, dict[int, ImageScore]] = {name: {} for name in wanted}
-        left = [n for n in range(self.samples) if any(n not in known.get(name, {}) for name in wanted)]
+        done = {name: set.intersection(*(known[record] for record in self._records(name))) for name in trials}
+        left = [number for number in range(self.samples) if any(number not in numbers for numbers in done.values())]
         left = left[get_rank() :: get_world_size()]
-        size = self.dataloader.batch_size or getattr(self.dataloader.batch_sampler, 'batch_size', 1)
-        batches = [left[start : start + size] for start in range(0, len(left), size)]
+        todo = {name: sum(number not in numbers for number in left) for name, numbers in done.items()}
         model = unwrapped(self.runner.model)
-        todo = {name: sum(number not in known.get(name, {}) for number in left) for name in trials}
         with progress_by_attack(todo, self.runner.logger) as advance:
-            for index, (numbers, data_batch) in enumerate(zip(batches, self._loader(batches), strict=True)):
+            for index, (numbers, data_batch) in enumerate(read_batches(self.dataloader, left)):
                 self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data_batch)
                 batch, clean = AttackedBatch(model, data_batch, self.fp16), list[Any]()
                 for name, trial in trials.items():
-                    names = self._records(name)
-                    rows = [row for row, n in enumerate(numbers) if any(n not in known.get(key, {}) for key in names)]
+                    rows = [row for row, number in enumerate(numbers) if number not in done[name]]
                     if rows:
-                        part, part_numbers = batch.subset(rows), [numbers[row] for row in rows]
-                        found, clean = self._score(name, trial, part, part_numbers, clean)
-                        for key, scores in found.items():
-                            ledger.write(key, scores)
-                            mine[key].update(scores)
+                        part = batch.subset(rows)
+                        predictions, scores = self._score(name, trial, part, [numbers[row] for row in rows])
+                        ledger.write(scores)
                         advance(name, len(rows))
+                        clean = predictions if name == CLEAN else clean
                 self.runner.call_hook('after_test_iter', batch_idx=index, data_batch=data_batch, outputs=clean)
-        ledger.close()
-        gathered = {name: {**known.get(name, {}), **gather(scores)} for name, scores in mine.items()}
-        return {name: {n: scores[n] for n in range(self.samples)} for name, scores in gathered.items()}
+        barrier()  # all have written
 
     def _score(
-        self, name: str, trial: Trial, batch: AttackedBatch, numbers: list[int], clean: list[Any]
-    ) -> tuple[dict[str, dict[int, ImageScore]], list[Any]]:
-        """Return the scores of a batch by record, and the clean predictions as far as they are known."""
+        self, name: str, trial: Trial, batch: AttackedBatch, numbers: list[int]
+    ) -> tuple[list[Any], dict[str, dict[int, ImageScore]]]:
+        """Return the predictions of a batch, and its scores by record and image."""
         pixels, predictions, scores = trial.run(batch, numbers)
         found = {name: dict(zip(numbers, scores, strict=True))}
-        if pixels is None:
-            return found, predictions
-        if self.show_dir is not None:
-            before = clean if len(clean) == len(numbers) else batch.predict()
-            save_panels(
-                self.show_dir / name, numbers, batch.space, pixels, before, predictions, trial.evaluator.dataset_meta
-            )
-        if self.export is not None:
+        if pixels is not None and self.show_dir is not None:
+            meta = trial.evaluator.dataset_meta or {}
+            save_panels(self.show_dir / name, numbers, batch.space, pixels, batch.predict(), predictions, meta)
+        if pixels is not None and self.export is not None:
             exported = self.export(name, batch, pixels, numbers, predictions)
-            scored = trial.score(batch, exported.pixels)[1]
-            for score, change in zip(scored, exported.largest_changes, strict=True):
+            _, scores = trial.score(batch, exported.pixels)
+            for score, change in zip(scores, exported.largest_changes, strict=True):
                 score.more['largest_change'] = change
-            found[f'{name}/exported'] = dict(zip(numbers, scored, strict=True))
-        return found, clean
+            found[f'{name}/exported'] = dict(zip(numbers, scores, strict=True))
+        return predictions, found
 
     def _records(self, trial: str) -> list[str]:
         """Return under which names the scores of a trial are kept."""
         return [trial, f'{trial}/exported'] if self.export is not None and trial != CLEAN else [trial]
 
-    def _outcomes(
-        self, trials: Mapping[str, Trial], scores: Mapping[str, Mapping[int, ImageScore]]
-    ) -> dict[str, Outcome]:
+    def _outcomes(self, trials: Mapping[str, Trial], ledger: Ledger) -> dict[str, Outcome]:
+        """Return what was found; of what the metrics keep, that of one trial at a time is in memory."""
+
+        def read(record: str) -> list[ImageScore]:
+            scores = ledger.read(record)
+            return [scores[number] for number in range(self.samples)]
+
         outcomes: dict[str, Outcome] = {}
-        for name, by_image in scores.items():
-            trial = trials[name.removesuffix('/exported')]
-            self.runner.logger.info(f'Metrics: {name}')
-            outcomes[name] = single(trial.evaluator, by_image)
+        for name, trial in trials.items():
+            for record in self._records(name):
+                self.runner.logger.info(f'Metrics: {record}')
+                outcomes[record] = single(trial.evaluator, read(record))
         for name, attack in self.attacks.items():
-            members = members_of(name, attack)
+            members = {member: outcomes[member] for member in members_of(name, attack)}
             if name not in members:
                 self.runner.logger.info(f'Metrics: {name}')
-                evaluator = trials[next(iter(members))].evaluator
-                outcomes[name] = ensemble(evaluator, [outcomes[member] for member in members], attack.seed)
+                outcomes[name] = ensemble(trials[next(iter(members))].evaluator, members, read, attack.seed)
         return outcomes
-
-    def _loader(self, batches: list[list[int]]) -> DataLoader:
-        """Return a loader of the images that are left."""
-        loader = self.dataloader
-        return DataLoader(
-            loader.dataset,
-            batch_sampler=batches,
-            num_workers=loader.num_workers,
-            collate_fn=loader.collate_fn,
-            worker_init_fn=loader.worker_init_fn,
-            pin_memory=loader.pin_memory,
-            multiprocessing_context=loader.multiprocessing_context,
-        )

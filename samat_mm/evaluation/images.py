@@ -1,0 +1,83 @@
+"""The images of a test set by number; one that cannot be read is named."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+
+class NamedErrors(Dataset):
+    """A data set that returns, for an image it fails to read, an error that says which image it is.
+
+    The error is returned and not raised: the processes of a loader would bury it in a trace.
+
+    Args:
+        dataset: any.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, number: int) -> Any:
+        """Return an image as the data set gives it, or an OSError."""
+        try:
+            return self.dataset[number]
+        except Exception as error:  # a pipeline may raise anything
+            said = str(error).partition('\n')[0] or type(error).__name__
+            return OSError(
+                f'image {number} of the test set{self._path(number)} cannot be read ({said}); mend the file.'
+            )
+
+    def _path(self, number: int) -> str:
+        try:
+            return f', {self.dataset.get_data_info(number)["img_path"]},'
+        except (AttributeError, LookupError, TypeError):
+            return ''
+
+
+def first_image(dataset: Any) -> Any:
+    """Return the first image of a data set.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    return _raised(NamedErrors(dataset)[0])
+
+
+def read_batches(loader: DataLoader, numbers: Sequence[int]) -> Iterator[tuple[list[int], Any]]:
+    """Read images by number, batch by batch, as a loader would.
+
+    Args:
+        loader: the data set, the size of a batch, and how many processes read; its sampler plays no part.
+        numbers: of the images.
+
+    Yields:
+        The numbers of a batch, and the batch.
+
+    Raises:
+        OSError: if an image cannot be read; those of earlier batches were yielded before.
+    """
+    size: int = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+    batches = [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
+    read = DataLoader(
+        NamedErrors(loader.dataset),
+        batch_sampler=batches,
+        num_workers=loader.num_workers,
+        collate_fn=partial(_collate, loader.collate_fn),
+        worker_init_fn=loader.worker_init_fn,
+        pin_memory=loader.pin_memory,
+        multiprocessing_context=loader.multiprocessing_context,
+    )
+    for part, batch in zip(batches, read, strict=True):
+        yield part, _raised(batch)
+
+
+def _collate(collate: Callable[[list[Any]], Any], images: list[Any]) -> Any:
+    return next((image for image in images if isinstance(image, OSError)), None) or collate(images)
+
+
+def _raised(found: Any) -> Any:
+    if isinstance(found, OSError):
+        raise found
+    return found
