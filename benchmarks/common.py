@@ -39,14 +39,22 @@ class Workload:
 
 
 def resnet18(device: str) -> Workload:
+    return _cifar('resnet18_cifar10_sgd.py', 'ResNet-18 (CIFAR), batch 64', device)
+
+
+def resnet20(device: str) -> Workload:
+    return _cifar('resnet20_cifar10_sgd.py', 'ResNet-20 (CIFAR), batch 64', device)
+
+
+def _cifar(config_name: str, title: str, device: str) -> Workload:
     from mmpretrain.registry import MODELS
     from mmpretrain.structures import DataSample
 
-    config = Config.fromfile(configs_folder() / 'resnet18_cifar10_sgd.py')
+    config = Config.fromfile(configs_folder() / config_name)
     model = MODELS.build({**config.model, 'data_preprocessor': config.data_preprocessor}).to(device)
     images = [torch.randint(256, (3, 32, 32), dtype=torch.uint8) for _ in range(64)]
     samples = [DataSample().set_gt_label(index % 10) for index in range(64)]
-    return Workload('ResNet-18 (CIFAR), batch 64', model, images, samples)
+    return Workload(title, model, images, samples)
 
 
 def deeplabv3(device: str) -> Workload:
@@ -127,15 +135,24 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     return f'{statistics.median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})'
 
 
-def parse(description: str | None, rounds: int, methods: Sequence[str] | dict = ()) -> argparse.Namespace:
+def parse(
+    description: str | None,
+    rounds: int,
+    methods: Sequence[str] | dict = (),
+    workloads: Sequence[str] | dict = WORKLOADS,
+    extend: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
+    """Read the command line; ``extend`` adds options of one benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--models', nargs='+', choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument('--models', nargs='+', choices=list(workloads), default=list(workloads))
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda'")
     parser.add_argument('--rounds', type=int, default=rounds, help='rounds that count; one more warms up')
     parser.add_argument('--threads', type=int, default=1, help='of torch on the CPU')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers')
     if methods:
         parser.add_argument('--methods', nargs='+', choices=list(methods), help='rows beside SGD, all by default')
+    if extend is not None:
+        extend(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -160,4 +177,9 @@ def finish(args: argparse.Namespace, numbers: dict[str, Any]) -> None:
         settings = {key: value for key, value in vars(args).items() if key != 'out'}
         machine = {'cpus': os.cpu_count(), 'load_average': load, 'versions': versions()}
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({'settings': settings, **machine, 'results': numbers}, indent=2) + '\n')
+        text = json.dumps({'settings': settings, **machine, 'results': numbers}, indent=2, default=_bare_name)
+        args.out.write_text(text + '\n')
+
+
+def _bare_name(path: Path) -> str:
+    return path.name
