@@ -719,10 +719,11 @@ def test_the_evaluation_hook_runs_them_whatever_the_batch_size(tmp_path):
     attacks = [{'type': name, **parameters} for name, parameters in (BOUNDED[2], BOUNDED[5], UNBOUNDED[0])]
     for config in attacks:
         config.update({'Square': {'queries': 5}, 'FAB': {'steps': 2}, 'Pixle': {'restarts': 1}}[config['type']])
+    attacks += [dict(type='Torchattacks', attack='DeepFool', steps=2), dict(type='APGD', steps=5, goal='error')]
     model, results = classifier(), []
     for size in (1, 3):
         hook = AttackEvaluationHook(attacks)
         run = runner(model, tmp_path, evaluate=ClassificationImages(5), eval_batch_size=size, hooks=[hook])
         results.append(run.val_loop.run())
     assert results[0] == results[1]
-    assert {key.split('/')[0] for key in results[0]} >= {'fab-linf', 'square-l2', 'pixle'}
+    assert {key.split('/')[0] for key in results[0]} >= {'fab-linf', 'square-l2', 'pixle', 'torchattacks', 'apgd'}

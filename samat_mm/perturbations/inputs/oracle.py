@@ -110,8 +110,7 @@ class ErrorOracle(Oracle):
 
     def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
         rank, wrong = super()._judge(loss, output), wrong_share(output, self.target)
-        unlabelled = self._unlabelled(output)
-        self._keep(wrong == 0 if unlabelled is None else (wrong == 0) & ~unlabelled)
+        self._keep((wrong == 0) & ~rank.isnan().any(1))
         return torch.cat([wrong[:, None], rank.to(wrong)], dim=1)
 
     def _keep(self, right: Tensor) -> None:
