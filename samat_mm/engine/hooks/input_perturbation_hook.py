@@ -1,6 +1,6 @@
 """What the hooks that perturb training images share: the batch of the iteration and the radius that is due."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +14,7 @@ from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
 from samat_mm.models.pixel_space import PixelSpace
 
 
-class InputPerturbationHook(Hook):
+class InputPerturbationHook(Hook, ABC):
     """Listens to the loss forward of every training iteration.
 
     Args:
