@@ -36,13 +36,13 @@ class NamedErrors(Dataset):
             return ''
 
 
-def first_image(dataset: Any) -> Any:
-    """Return the first image of a data set.
+def first_sample(dataset: Any) -> Any:
+    """Return the data sample of the first image, which shows the task.
 
     Raises:
         OSError: if it cannot be read.
     """
-    return _raised(NamedErrors(dataset)[0])
+    return _raised(NamedErrors(dataset)[0])['data_samples']
 
 
 def read_batches(loader: DataLoader, numbers: Sequence[int]) -> Iterator[tuple[list[int], Any]]:
@@ -58,7 +58,7 @@ def read_batches(loader: DataLoader, numbers: Sequence[int]) -> Iterator[tuple[l
     Raises:
         OSError: if an image cannot be read; those of earlier batches were yielded before.
     """
-    size: int = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+    size = loader.batch_size or int(getattr(loader.batch_sampler, 'batch_size', 1))
     batches = [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
     read = DataLoader(
         NamedErrors(loader.dataset),

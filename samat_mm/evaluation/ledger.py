@@ -52,6 +52,11 @@ class Ledger:
             for image, score in _select(database, 'image, score', attack)
         }
 
+    def read_first(self, count: int, attack: str) -> list[ImageScore]:
+        """Return what is known under an attack of the first so many images, in their order."""
+        scores = self.read(attack)
+        return [scores[image] for image in range(count)]
+
     def _all(self) -> Iterator[tuple[Path, sqlite3.Connection]]:
         for file in sorted(self.folder.glob('scores-*.sqlite')):
             with _opened(file) as database:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 
 from samat_mm.evaluation.image_score import ImageScore, evaluate, per_class, tables
+from samat_mm.evaluation.trials import members_of
 from samat_mm.evaluation.worst_case import worst_case_of_tables
+from samat_mm.perturbations.inputs import Attack
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,28 @@ class Outcome:
             'forwards': _mean([score.forwards for score in self.scores]),
             'backwards': _mean([score.backwards for score in self.scores]),
         }
+
+
+def outcomes_of(
+    evaluators: Mapping[str, Evaluator], attacks: Mapping[str, Attack], read: Callable[[str], list[ImageScore]]
+) -> dict[str, Outcome]:
+    """Return what was found, by attack; of what the metrics keep, that of one attack at a time is in memory.
+
+    Args:
+        evaluators: the metrics of each attack, members of ensembles among them, by name.
+        attacks: by name, ensembles among them.
+        read: returns the scores under an attack.
+    """
+    outcomes: dict[str, Outcome] = {}
+    for name, evaluator in evaluators.items():
+        print_log(f'Metrics: {name}', 'current')
+        outcomes[name] = single(evaluator, read(name))
+    for name, attack in attacks.items():
+        members = {member: outcomes[member] for member in members_of(name, attack)}
+        if name not in members:
+            print_log(f'Metrics: {name}', 'current')
+            outcomes[name] = ensemble(evaluators[next(iter(members))], members, read, attack.seed)
+    return outcomes
 
 
 def single(evaluator: Evaluator, scores: Sequence[ImageScore]) -> Outcome:

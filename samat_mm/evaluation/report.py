@@ -9,7 +9,6 @@ from rich.table import Table
 
 from samat_mm.compat import versions
 from samat_mm.evaluation.outcome import Outcome
-from samat_mm.evaluation.sanity import Verdict
 from samat_mm.perturbations.inputs import Attack
 
 
@@ -137,13 +136,15 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     (console or Console()).print(table)
 
 
-def print_verdicts(verdicts: Sequence[Verdict], console: Console | None = None) -> None:
-    """Print a line for each sanity check."""
+def print_verdicts(verdicts: Sequence[Mapping[str, str]], console: Console | None = None) -> None:
+    """Print a line for each sanity check of a report, if there are any."""
+    if not verdicts:
+        return
     table = Table(title='sanity checks')
     table.add_column('')
     table.add_column('check', overflow='fold')
     table.add_column('measured', overflow='fold')
     for verdict in verdicts:
-        colour = {'pass': 'green', 'FAIL': 'bold red'}.get(verdict.verdict, 'dim')
-        table.add_row(f'[{colour}]{verdict.verdict}[/]', verdict.check, verdict.detail)
+        colour = {'pass': 'green', 'FAIL': 'bold red'}.get(verdict['verdict'], 'dim')
+        table.add_row(f'[{colour}]{verdict["verdict"]}[/]', verdict['check'], verdict['detail'])
     (console or Console()).print(table)

@@ -27,7 +27,10 @@ QUERIES, DRAWS = 500, 10
 WEIGHT_NOISE = 0.1  # of a surrogate, in units of the root mean square of each weight tensor
 BROKEN = 0.95  # share of wrong labels
 TOLERANCE = 0.01  # in shares of labels, and of the loss
-ZERO, BIG, SQUARE, TRANSFER, NOISE = 'eps=0', 'large eps', 'square', 'transfer', 'noise'
+PREFIX = 'sanity/'  # of the names of the attacks, which stand among those that a user asked for
+ZERO, BIG, SQUARE, TRANSFER, NOISE = (
+    f'{PREFIX}{name}' for name in ('eps=0', 'large eps', 'square', 'transfer', 'noise')
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class SanityChecks:
         return max(self.attack.eps, min(LARGE * self.attack.eps, largest))
 
     def attacks(self) -> dict[str, Attack]:
-        """Return the attacks to run, by name; 'transfer' is to be made on :func:`surrogate`."""
+        """Return the attacks to run, by name; :data:`TRANSFER` is to be made on :func:`surrogate`."""
         norm, eps = self.attack.ball.name, self.attack.eps
         found: dict[str, Attack] = {ZERO: self._with(eps=0.0)}
         found |= {_radius(factor): self._with(eps=factor * eps) for factor in RADII if self._fits(factor * eps)}
@@ -156,11 +159,11 @@ def surrogate(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def _radius(factor: float) -> str:
-    return f'{factor:g} eps'
+    return f'{PREFIX}{factor:g} eps'
 
 
 def _steps(steps: int) -> str:
-    return f'{steps} steps'
+    return f'{PREFIX}{steps} steps'
 
 
 def _rises(values: list[float], tolerance: float) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.export import Export
 from samat_mm.evaluation.folders import Fingerprint, fingerprint, open_folder
 from samat_mm.evaluation.image_score import ImageScore
-from samat_mm.evaluation.images import first_image, read_batches
+from samat_mm.evaluation.images import read_batches
 from samat_mm.evaluation.ledger import Ledger
-from samat_mm.evaluation.outcome import Outcome, ensemble, single
+from samat_mm.evaluation.outcome import Outcome, outcomes_of
 from samat_mm.evaluation.progress import progress_by_attack
-from samat_mm.evaluation.trials import CLEAN, Trial, build_trials, members_of
+from samat_mm.evaluation.trials import CLEAN, Trial, build_trials
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
@@ -51,6 +52,8 @@ class AttackTestLoop(TestLoop):
         export_dir: folder for the adversarial images as PNG files, which are read and scored again.
 
     Attributes:
+        checks: attacks by name that are tried too, without pictures and files; only the outcomes tell of them.
+        others: for attacks that are made on another model, how; by name.
         outcomes: after the test, what was found by attack, 'clean' among them, and the members of ensembles.
         folder: where the results of the images are.
         resumed: whether some of them were there before.
@@ -80,6 +83,7 @@ class AttackTestLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator, fp16)
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
         self.crafting = Crafting(unwrapped(runner.model), craft_dtype)
+        self.checks: dict[str, Attack] = {}
         self.others: dict[str, Crafting] = {}
         if max_samples is not None and max_samples < 1:
             raise ValueError(f'max_samples must be at least 1; got {max_samples}.')
@@ -94,12 +98,13 @@ class AttackTestLoop(TestLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
-        trials = build_trials(self.attacks, self.crafting, self.evaluator, self.others)
+        trials = build_trials({**self.attacks, **self.checks}, self.crafting, self.evaluator, self.others)
         with ExitStack() as stack:
             self.folder, self.resumed = self._open(trials, stack)
             ledger = Ledger(self.folder, get_rank())
             self._score_all(trials, ledger)
-            self.outcomes = self._outcomes(trials, ledger)
+            evaluators = {record: trial.evaluator for name, trial in trials.items() for record in self._records(name)}
+            self.outcomes = outcomes_of(evaluators, self.attacks, partial(ledger.read_first, self.samples))
         metrics = {
             key if name == CLEAN else f'{name}/{key}': value
             for name, outcome in self.outcomes.items()
@@ -109,10 +114,6 @@ class AttackTestLoop(TestLoop):
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics
-
-    def first_samples(self) -> list[Any]:
-        """Return the data sample of the first image, which shows the task."""
-        return [first_image(self.dataloader.dataset)['data_samples']]
 
     def _open(self, trials: Mapping[str, Trial], stack: ExitStack) -> tuple[Path, bool]:
         """Return the folder of this evaluation, the same in every process, and whether it was begun before."""
@@ -172,10 +173,12 @@ class AttackTestLoop(TestLoop):
         """Return the predictions of a batch, and its scores by record and image."""
         pixels, predictions, scores = trial.run(batch, numbers)
         found = {name: dict(zip(numbers, scores, strict=True))}
-        if pixels is not None and self.show_dir is not None:
+        if pixels is None or name in self.checks:
+            return predictions, found
+        if self.show_dir is not None:
             meta = trial.evaluator.dataset_meta or {}
             save_panels(self.show_dir / name, numbers, batch.space, pixels, batch.predict(), predictions, meta)
-        if pixels is not None and self.export is not None:
+        if self.export is not None:
             exported = self.export(name, batch, pixels, numbers, predictions)
             _, scores = trial.score(batch, exported.pixels)
             for score, change in zip(scores, exported.largest_changes, strict=True):
@@ -185,23 +188,5 @@ class AttackTestLoop(TestLoop):
 
     def _records(self, trial: str) -> list[str]:
         """Return under which names the scores of a trial are kept."""
-        return [trial, f'{trial}/exported'] if self.export is not None and trial != CLEAN else [trial]
-
-    def _outcomes(self, trials: Mapping[str, Trial], ledger: Ledger) -> dict[str, Outcome]:
-        """Return what was found; of what the metrics keep, that of one trial at a time is in memory."""
-
-        def read(record: str) -> list[ImageScore]:
-            scores = ledger.read(record)
-            return [scores[number] for number in range(self.samples)]
-
-        outcomes: dict[str, Outcome] = {}
-        for name, trial in trials.items():
-            for record in self._records(name):
-                self.runner.logger.info(f'Metrics: {record}')
-                outcomes[record] = single(trial.evaluator, read(record))
-        for name, attack in self.attacks.items():
-            members = {member: outcomes[member] for member in members_of(name, attack)}
-            if name not in members:
-                self.runner.logger.info(f'Metrics: {name}')
-                outcomes[name] = ensemble(trials[next(iter(members))].evaluator, members, read, attack.seed)
-        return outcomes
+        exported = self.export is not None and trial != CLEAN and trial not in self.checks
+        return [trial, f'{trial}/exported'] if exported else [trial]

@@ -1,0 +1,117 @@
+"""A test under attacks, from a config to a report: what ``tools/test.py`` does between parsing and printing."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.runner import Runner
+
+from samat_mm.engine.hooks import AttackEvaluationHook
+from samat_mm.engine.loops import AttackTestLoop
+from samat_mm.evaluation import build_report, describe_evaluation, per_class_section
+from samat_mm.evaluation.images import first_sample
+from samat_mm.evaluation.sanity import TRANSFER, SanityChecks, Verdict, surrogate
+from samat_mm.evaluation.trials import CLEAN
+from samat_mm.models.crafting import Crafting
+from samat_mm.models.replay import unwrapped
+from samat_mm.models.tasks import Classification, task_of
+from samat_mm.perturbations.inputs import PGD, Attack
+from samat_mm.presets import build_attacks
+
+
+def attacks_of_hooks(config: Config) -> list[str | dict]:
+    """Return the attacks of the config's own evaluation hooks."""
+    return [attack for hook in config.get('custom_hooks', []) if _evaluates(hook) for attack in hook['attacks']]
+
+
+def build_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
+    """Build a runner whose test is an :class:`AttackTestLoop`, and no hook evaluates attacks beside it.
+
+    Args:
+        config: of the model, the data and the metrics; it is changed.
+        attacks: by name.
+        **options: further arguments of the loop.
+    """
+    config.load_from, config.resume = None, False
+    config.custom_hooks = [hook for hook in config.get('custom_hooks', []) if not _evaluates(hook)]
+    config.test_cfg = dict(
+        type=AttackTestLoop.__name__,
+        fp16=(config.get('test_cfg') or {}).get('fp16', False),
+        attacks=[{**attack.describe(), 'name': name} for name, attack in attacks.items()],
+        **options,
+    )
+    return Runner.from_cfg(config)
+
+
+def add_sanity_checks(loop: AttackTestLoop, **parameters: Any) -> SanityChecks:
+    """Have a loop run the attacks of the sanity checks too: of its first PGD, or of the preset pgd-linf.
+
+    Args:
+        loop: with the weights that are tested.
+        **parameters: of the preset, as :func:`samat_mm.presets.build_attacks` takes them.
+
+    Raises:
+        ValueError: if its attacks have no radius to vary.
+    """
+    model, attacks = unwrapped(loop.runner.model), list(loop.attacks.values())
+    attacks = attacks or list(build_attacks(['pgd-linf'], **parameters).values())
+    white = next((attack for attack in attacks if isinstance(attack, PGD)), attacks[0])
+    task = task_of([first_sample(loop.dataloader.dataset)], model)
+    checks = SanityChecks(white, isinstance(task, Classification))
+    loop.checks = checks.attacks()
+    loop.others[TRANSFER] = Crafting(surrogate(model), loop.crafting.dtype)
+    return checks
+
+
+def report_of(
+    loop: AttackTestLoop,
+    metrics: Mapping[str, Any],
+    verdicts: list[Verdict],
+    *,
+    config: str,
+    checkpoint: str,
+    seed: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the document that ``tools/test.py --out`` writes; see :func:`samat_mm.evaluation.build_report`.
+
+    Args:
+        loop: after its run.
+        metrics: that it returned.
+        verdicts: of the sanity checks.
+        config: the config's path.
+        checkpoint: the checkpoint's path.
+        seed: of the random starts.
+        seconds: wall time of this run; that of each attack is what all processes spent on it, also before a resume.
+    """
+    model = unwrapped(loop.runner.model)
+    evaluation = describe_evaluation(
+        loop.outcomes[CLEAN],
+        model,
+        device=str(next(model.parameters()).device),
+        craft_dtype=loop.crafting.dtype or 'float32',
+        processes=get_world_size(),
+        seconds=round(seconds, 1),
+        resumed=loop.resumed,
+        date=datetime.now().astimezone().isoformat(timespec='seconds'),
+    )
+    shown = {name: loop.outcomes[name] for name in (CLEAN, *loop.attacks)}
+    return build_report(
+        metrics,
+        loop.attacks,
+        config=config,
+        checkpoint=checkpoint,
+        seed=seed,
+        samples=loop.samples,
+        outcomes=loop.outcomes,
+        evaluation=evaluation,
+        per_class=per_class_section(shown, (loop.evaluator.dataset_meta or {}).get('classes')),
+        sanity=[asdict(verdict) for verdict in verdicts],
+    )
+
+
+def _evaluates(hook: Any) -> bool:
+    return hook['type'] in (AttackEvaluationHook, AttackEvaluationHook.__name__)
