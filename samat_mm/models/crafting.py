@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cache
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -11,6 +13,7 @@ from samat_mm.models.fast_copy import FastCopy
 from samat_mm.models.pixel_space import Passes, PixelSpace
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack, ClassificationAttack
+from samat_mm.perturbations.inputs.classification import isolated_randomness
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
@@ -34,7 +37,7 @@ class Crafting:
     def __init__(self, model: nn.Module, dtype: str | None = None) -> None:
         self.check(dtype)
         self.model, self.dtype = model, dtype
-        self._copies: dict[str, FastCopy | None] = {}
+        self._copies: dict[tuple[str, str], FastCopy | None] = {}
 
     @staticmethod
     def check(dtype: str | None) -> None:
@@ -50,13 +53,16 @@ class Crafting:
         """Return adversarial pixels, leaving the model as it was; see :meth:`PixelSpace.attack`."""
         if space.model is not self.model:
             space = space.on(self.model)
-        dtype = self._resolved(space.inputs.device)
+        device = space.inputs.device
+        dtype = self.dtype or _ambient(device)
+        if dtype == 'bfloat16' and device.type == 'cpu':
+            _tell_of_slow_bfloat16()
         copied = self._copy(dtype, space, attack, training)
-        with _precision(space.inputs.device, dtype):
+        with _precision(device, dtype):
             if copied is None:
                 return space.attack(attack, indices, training=training)
             copied.sync()
-            fast = space.on(copied.model, torch.channels_last)
+            fast = space.on(copied.model, copied.memory_format)
             pixels = fast.attack(attack, indices, training=training).contiguous()
             if not _stops_at_errors(attack):
                 return pixels
@@ -64,33 +70,56 @@ class Crafting:
         rows = (wrong & ~space.wrong(pixels)).nonzero().flatten()
         if len(rows):
             numbers = [indices[row] for row in rows.tolist()]
-            pixels[rows] = space.subset(rows).attack(attack, numbers, training=training)
+            with _precision(device, _ambient(device)):  # that of the model's own predictions
+                pixels[rows] = space.subset(rows).attack(attack, numbers, training=training)
         return pixels
 
-    def _resolved(self, device: torch.device) -> str:
-        if self.dtype is not None:
-            return self.dtype
-        ambient = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
-        return 'bfloat16' if ambient else 'float32'
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the copies out of copies and pickles: they are made anew where they are needed."""
+        return {**vars(self), '_copies': {}}
 
     def _copy(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
-        if dtype not in self._copies:
-            first = space.subset(torch.zeros(min(1, len(space.inputs)), dtype=torch.long))
-            first.passes = Passes()
-            devices = [space.inputs.device] if space.inputs.is_cuda else []
-            with torch.random.fork_rng(devices=devices), _precision(space.inputs.device, 'float32'):
-                try:
-                    self._copies[dtype] = FastCopy(
-                        self.model, lambda model: first.on(model).output(attack, training=training), DTYPES[dtype]
-                    )
-                except RuntimeError as error:
-                    print_log(f'Attacks run on the model itself: {error}.', 'current')
-                    self._copies[dtype] = None
-        return self._copies[dtype]
+        if not len(space.inputs):
+            return None
+        key = dtype, attack.objective.output  # the forwards of logits and of the training loss may differ
+        known = self._copies.get(key)
+        if key not in self._copies or (known is not None and known.is_outdated):
+            self._copies[key] = self._made(dtype, space, attack, training)
+        return self._copies[key]
+
+    def _made(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
+        first = space.subset(torch.zeros(1, dtype=torch.long))
+        first.passes = Passes()
+
+        def probe(model: nn.Module, memory_format: torch.memory_format) -> Tensor:
+            return first.on(model, memory_format).output(attack, training=training)
+
+        with isolated_randomness(space.inputs.device), _precision(space.inputs.device, 'float32'):
+            try:
+                return FastCopy(self.model, probe, DTYPES[dtype])
+            except RuntimeError as error:
+                print_log(f'Attacks run on the model itself: {error}.', 'current')
+                return None
 
 
 def _stops_at_errors(attack: Attack) -> bool:
     return isinstance(attack, ClassificationAttack) or getattr(attack, 'goal', 'loss') == 'error'
+
+
+def _ambient(device: torch.device) -> str:
+    enabled = torch.is_autocast_enabled(device.type)
+    return 'bfloat16' if enabled and torch.get_autocast_dtype(device.type) == torch.bfloat16 else 'float32'
+
+
+@cache
+def _tell_of_slow_bfloat16() -> None:
+    """Log, once, that this processor has no instructions for bfloat16; where that cannot be told, nothing."""
+    is_x86 = torch.backends.cpu.get_cpu_capability().startswith('AVX')
+    if is_x86 and not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        print_log(
+            "This CPU has no bfloat16 instructions, so attacks take longer in bfloat16 than in craft_dtype='float32'.",
+            'current',
+        )
 
 
 def _precision(device: torch.device, dtype: str) -> torch.autocast | nullcontext:
