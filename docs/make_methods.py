@@ -4,9 +4,8 @@ What a method does, its equation, parameters and source come from its docstring,
 from two steps of a small model, cost from docs/step_cost.json, which benchmarks/step_cost.py wrote.
 """
 
-import inspect
 import json
-import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,12 @@ from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
-from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES, WeightPerturbation
+from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+from cards import Card  # noqa: E402
+
 HEAD = """# Weight perturbations
 
 Generated from the docstrings by `python docs/make_methods.py`. Every method is a `perturbation` of `SAMOptimWrapper`
@@ -39,31 +41,6 @@ would be an optimizer, not a perturbation. Stochastic weight averaging needs no 
 `configs/deeplabv3_digits_swa.py` and `configs/resnet18_cifar10_swa.py` use MMEngine's averaged model, and combine with
 any method here.
 """
-
-
-class Card:
-    """What is known of one method."""
-
-    def __init__(self, method: type[WeightPerturbation]) -> None:
-        self.method = method
-        text, _, rest = (inspect.getdoc(method) or '').partition('\nArgs:\n')
-        self.text, _, source = text.partition('\nSource: ')
-        self.source = ' '.join(source.split())
-        parameters = rest.partition('\nRaises:')[0]
-        entries = re.split(r'\n(?=    \w+: )', '\n' + parameters)[1:]
-        self.meanings = {name.strip(): ' '.join(text.split()) for name, _, text in (e.partition(':') for e in entries)}
-        self.defaults = {p.name: p.default for p in inspect.signature(method).parameters.values()}
-
-    def write(self, cost: str, memory: str) -> str:
-        """Return the card in Markdown."""
-        name = self.method.__name__
-        shown = ''.join(f', {key}={value!r}' for key, value in self.defaults.items() if value is not None)
-        rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in self.defaults.items())
-        return (
-            f"## {name}\n\n{self.text.strip()}\n\n```python\nperturbation = dict(type='{name}'{shown})\n```\n\n"
-            f'| parameter | default | meaning |\n|---|---|---|\n{rows}\n\n'
-            f'Source: {self.source} Cost: {cost}. Memory: {memory}.\n\n'
-        )
 
 
 class Net(BaseModel):
@@ -115,7 +92,7 @@ def document() -> str:
         costs = [f'{model["steps"][label]["cpu_ratio"]:.2f}' for model in measured.values()]
         cost, held = f'{", ".join(costs)} ({label})', memory(name)
         table += f'| [{name}](#{name.lower()}) | {cost} | {held} |\n'
-        cards += Card(method).write(cost, held)
+        cards += Card(method).write(f"perturbation = dict(type='{name}'", f'Cost: {cost}. Memory: {held}.')
     return HEAD.format(models=', '.join(measured)) + table + '\n' + cards + FOOT
 
 

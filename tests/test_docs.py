@@ -27,7 +27,8 @@ def test_files_named_in_the_text_exist(page: Path) -> None:
     assert not [path for path in meant if not (ROOT / path.rstrip('.')).exists()]
 
 
-def test_method_cards_are_those_of_the_docstrings() -> None:
-    generated = runpy.run_path(str(ROOT / 'docs' / 'make_methods.py'))['document']()
-    written = (ROOT / 'docs' / 'methods.md').read_text(encoding='utf-8')
-    assert written == generated, 'docs/methods.md is out of date: run python docs/make_methods.py'
+@pytest.mark.parametrize('page', ['methods', 'attacks'])
+def test_cards_are_those_of_the_docstrings(page: str) -> None:
+    generated = runpy.run_path(str(ROOT / 'docs' / f'make_{page}.py'))['document']()
+    written = (ROOT / 'docs' / f'{page}.md').read_text(encoding='utf-8')
+    assert written == generated, f'docs/{page}.md is out of date: run python docs/make_{page}.py'

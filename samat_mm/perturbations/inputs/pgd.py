@@ -76,6 +76,7 @@ class FGSM(PGD):
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         objective: 'cross-entropy' or 'model-loss'.
         goal: 'loss', or 'error' to leave out images of a classifier that are wrong already.
+        seed: without effect, for nothing is drawn.
     """
 
     def __init__(

@@ -1,0 +1,44 @@
+"""Cards in Markdown from the docstring and the signature of a class."""
+
+import inspect
+import re
+
+
+class Card:
+    """What is known of one method or attack.
+
+    Args:
+        described: a class whose docstring has ``Source:`` and ``Args:``.
+    """
+
+    def __init__(self, described: type) -> None:
+        self.name = described.__name__
+        text, _, rest = (inspect.getdoc(described) or '').partition('\nArgs:\n')
+        self.text, _, source = text.partition('\nSource: ')
+        self.source = ' '.join(source.split())
+        parameters = rest.partition('\nRaises:')[0]
+        entries = re.split(r'\n(?=    \*{0,2}\w+: )', '\n' + parameters)[1:]
+        self.meanings = {
+            name.strip().lstrip('*'): ' '.join(text.split()) for name, _, text in (e.partition(':') for e in entries)
+        }
+        self.parameters = inspect.signature(described).parameters.values()
+
+    def write(self, example: str, last: str) -> str:
+        """Return the card.
+
+        Args:
+            example: how it stands in a config, up to its parameters: ``perturbation = dict(type='SAM'``.
+            last: the last line, after the source.
+        """
+        defaults = {
+            parameter.name: parameter.default
+            for parameter in self.parameters
+            if parameter.kind != parameter.VAR_KEYWORD
+        }
+        shown = ''.join(f', {key}={value!r}' for key, value in defaults.items() if value is not None)
+        rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in defaults.items())
+        return (
+            f'## {self.name}\n\n{self.text.strip()}\n\n```python\n{example}{shown})\n```\n\n'
+            f'| parameter | default | meaning |\n|---|---|---|\n{rows}\n\n'
+            f'Source: {self.source} {last}\n\n'
+        )
