@@ -51,6 +51,8 @@ class Crafting:
 
     def attack(self, space: PixelSpace, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
         """Return adversarial pixels, leaving the model as it was; see :meth:`PixelSpace.attack`."""
+        if not len(space.inputs):
+            return space.pixels.clone()
         if space.model is not self.model:
             space = space.on(self.model)
         device = space.inputs.device
@@ -79,8 +81,6 @@ class Crafting:
         return {**vars(self), '_copies': {}}
 
     def _copy(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
-        if not len(space.inputs):
-            return None
         key = dtype, attack.objective.output  # the forwards of logits and of the training loss may differ
         known = self._copies.get(key)
         if key not in self._copies or (known is not None and known.is_outdated):

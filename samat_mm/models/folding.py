@@ -128,7 +128,7 @@ def fold(folded: Any, convolution: Any, norm: Any) -> None:
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = CLOSE) -> bool:
-    """Tell whether two outputs are the same up to rounding, relative to the largest value; NaN and infinity never are."""
+    """Tell whether two outputs are the same up to rounding, relative to the largest value; NaN never is."""
     if found.shape != expected.shape or not expected.numel():
         return found.shape == expected.shape
     scale = max(float(expected.abs().amax()), 1e-6)
