@@ -135,7 +135,7 @@ def test_no_attack_leaves_the_ball(name, attack, dtype):
     change = attack.ball.norm(found - space.pixels)
     assert found.dtype == torch.float32 and found.shape == space.pixels.shape
     assert change.max() <= attack.eps * (1 + 1e-5) and change.max() > attack.eps / 2
-    assert 0 <= found.min() and found.max() <= 1
+    assert found.min() >= 0 and found.max() <= 1
 
 
 def test_linf_attacks_are_as_strong():
