@@ -18,6 +18,5 @@ val_dataloader = dict(
     dataset=dict(_delete_=True, type='CustomDataset', data_root='data/cifar10_subset/test', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-# Unlike mmpretrain's CIFAR10, the image loader gives BGR.
-model = dict(data_preprocessor=dict(to_rgb=True))
+# The image loader gives BGR, unlike CIFAR10 of mmpretrain. A data_preprocessor in the model would hide this one.
 data_preprocessor = dict(to_rgb=True)
