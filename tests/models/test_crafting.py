@@ -244,6 +244,17 @@ def test_nothing_keeps_the_copy_alive():
     assert copied() is None
 
 
+def test_nothing_grows():
+    """Over many attacks, with the counting of passes."""
+    space = small_space(Small())
+    crafting, counts = Crafting(space.model), []
+    for _ in range(4):
+        crafting.attack(space, PGD(steps=2, goal='error'), range(4))
+        gc.collect()
+        counts.append(sum(type(thing) in (torch.Tensor, nn.Parameter) for thing in gc.get_objects()))
+    assert counts[1] == counts[-1]
+
+
 # -------------------------------------------------------------------------------------------------- fall-backs
 
 
