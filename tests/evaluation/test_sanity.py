@@ -140,10 +140,8 @@ def test_the_attacks_of_the_checks():
 
 def test_radii_beyond_what_pixels_can_hold_are_left_out():
     attacks = SanityChecks(PGD('linf', 0.3, steps=2), classifier=False).attacks()
-    assert [name for name in attacks if name[7].isdigit() and name.endswith('eps')] == [
-        'sanity/0.5 eps',
-        'sanity/1 eps',
-    ]
+    assert {'sanity/0.5 eps', 'sanity/1 eps'} <= set(attacks)
+    assert not {'sanity/2 eps', 'sanity/4 eps'} & set(attacks)
     assert SanityChecks(PGD('l2', 2.0), classifier=False).attacks()['sanity/large eps'].eps == 128
 
 
