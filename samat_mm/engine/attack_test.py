@@ -40,10 +40,11 @@ def build_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) 
     config.test_cfg = dict(
         type=AttackTestLoop.__name__,
         fp16=(config.get('test_cfg') or {}).get('fp16', False),
-        attacks=[{**attack.describe(), 'name': name} for name, attack in attacks.items()],
         **options,
     )
-    return Runner.from_cfg(config)
+    runner = Runner.from_cfg(config)
+    runner.test_loop.attacks.update(attacks)
+    return runner
 
 
 def add_sanity_checks(loop: AttackTestLoop, **parameters: Any) -> SanityChecks:

@@ -105,7 +105,7 @@ class SanityChecks:
             _verdict(
                 'a large eps breaks the model',
                 outcomes[BIG].wrong >= self.broken,
-                f'share of wrong labels {outcomes[BIG].wrong:.3f} at eps {255 * self.large:g}/255; wanted {self.broken:g}',
+                f'share of wrong labels {outcomes[BIG].wrong:.3f} at {255 * self.large:g}/255; wanted {self.broken:g}',
             ),
             _verdict(
                 'more steps drive the loss up',
