@@ -116,7 +116,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     metrics = [key for key, value in first.items() if isinstance(value, float)]
     table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}')
     table.add_column('config', overflow='fold')
-    table.add_column('attack')
+    table.add_column('attack', overflow='fold')
     table.add_column('radius', justify='right')
     for metric in metrics:
         table.add_column(metric, justify='right')

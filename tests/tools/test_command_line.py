@@ -1,14 +1,22 @@
 """tools/test.py as its users meet it: a report, or one sentence."""
 
+import contextlib
 import importlib.util
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from collections import Counter
+from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
 from helpers import CLASSES, ROOT, classifier, segmentor, segmentor_config
+from PIL import Image
 
 from samat_mm.compat import TRUST_VARIABLE
 from samat_mm.presets import presets
@@ -56,6 +64,7 @@ def tool(monkeypatch, capfd):
     """Run ``main()`` of a tool in this process; returns its status, output and errors."""
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
     monkeypatch.delenv('SAMAT_MM_DEBUG', raising=False)
+    monkeypatch.setenv('COLUMNS', '200')
 
     def run(name, *arguments):
         spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
@@ -175,3 +184,288 @@ def test_training_refuses_mistakes_in_a_sentence_too(tool, tmp_path):
 
 def test_the_checkpoints_of_these_tests_have_the_configs_classes(folder):
     assert torch.load(folder / 'right.pth')['state_dict']['decode_head.conv_seg.bias'].shape == (CLASSES,)
+
+
+# ------------------------------------------------------------------------------------------ several attacks and radii
+
+
+def evaluated(tool, folder, tmp_path, *arguments, config='config.py'):
+    """The report of a test whose results are below ``tmp_path``, and what was printed."""
+    out = tmp_path / 'report.json'
+    files = (folder / config, folder / 'right.pth')
+    status, text, errors = tool('test', *files, '--work-dir', tmp_path / 'work', '--out', out, *arguments)
+    assert status == 0, errors
+    return json.loads(out.read_text()), text
+
+
+def refused(tool, folder, tmp_path, *arguments, config='config.py'):
+    """The sentence by which a test is refused."""
+    files = (folder / config, folder / 'right.pth')
+    status, _, errors = tool('test', *files, '--work-dir', tmp_path / 'work', *arguments)
+    assert status == 1
+    assert 'Traceback' not in errors
+    (line,) = (line for line in errors.splitlines() if line.startswith('error: '))
+    return line
+
+
+def test_several_radii_give_a_curve(tool, folder, tmp_path):
+    report, text = evaluated(
+        tool, folder, tmp_path, '--attack', 'pgd-linf', 'segpgd-linf', '--eps', '0.5/255', '4/255', '16/255',
+        '--steps', 2, '--max-samples', 2,
+    )  # fmt: skip
+    names = [f'{attack}@{eps}' for attack in ('pgd-linf', 'segpgd-linf') for eps in ('0.5/255', '4/255', '16/255')]
+    assert list(report['results']) == ['clean', *names]
+    radii = [report['results'][name]['attack']['eps'] * 255 for name in names]
+    assert radii == pytest.approx([0.5, 4, 16] * 2)
+    accuracies = [report['results'][name]['aAcc'] for name in names[:3]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] > accuracies[2]
+    assert 'pgd-linf@0.5/255' in text
+
+
+def test_radii_that_do_not_rise_are_refused(tool, folder, tmp_path):
+    line = refused(tool, folder, tmp_path, '--attack', 'pgd-linf', '--eps', '4/255', '1/255', '2/255')
+    assert line.endswith('several radii must rise; got 1/255 after 4/255. Give them as 1/255 2/255 4/255.')
+
+
+class Tags(HTMLParser):
+    """Counts tags, and refuses one that is closed without having been opened."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen = [], Counter()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen[tag] += 1
+        if tag not in ('meta', 'img', 'br', 'link', 'input', 'hr', 'path', 'use'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            assert self.open.pop() == tag
+
+
+def test_the_report_says_how_it_was_measured_and_the_page_shows_it(tool, folder, tmp_path):
+    report, _ = evaluated(
+        tool, folder, tmp_path, '--attack', 'pgd-linf', '--steps', 3, '--max-samples', 3, '--seed', 4,
+        '--craft-dtype', 'float32', '--show-dir', tmp_path / 'shown',
+    )  # fmt: skip
+    measured = report['evaluation']
+    assert (measured['mode'], measured['input_size'], measured['label_size']) == ('whole', '32x32', '32x32')
+    assert (measured['processes'], measured['craft_dtype'], measured['device']) == (1, 'float32', 'cpu')
+    assert measured['seconds'] >= 0
+    assert measured['resumed'] is False
+    assert measured['date'][:2] == '20'
+    assert {'torch', 'samat-mm'} <= set(report['versions'])
+    pgd = report['results']['pgd-linf']
+    assert pgd['backwards'] == 3
+    assert pgd['forwards'] >= 3
+    assert pgd['seconds'] > 0
+    assert report['per_class']['metric'] == 'IoU'
+    assert len(report['per_class']['values']['pgd-linf']) == CLASSES
+    page = Tags((tmp_path / 'report.html').read_text())
+    assert page.open == []
+    assert page.seen['table'] >= 1
+    assert page.seen['img'] >= 3
+
+
+def test_sanity_checks_are_printed_and_reported(tool, folder, tmp_path):
+    report, text = evaluated(tool, folder, tmp_path, '--sanity', '--eps', '8/255', '--steps', 2, '--max-samples', 2)
+    assert list(report['results']) == ['clean']
+    assert [set(check) for check in report['sanity']] == [{'check', 'verdict', 'detail'}] * 7
+    assert report['sanity'][0] | {'detail': ''} == {'check': 'eps = 0 equals clean', 'verdict': 'pass', 'detail': ''}
+    assert report['sanity'][-1]['verdict'] == 'skipped'
+    assert '127.5/255' in report['sanity'][2]['detail']
+    assert 'sanity checks' in text
+    assert 'eps = 0 equals clean' in text
+
+
+def test_exported_images_are_reported(tool, folder, tmp_path):
+    report, _ = evaluated(
+        tool, folder, tmp_path, '--attack', 'pgd-linf', '--eps', '8/255', '--steps', 2, '--max-samples', 2,
+        '--export', tmp_path / 'files',
+    )  # fmt: skip
+    exported = report['results']['pgd-linf']['exported']
+    assert exported['largest_change'] * 255 == pytest.approx(8, abs=1e-3)
+    assert {'mIoU', 'aAcc'} <= set(exported)
+    assert len(list((tmp_path / 'files').rglob('*.png'))) == 2
+
+
+HOOK = """
+_base_ = {base!r}
+custom_hooks = [dict(
+    type='AttackEvaluationHook',
+    attacks=[dict(type='PGD', norm='linf', eps='8/255', steps=2, seed=3, name='mine')],
+)]
+"""
+
+
+def test_a_config_with_attacks_of_its_own(tool, folder, tmp_path):
+    """They are run once, by the loop, with their own seed; --attack replaces them, other options change them."""
+    (folder / 'hook.py').write_text(HOOK.format(base=str(folder / 'config.py')))
+    report, _ = evaluated(tool, folder, tmp_path / 'a', '--max-samples', 2, config='hook.py')
+    assert list(report['results']) == ['clean', 'mine']
+    assert not any(key.startswith('mine') for key in report['results']['clean'])
+    assert (report['results']['mine']['attack']['seed'], report['results']['mine']['attack']['steps']) == (3, 2)
+    report, _ = evaluated(tool, folder, tmp_path / 'b', '--max-samples', 1, '--eps', '2/255', config='hook.py')
+    assert report['results']['mine']['attack']['eps'] == 2 / 255
+    report, _ = evaluated(
+        tool, folder, tmp_path / 'c', '--max-samples', 1, '--attack', 'fgsm-linf', config='hook.py'
+    )  # fmt: skip
+    assert list(report['results']) == ['clean', 'fgsm-linf']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--eps', '1/255'], '--eps needs --attack NAME'),
+        (['--show-dir', 'shown', '--craft-dtype', 'float32'], '--show-dir, --craft-dtype needs --attack NAME'),
+        (['--sanity', '--export', 'files', '--eps', '1/255'], '--export needs --attack NAME'),
+        (['--attack', 'pixle', '--sanity'], 'vary the radius and the steps'),
+        (['--attack', 'pixle'], 'Pixle'),
+        (['--resume'], 'there is no evaluation to resume in'),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_fit(arguments, sentence, tool, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refused(tool, folder, tmp_path, *arguments)
+
+
+# ------------------------------------------------------------------------------------------ going on
+
+
+def rows(folder):
+    """How often each image is in the ledgers below a folder, by attack; one that is only being made holds none."""
+    found = {}
+    for file in folder.rglob('scores-*.sqlite'):
+        with contextlib.closing(sqlite3.connect(file)) as database, contextlib.suppress(sqlite3.OperationalError):
+            for attack, image in database.execute('SELECT attack, image FROM scores'):
+                found.setdefault(attack, Counter())[image] += 1
+    return found
+
+
+def test_resume_on_the_command_line(tool, folder, tmp_path):
+    attack = ['--attack', 'pgd-linf', '--steps', 2]
+    two, _ = evaluated(tool, folder, tmp_path, *attack, '--max-samples', 2)
+    line = refused(tool, folder, tmp_path, *attack[:-1], 3, '--resume')
+    assert 'cannot be resumed, because attacks.pgd-linf.steps was 2 and is 3 now' in line
+    five, _ = evaluated(tool, folder, tmp_path, *attack, '--resume')
+    assert (two['samples'], five['samples']) == (2, 5)
+    assert five['evaluation']['resumed'] is True
+    again, _ = evaluated(tool, folder, tmp_path, *attack, '--resume')
+    assert again['results'] == five['results']
+    assert rows(tmp_path) == {name: Counter(range(5)) for name in ('clean', 'pgd-linf')}
+
+
+FILES = """
+custom_imports = dict(imports=['samat_mm', 'helpers'], allow_failed_imports=False)
+default_scope = 'mmseg'
+model = {model}
+test_dataloader = dict(
+    batch_size=1,
+    num_workers={workers},
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BaseSegDataset',
+        data_root={root!r},
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=tuple('abcd'), palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]),
+        test_mode=True,
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')],
+    ),
+)
+test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_cfg = dict(type='TestLoop')
+log_level = 'ERROR'
+"""
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_corrupt_file_in_the_middle(workers, tool, folder, tmp_path):
+    """The sentence names it; mended, what was done before is not done again."""
+    numbers = np.random.default_rng(0)
+    for name in ('images', 'labels'):
+        (tmp_path / name).mkdir()
+    for index in range(4):
+        Image.fromarray(numbers.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(tmp_path / f'images/{index}.jpg')
+        Image.fromarray(numbers.integers(4, size=(32, 32), dtype=np.uint8)).save(tmp_path / f'labels/{index}.png')
+    config = f'files{workers}.py'
+    model = segmentor_config().to_dict()
+    (folder / config).write_text(FILES.format(model=model, workers=workers, root=str(tmp_path)))
+    whole = (tmp_path / 'images/2.jpg').read_bytes()
+    (tmp_path / 'images/2.jpg').write_bytes(b'no picture')
+    arguments = ['--attack', 'pgd-linf', '--eps', '8/255', '--steps', 2]
+    line = refused(tool, folder, tmp_path, *arguments, config=config)
+    assert 'image 2 of the test set' in line
+    assert 'images/2.jpg, cannot be read' in line
+    assert rows(tmp_path) == {name: Counter([0, 1]) for name in ('clean', 'pgd-linf')}
+    seconds = times(tmp_path)
+    (tmp_path / 'images/2.jpg').write_bytes(whole)
+    report, _ = evaluated(tool, folder, tmp_path, *arguments, '--resume', config=config)
+    assert report['samples'] == 4
+    assert rows(tmp_path) == {name: Counter(range(4)) for name in ('clean', 'pgd-linf')}
+    assert times(tmp_path).items() >= seconds.items()
+
+
+def times(folder):
+    """The scores as they are on disk, by file, attack and image: with the time that each took, to the bit."""
+    found = {}
+    for file in folder.rglob('scores-*.sqlite'):
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            for attack, image, score in database.execute('SELECT attack, image, score FROM scores'):
+                found[file.name, attack, image] = score
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('before', [1, 2], ids=['one process', 'two processes'])
+def test_killed_in_the_middle_it_goes_on_in_another_batch_size_on_other_processes(before, tool, folder, tmp_path):
+    """kill -9; the numbers are those of a test that was never stopped, and no image is attacked twice."""
+    arguments = [
+        '--attack', 'pgd-linf', 'pgd-l2', '--eps', '4/255', '--steps', '4',
+        '--cfg-options', 'test_dataloader.dataset.count=40',
+    ]  # fmt: skip
+    whole, _ = evaluated(tool, folder, tmp_path / 'whole', *arguments, 'test_dataloader.batch_size=4')
+    work = tmp_path / 'cut' / 'work'
+    running = launched(before, folder, '--work-dir', work, *arguments, 'test_dataloader.batch_size=1')
+    end = time.monotonic() + 240
+    while sum(len(images) for images in rows(work).values()) < 20:
+        assert running.poll() is None, 'it ended before it could be killed'
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = times(work)
+    assert 20 <= len(kept) < 120
+    after = 3 - before
+    out = tmp_path / 'cut' / 'report.json'
+    more = ['--work-dir', work, '--out', out, '--resume']
+    done = launched(after, folder, *more, *arguments, 'test_dataloader.batch_size=3')
+    assert done.wait(timeout=240) == 0
+    report = json.loads(out.read_text())
+    assert report['evaluation']['resumed'] is True
+    assert report['evaluation']['processes'] == after
+    assert report['samples'] == 40
+    names = ('clean', 'pgd-linf', 'pgd-l2')
+    for name in names:
+        metrics = {key: whole['results'][name][key] for key in ('mIoU', 'aAcc', 'mAcc')}
+        assert {key: report['results'][name][key] for key in metrics} == metrics
+    assert rows(work) == {name: Counter(range(40)) for name in names}
+    assert times(work).items() >= kept.items()
+
+
+def launched(processes, folder, *arguments):
+    """Start tools/test.py on so many processes, in a group that can be killed as one."""
+    start = [sys.executable]
+    if processes > 1:
+        start += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
+        arguments = (*arguments, '--launcher', 'pytorch')
+    return subprocess.Popen(
+        [*start, str(ROOT / 'tools' / 'test.py'), *map(str, (folder / 'config.py', folder / 'right.pth', *arguments))],
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT / 'tests')},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
