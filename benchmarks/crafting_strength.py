@@ -1,0 +1,105 @@
+"""Are attacks that run on the fast copy as strong as on the model itself? On a real model and real images.
+
+    python benchmarks/crafting_strength.py CONFIG CHECKPOINT [--attack pgd-linf pgd-l2] [--max-samples 20] [--seeds 0 1]
+        [--dtypes float32 bfloat16] [--out FILE.json] [--cfg-options ...]
+
+Every image is attacked on the model itself and on its copies, from the same starts, and scored by the model itself in
+float32. A row has the metric for each seed, so that a difference can be held against what the random start alone makes.
+"CPU s" is the processor time of the attacks, without the scoring.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import show
+from mmengine.runner import Runner
+from rich.progress import track
+from torch import Tensor
+
+from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.evaluation import load_for_evaluation
+from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.evaluation.images import read_batches
+from samat_mm.evaluation.outcome import single
+from samat_mm.evaluation.trials import Trial, evaluator_of
+from samat_mm.models.crafting import DTYPES, Crafting
+from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.presets import build_attacks
+from samat_mm.visualization.document import main_metric
+
+MODEL = 'the model itself'
+
+
+class OnTheModel:
+    """What :class:`Crafting` does, without a copy."""
+
+    def attack(self, space: PixelSpace, attack: Attack, indices: Sequence[int]) -> Tensor:
+        """Return adversarial pixels."""
+        return space.attack(attack, indices)
+
+
+def main() -> None:
+    parser = common_parser(__doc__)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--attack', nargs='+', default=['pgd-linf'])
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--dtypes', nargs='+', choices=list(DTYPES), default=list(DTYPES))
+    parser.add_argument('--max-samples', type=int)
+    parser.add_argument('--out', type=Path, metavar='FILE.json')
+    args = parser.parse_intermixed_args()
+    with errors_as_sentences():
+        measure(args)
+
+
+def measure(args: Any) -> None:
+    config = load_config(args)
+    config.load_from, config.test_cfg = None, dict(type='TestLoop')
+    runner = Runner.from_cfg(config)
+    model, loop = runner.model.eval(), runner.test_loop
+    load_for_evaluation(model, args.checkpoint)
+    ways: dict[str, Any] = {MODEL: OnTheModel(), **{f'{dtype} copy': Crafting(model, dtype) for dtype in args.dtypes}}
+    runs = [(name, way, seed) for name in args.attack for way in ways for seed in args.seeds]
+    trials = {
+        (name, way, seed): Trial(build_attacks([name], seed=seed)[name], ways[way], evaluator_of(name, loop.evaluator))
+        for name, way, seed in runs
+    }
+    scores: dict[Any, list[Any]] = {run: [] for run in runs}
+    seconds = dict.fromkeys(runs, 0.0)
+    images = range(min(args.max_samples or len(loop.dataloader.dataset), len(loop.dataloader.dataset)))
+    batches = read_batches(loop.dataloader, images)
+    for numbers, data_batch in track(batches, 'attacking', total=-(-len(images) // (loop.dataloader.batch_size or 1))):
+        batch = AttackedBatch(model, data_batch)
+        for run, trial in trials.items():
+            start = time.process_time()
+            pixels = trial.images(batch, numbers)
+            seconds[run] += time.process_time() - start
+            scores[run] += trial.score(batch, pixels)[1]
+    rows, results = [], {}
+    for name in args.attack:
+        for way in ways:
+            found = [single(trials[name, way, seed].evaluator, scores[name, way, seed]) for seed in args.seeds]
+            metric = main_metric({'results': {'clean': found[0].metrics}})
+            spent = sum(seconds[name, way, seed] for seed in args.seeds) / len(args.seeds)
+            values = [float(outcome.metrics[metric]) for outcome in found]
+            rows.append(
+                {
+                    'attack': name,
+                    'crafted on': way,
+                    f'{metric}, seeds {", ".join(map(str, args.seeds))}': ', '.join(f'{value:.2f}' for value in values),
+                    'loss': ', '.join(f'{outcome.loss:.4f}' for outcome in found),
+                    'CPU s': f'{spent:.0f}',
+                }
+            )
+            results[f'{name}, {way}'] = {metric: values, 'loss': [o.loss for o in found], 'cpu_seconds': spent}
+    show(f'{Path(args.config).stem}, {len(images)} images', rows)
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
