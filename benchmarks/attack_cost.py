@@ -13,9 +13,9 @@ Every row of a table attacks the same batch of the same model in evaluation mode
 - SemSegBench's loop: ``loss.backward()`` through trainable parameters, and two forwards per step.
 
 How to read it. "x torchattacks" is its time over that of the row, so how many times as fast the row is: the median over
-the rounds, each with its own ratio, and the smallest and largest; in processor time, which other programs disturb
-less ("wall" is by the clock). "loss" and "accuracy" are of the images that came out, on the model itself in float32, so
-that equal strength is visible; the clean ones are in the title.
+the rounds, each with its own ratio, and the smallest and largest. All is processor time, which other programs disturb
+less; ``--out`` has the clock's too. "loss" and "accuracy" are of the images that came out, on the model itself in
+float32, so that equal strength is visible; the clean ones are in the title.
 
 ResNet-18 and DeepLabv3 have random weights, with the statistics of the normalisation layers set from the batch, and
 their own clean predictions for labels. ResNet-20 has the public weights and real images of CIFAR-10 where
@@ -175,11 +175,9 @@ def measure(problem: Problem, name: str, contest: Contest, args: argparse.Namesp
         if change > contest.ours.get('eps', 1) + 1e-6:
             raise RuntimeError(f'{competitor} left the ball by {change:g}: it is not comparable.')
         loss, accuracy = problem.judge(images[competitor])
-        rows.append({name: competitor, 'seconds': f'{statistics.median(cost.wall):.2f}'})
-        for rival in contest.rivals:
-            rows[-1][f'x {rival}'] = spread(costs[rival].ratios(cost, 'cpu'), 2)
-            rows[-1]['wall'] = f'{statistics.median(costs[rival].ratios(cost)):.2f}'
-        rows[-1] |= {'loss': f'{loss:.4f}', 'accuracy': f'{100 * accuracy:.1f}'}
+        ratios = {f'x {rival}': spread(costs[rival].ratios(cost, 'cpu'), 2) for rival in contest.rivals}
+        strength = {'loss': f'{loss:.4f}', 'accuracy': f'{100 * accuracy:.1f}'}
+        rows.append({name: competitor, 'seconds': f'{statistics.median(cost.cpu):.2f}', **ratios, **strength})
         numbers[competitor] = {'seconds': cost.wall, 'cpu_seconds': cost.cpu, 'loss': loss, 'accuracy': accuracy}
     loss, accuracy = problem.judge(problem.pixels)
     show(f'{problem.title}: {name} (clean loss {loss:.4f}, accuracy {100 * accuracy:.1f})', rows)
