@@ -28,8 +28,8 @@ class Torchattacks(OptionallyBoundedAttack):
     Each image is attacked on its own, from random numbers of its own: the library shares step sizes, squares and
     random numbers within a batch.
 
-    Source: Kim, Torchattacks: A PyTorch Repository for Adversarial Attacks, 2020; github.com/Harry24k/adversarial-
-    attacks-pytorch. It is no dependency: ``pip install --no-deps torchattacks==3.5.1``, and scipy and tqdm.
+    Source: Kim, Torchattacks: A PyTorch Repository for Adversarial Attacks, 2020. The library is no dependency:
+    ``pip install --no-deps torchattacks==3.5.1``, and scipy and tqdm.
 
     Args:
         attack: name of the class, 'CW' for instance; by default 'PGD' for linf and 'PGDL2' for l2.
