@@ -30,7 +30,8 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     A config may carry a ``name``; otherwise it is called by its type and norm, 'pgd-linf' for instance.
 
     Raises:
-        ValueError: if there is no such preset; the message lists the known ones.
+        ValueError: if there is no such preset (the message lists the known ones), or the config has no type, or the
+            name of the results without an attack.
     """
     if isinstance(attack, str):
         known = presets()
@@ -38,9 +39,13 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
             raise ValueError(f'attack {attack!r} is unknown; the known ones are {", ".join(known)}.')
         return attack, dict(known[attack]['attack'])
     config = dict(attack)
+    if 'type' not in config:
+        raise ValueError(f"an attack needs a type, such as 'PGD'; got {attack!r}.")
     name = config.pop('name', None) or '-'.join(
         str(config[key]).lower() for key in ('type', 'norm') if config.get(key) is not None
     )
+    if name == 'clean':
+        raise ValueError("an attack cannot be called 'clean', as the results without one are; give it another name=.")
     return name, config
 
 
