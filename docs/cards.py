@@ -3,6 +3,8 @@
 import inspect
 import re
 
+LINE = 120
+
 
 class Card:
     """What is known of one method or attack.
@@ -35,10 +37,22 @@ class Card:
             for parameter in self.parameters
             if parameter.kind != parameter.VAR_KEYWORD
         }
-        shown = ''.join(f', {key}={value!r}' for key, value in defaults.items() if value is not None)
+        shown = [f'{key}={value!r}' for key, value in defaults.items() if value is not None]
         rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in defaults.items())
         return (
-            f'## {self.name}\n\n{self.text.strip()}\n\n```python\n{example}{shown})\n```\n\n'
+            f'## {self.name}\n\n{self.text.strip()}\n\n```python\n{_call(example, shown)}\n```\n\n'
             f'| parameter | default | meaning |\n|---|---|---|\n{rows}\n\n'
             f'Source: {self.source} {last}\n\n'
         )
+
+
+def _call(opened: str, arguments: list[str]) -> str:
+    """Return a call as the formatter writes it: on one line, indented on the next, or an argument to a line."""
+    head, _, first = opened.partition('(')
+    entries = [first, *arguments]
+    one_line = ', '.join(entries)
+    if len(f'{head}({one_line})') <= LINE:
+        return f'{head}({one_line})'
+    if len(f'    {one_line}') <= LINE:
+        return f'{head}(\n    {one_line}\n)'
+    return f'{head}(\n' + ''.join(f'    {entry},\n' for entry in entries) + ')'
