@@ -103,7 +103,8 @@ class Crafting:
 
 
 def _stops_at_errors(attack: Attack) -> bool:
-    return isinstance(attack, ClassificationAttack) or getattr(attack, 'goal', 'loss') == 'error'
+    goal = getattr(attack, 'goal', 'loss') if attack.objective.output == 'logits' else 'loss'
+    return isinstance(attack, ClassificationAttack) or goal == 'error'
 
 
 def _ambient(device: torch.device) -> str:

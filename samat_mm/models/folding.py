@@ -103,11 +103,13 @@ def foldable(convolution: Any, norm: Any) -> bool:
     sides = zip(convolution.kernel_size, convolution.dilation, strict=True)
     shape = [dilation * (size - 1) + 2 for size, dilation in sides]
     given = torch.randn(2, convolution.in_channels, *shape, generator=numbers).to(convolution.weight)
-    expected = norm(convolution(given))
     folded = copy.deepcopy(convolution)
     give_own_weights(folded)
     fold(folded, convolution, norm)
-    return close(folded(given), expected)
+    try:
+        return close(folded(given), norm(convolution(given)))
+    except Exception:  # of a convolution that takes more than features, say
+        return False
 
 
 def give_own_weights(convolution: Any) -> None:

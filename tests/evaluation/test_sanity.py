@@ -142,6 +142,7 @@ def test_radii_beyond_what_pixels_can_hold_are_left_out():
     attacks = SanityChecks(PGD('linf', 0.3, steps=2), classifier=False).attacks()
     assert {'sanity/0.5 eps', 'sanity/1 eps'} <= set(attacks)
     assert not {'sanity/2 eps', 'sanity/4 eps'} & set(attacks)
+    assert 'sanity/1 eps' in SanityChecks(PGD('linf', 0.6), classifier=False).attacks()
     assert SanityChecks(PGD('l2', 2.0), classifier=False).attacks()['sanity/large eps'].eps == 128
 
 
@@ -184,7 +185,8 @@ def outcomes_of(checks, **changes):
     ('changes', 'check'),
     [
         ({}, None),
-        ({'eps=0': (0.0, 0.1000001)}, ZERO),
+        ({'eps=0': (0.0, 0.1000001)}, None),  # of another batch
+        ({'eps=0': (0.0, 0.11)}, ZERO),
         ({'eps=0': (0.1, 0.1)}, ZERO),
         ({'2 eps': (0.5, 3)}, RADII),
         ({'large eps': (0.9, 9)}, LARGE),

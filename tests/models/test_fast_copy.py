@@ -197,7 +197,18 @@ def norm():
     return nn.BatchNorm2d(3)
 
 
+class Scaled(nn.Conv2d):
+    """A convolution that takes more than features."""
+
+    def forward(self, x, factor):
+        return factor * super().forward(x)
+
+
 WIRINGS = {
+    'a convolution that takes a factor too': (
+        lambda: Net(lambda net, x: net.b(net.c(x, 2.0)), c=Scaled(3, 3, 3), b=norm()),
+        0,
+    ),
     'the convolution goes elsewhere too': (
         lambda: Net(lambda net, x: (lambda y: net.b(y) + y)(net.c(x)), c=square(), b=norm()),
         0,

@@ -475,6 +475,14 @@ def test_the_nearest_point_of_a_hyperplane_in_the_pixel_box(norm, share):
     torch.testing.assert_close(tiny.double(), expected, rtol=0, atol=1e-4)
 
 
+@each_norm
+def test_a_hyperplane_out_of_reach_by_quotients_that_are_infinite_in_single_precision(norm):
+    pixels, normal = torch.tensor([[1.0, 0.25, 0.5]]), torch.tensor([[1.0, -1e-40, 0.0]])
+    found = nearest_on_hyperplane(norm, pixels, normal, torch.tensor([50.0]))
+    assert -0.25 <= float(found[0, 1]) < 0
+    assert found[0, [0, 2]].tolist() == [0, 0]
+
+
 # -------------------------------------------------------------------------------------------------- StAdv, Pixle
 
 

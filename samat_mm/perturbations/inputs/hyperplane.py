@@ -36,8 +36,9 @@ def nearest_on_hyperplane(norm: str, images: Tensor, normal: Tensor, rise: Tenso
     moves = towards != 0
     room = torch.where(towards > 0, 1 - pixels, pixels) * moves
     speed = torch.where(moves, slope if norm == 'l2' else torch.ones_like(slope), 0)
-    tiny = torch.finfo(slope.dtype).tiny
-    last = torch.where(moves, room / speed, 0).amax(1, keepdim=True)  # when no coordinate has room left
+    tiny, most = torch.finfo(slope.dtype).tiny, torch.finfo(slope.dtype).max
+    # When no coordinate has room left; finite, for a speed of 0 times infinity is NaN.
+    last = torch.where(moves, room / speed, 0).amax(1, keepdim=True).clamp_max(most)
     spent, rates = slope * room, slope * speed
     time, nearer = torch.zeros_like(last), True
     while nearer:
