@@ -42,6 +42,7 @@ REPORTED = (
     'mmsegmentation',
     'onedl-mmpretrain',
     'mmpretrain',
+    'torchattacks',
 )
 
 

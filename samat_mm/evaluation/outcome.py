@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 
 from samat_mm.evaluation.image_score import ImageScore, evaluate, per_class, tables
-from samat_mm.evaluation.trials import members_of
+from samat_mm.evaluation.trials import EXPORTED, members_of
 from samat_mm.evaluation.worst_case import worst_case_of_tables
 from samat_mm.perturbations.inputs import Attack
 
@@ -66,10 +66,12 @@ def outcomes_of(
         print_log(f'Metrics: {name}', 'current')
         outcomes[name] = single(evaluator, read(name))
     for name, attack in attacks.items():
-        members = {member: outcomes[member] for member in members_of(name, attack)}
-        if name not in members:
-            print_log(f'Metrics: {name}', 'current')
-            outcomes[name] = ensemble(evaluators[next(iter(members))], members, read, attack.seed)
+        for suffix in ('', EXPORTED):
+            records = [f'{member}{suffix}' for member in members_of(name, attack)]
+            members = {record: outcomes[record] for record in records if record in outcomes}
+            if members and f'{name}{suffix}' not in members:
+                print_log(f'Metrics: {name}{suffix}', 'current')
+                outcomes[f'{name}{suffix}'] = ensemble(evaluators[records[0]], members, read, attack.seed)
     return outcomes
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from samat_mm.compat import versions
 from samat_mm.evaluation.outcome import Outcome
+from samat_mm.evaluation.trials import EXPORTED
 from samat_mm.perturbations.inputs import Attack
 
 
@@ -46,7 +47,7 @@ def build_report(
         results[name]['attack'] = attack.describe()
         if outcomes and name in outcomes:
             results[name].update({key: _plain(value) for key, value in outcomes[name].cost().items()})
-        exported = (outcomes or {}).get(f'{name}/exported')
+        exported = (outcomes or {}).get(f'{name}{EXPORTED}')
         if exported is not None:
             change = max(score.more['largest_change'] for score in exported.scores)
             plain = {key: _plain(value) for key, value in exported.metrics.items()}

@@ -18,6 +18,7 @@ from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
 
 CLEAN = 'clean'
+EXPORTED = '/exported'  # ends the name under which the scores of an attack's files are kept
 
 
 @dataclass(frozen=True)

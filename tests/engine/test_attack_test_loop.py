@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    CLASSES,
     ClassificationImages,
     SegmentationImages,
     classifier,
@@ -385,6 +386,22 @@ def test_sea_through_the_loop(tmp_path):
     assert whole.cost()['forwards'] == pytest.approx(sum(cost['forwards'] for cost in members))
     assert whole.cost()['seconds'] == pytest.approx(sum(cost['seconds'] for cost in members))
     assert all(score.results == [] for outcome in run.test_loop.outcomes.values() for score in outcome.scores)
+
+
+def test_files_of_sea_have_a_worst_case_too_and_its_weights_are_a_setting(tmp_path):
+    model, data = images_of('maps', 2)
+    data = labelled_by(model, data)
+    sea = dict(type='SEA', norm='linf', eps='4/255', steps=3)
+    run = evaluation(model, data, tmp_path, [sea], export_dir=str(tmp_path / 'files'))
+    metrics = run.test()
+    exported = run.test_loop.outcomes['sea-linf/exported']
+    assert len(list((tmp_path / 'files' / 'sea-linf').rglob('*.png'))) == 3 * 2
+    assert set(exported.metrics) == {key.partition('/')[2] for key in metrics if key.startswith('sea-linf/')}
+    assert exported.metrics['worst_case_aAcc'] == pytest.approx(metrics['sea-linf/worst_case_aAcc'], abs=5)
+    assert max(score.more['largest_change'] for score in exported.scores) == pytest.approx(4 / 255, rel=1e-4)
+    weighted = {**sea, 'class_pixels': [1] * CLASSES}
+    with pytest.raises(ValueError, match=r'attacks.sea-linf/balanced.*class_pixels was None and is \[1'):
+        evaluation(model, data, tmp_path, [weighted], resume=True).test()
 
 
 # ------------------------------------------------------------------------------------------ files

@@ -20,7 +20,7 @@ from samat_mm.evaluation.images import read_batches
 from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.outcome import Outcome, outcomes_of
 from samat_mm.evaluation.progress import progress_by_attack
-from samat_mm.evaluation.trials import CLEAN, Trial, build_trials
+from samat_mm.evaluation.trials import CLEAN, EXPORTED, Trial, build_trials, members_of
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
@@ -100,7 +100,7 @@ class AttackTestLoop(TestLoop):
         self.runner.model.eval()
         trials = build_trials({**self.attacks, **self.checks}, self.crafting, self.evaluator, self.others)
         with ExitStack() as stack:
-            self.folder, self.resumed = self._open(trials, stack)
+            self.folder, self.resumed = self._open(stack)
             ledger = Ledger(self.folder, get_rank())
             self._score_all(trials, ledger)
             evaluators = {record: trial.evaluator for name, trial in trials.items() for record in self._records(name)}
@@ -115,13 +115,13 @@ class AttackTestLoop(TestLoop):
         self.runner.call_hook('after_test')
         return metrics
 
-    def _open(self, trials: Mapping[str, Trial], stack: ExitStack) -> tuple[Path, bool]:
+    def _open(self, stack: ExitStack) -> tuple[Path, bool]:
         """Return the folder of this evaluation, the same in every process, and whether it was begun before."""
         answer: list[Any] = [None]
         if is_main_process():
             parent, name = Path(self.runner.work_dir) / FOLDER, self.runner.timestamp
             try:
-                answer[0] = stack.enter_context(open_folder(parent, self._fingerprint(trials), name, self.resume))
+                answer[0] = stack.enter_context(open_folder(parent, self._fingerprint(), name, self.resume))
             except (ValueError, OSError) as error:
                 answer[0] = error
         broadcast_object_list(answer)
@@ -134,11 +134,15 @@ class AttackTestLoop(TestLoop):
             self.runner.logger.info(f'The evaluation in {folder} goes on.')
         return folder, resumed
 
-    def _fingerprint(self, trials: Mapping[str, Trial]) -> Fingerprint:
+    def _fingerprint(self) -> Fingerprint:
         attacks = {
-            name: {**trial.attack.describe(), 'made on': 'another model' if name in self.others else 'the model'}
-            for name, trial in trials.items()
-            if trial.attack is not None
+            member: {
+                **attack.describe(),  # of an ensemble, with what its members do not tell
+                **part.describe(),
+                'made on': 'another model' if name in self.others else 'the model',
+            }
+            for name, attack in {**self.attacks, **self.checks}.items()
+            for member, part in members_of(name, attack).items()
         }
         settings = {'fp16': self.fp16, 'craft_dtype': self.crafting.dtype, 'images': len(self.dataloader.dataset)}
         return fingerprint(self.runner.cfg, unwrapped(self.runner.model), settings, attacks)
@@ -183,10 +187,10 @@ class AttackTestLoop(TestLoop):
             _, scores = trial.score(batch, exported.pixels)
             for score, change in zip(scores, exported.largest_changes, strict=True):
                 score.more['largest_change'] = change
-            found[f'{name}/exported'] = dict(zip(numbers, scores, strict=True))
+            found[f'{name}{EXPORTED}'] = dict(zip(numbers, scores, strict=True))
         return predictions, found
 
     def _records(self, trial: str) -> list[str]:
         """Return under which names the scores of a trial are kept."""
         exported = self.export is not None and trial != CLEAN and trial not in self.checks
-        return [trial, f'{trial}/exported'] if exported else [trial]
+        return [trial, f'{trial}{EXPORTED}'] if exported else [trial]
