@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.model import ImgDataPreprocessor
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -155,9 +154,7 @@ def _resize(picture: np.ndarray, height: int) -> Image.Image:
 
 def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:
     image = pixels.detach().float().cpu().numpy().transpose(1, 2, 0)
-    preprocessor: Any = getattr(space.model, 'data_preprocessor', None)
-    loaded_as_bgr = isinstance(preprocessor, ImgDataPreprocessor)  # of mmsegmentation and mmdetection
-    return image[..., ::-1] if loaded_as_bgr and not preprocessor._channel_conversion else image
+    return image[..., ::-1] if space.is_bgr else image
 
 
 def _colour(label_map: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
