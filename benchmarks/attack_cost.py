@@ -8,6 +8,7 @@ Every row of a table attacks the same batch of the same model in evaluation mode
 - samat_mm, float32: ``Crafting(model, 'float32')``, what the hooks and tools run: a copy of the model with folded
   normalisation, in channels-last layout. - bfloat16: the same in that precision, which gains where the processor has
   instructions for it. - on the model: without a copy.
+- pgd-until-error: PGD as the presets evaluate classifiers, at the same robust accuracy.
 - torchattacks: its attack of the same norm, radius, step size, steps and queries, on ``predict`` as users have it. It
   returns the last iterate of PGD unscored; ours takes one more forward to return the best one of each image.
 - SemSegBench's loop: ``loss.backward()`` through trainable parameters, and two forwards per step.
@@ -77,6 +78,10 @@ def contests(steps: int, queries: int) -> dict[str, dict[str, Contest]]:
     small = {
         'pgd': Contest(
             dict(type='PGD', **ball, steps=STEPS), {LIBRARY: library('PGD', eps=SMALL, alpha=SMALL / 4, steps=STEPS)}
+        ),
+        'pgd-until-error': Contest(
+            dict(type='PGD', **ball, steps=STEPS, goal='error'),
+            {LIBRARY: library('PGD', eps=SMALL, alpha=SMALL / 4, steps=STEPS)},
         ),
         'apgd': Contest(
             dict(type='APGD', **ball, steps=steps, goal='error'), {LIBRARY: library('APGD', **theirs, steps=steps)}
