@@ -408,14 +408,15 @@ def test_images_that_only_the_copy_gets_wrong_are_attacked_again(attack, dtype, 
     assert bool((space.wrong(found) >= space.wrong(expected))[right].all())
 
 
-def test_images_of_attacks_that_go_on_to_the_end_are_not(monkeypatch):
-    space = small_space(Small())
+@pytest.mark.parametrize('parameters', [{}, {'objective': 'model-loss', 'goal': 'error'}], ids=['logits', 'loss'])
+def test_images_of_attacks_that_go_on_to_the_end_are_not(parameters, monkeypatch):
+    space, attack = small_space(Small()), PGD(steps=1, **parameters)
     wrong_copies(monkeypatch)
     listener = Listener(space.model.linear)
     crafting = Crafting(space.model)
-    crafting.attack(space, PGD(steps=1), range(4))
+    crafting.attack(space, attack, range(4))
     listener.heard.clear()
-    crafting.attack(space, PGD(steps=1), range(4))
+    crafting.attack(space, attack, range(4))
     assert all(layer is not space.model.linear for layer, _ in listener.heard)
 
 
