@@ -1,20 +1,21 @@
 """Robust metrics beside the clean ones, in the one pass over the validation or test set."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.trials import evaluator_of
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
@@ -62,7 +63,8 @@ class AttackEvaluationHook(Hook):
         self._numbers: list[list[int]] = []
         self._batch: Any = None
         self._crafting: Any = None
-        self._progress: Progress | None = None
+        self._shown = ExitStack()
+        self._advance: Callable[[str, int], None]
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Prepare the attacks of this validation, if it is one of every ``interval``."""
@@ -91,15 +93,13 @@ class AttackEvaluationHook(Hook):
             if self.show_dir is not None:
                 meta = evaluator.dataset_meta or {}
                 save_panels(self.show_dir / name, numbers, batch.space, pixels, outputs, attacked, meta)
-            if self._progress is not None:
-                self._progress.advance(self._progress.task_ids[0])
+            self._advance(name, len(numbers))
 
     after_test_iter = after_val_iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Add the robust metrics to ``metrics``."""
-        if self._progress is not None:
-            self._progress.stop()
+        self._shown.close()
         for name, evaluator in self._evaluators.items():
             runner.logger.info(f'Under attack: {name}')
             results = evaluator.evaluate(self._size)
@@ -107,7 +107,7 @@ class AttackEvaluationHook(Hook):
                 metrics.update({f'{name}/{key}': value for key, value in results.items()})
         if metrics and not self._evaluators:  # save_best and early stopping look for them at every validation
             metrics.update({f'{name}/{key}': float('nan') for name in self.attacks for key in list(metrics)})
-        self._evaluators, self._batch, self._progress, self._crafting = {}, None, None, None
+        self._evaluators, self._batch, self._crafting = {}, None, None
 
     after_test_epoch = after_val_epoch
 
@@ -116,11 +116,9 @@ class AttackEvaluationHook(Hook):
         self._fp16, self._crafting = loop.fp16, Crafting(unwrapped(runner.model), self.craft_dtype)
         self._evaluators = {name: evaluator_of(name, loop.evaluator) for name in self.attacks}
         self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
-        if is_main_process():
-            columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, transient=True)
-            self._progress.add_task(f'attacks: {", ".join(self.attacks)}', total=len(loader) * len(self.attacks))
-            self._progress.start()
+        images = dict.fromkeys(self.attacks, sum(map(len, self._numbers)))
+        self._shown.close()  # what a validation that failed has left
+        self._advance = self._shown.enter_context(progress_by_attack(images, runner.logger))
 
 
 def validation_number(runner: Runner) -> int:
