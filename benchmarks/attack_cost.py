@@ -44,6 +44,7 @@ from torch.nn import functional as F
 
 from samat_mm.models.crafting import DTYPES, Crafting
 from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.models.state import frozen
 from samat_mm.registry import ATTACKS
 
 MODELS = WORKLOADS | {'resnet20': resnet20}
@@ -157,6 +158,16 @@ class Problem:
         }
         return ours | rivals
 
+    def share_of_convolutions(self) -> float:
+        """Return how much of the time of a forward and backward goes into convolutions, which folding cannot save."""
+        with frozen(self.model), torch.profiler.profile() as profiler:
+            pixels = self.pixels.clone().requires_grad_()
+            torch.autograd.grad(F.cross_entropy(self.predict(pixels), self.target), pixels)
+        spent = {
+            event.key: event.self_device_time_total or event.self_cpu_time_total for event in profiler.key_averages()
+        }
+        return sum(value for key, value in spent.items() if 'conv' in key) / sum(spent.values())
+
     @torch.no_grad()
     def judge(self, images: Tensor) -> tuple[float, float]:
         """Return the mean cross-entropy and the share of right labels."""
@@ -216,6 +227,9 @@ def main() -> None:
     for model in args.models:
         chosen = {key: value for key, value in contests(args.steps, args.queries)[model].items() if key in args.attacks}
         problem = problem_of(model, args) if chosen else None
+        if problem:
+            problem.share_of_convolutions()  # warms up
+            print(f'{problem.title}: {problem.share_of_convolutions():.0%} of a step of PGD are convolutions')
         numbers[model] = {name: measure(problem, name, contest, args) for name, contest in chosen.items() if problem}
     finish(args, numbers)
 
