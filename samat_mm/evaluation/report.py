@@ -12,6 +12,8 @@ from samat_mm.evaluation.outcome import Outcome
 from samat_mm.evaluation.trials import EXPORTED
 from samat_mm.perturbations.inputs import Attack
 
+WIDE = 24  # characters of an attack's name that are kept on one line
+
 
 def build_report(
     metrics: Mapping[str, Any],
@@ -116,8 +118,9 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     first = next(iter(reports[0]['results'].values()))
     metrics = [key for key, value in first.items() if isinstance(value, float)]
     table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}')
+    longest = max(len(name) for report in reports for name in report['results'])
     table.add_column('config', overflow='fold')
-    table.add_column('attack', overflow='fold')
+    table.add_column('attack', overflow='fold', min_width=min(longest, WIDE))
     table.add_column('radius', justify='right')
     for metric in metrics:
         table.add_column(metric, justify='right')
