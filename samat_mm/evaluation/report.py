@@ -120,7 +120,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}')
     longest = max(len(name) for report in reports for name in report['results'])
     table.add_column('config', overflow='fold')
-    table.add_column('attack', overflow='fold', min_width=min(longest, WIDE))
+    table.add_column('attack', overflow='fold', no_wrap=longest <= WIDE)
     table.add_column('radius', justify='right')
     for metric in metrics:
         table.add_column(metric, justify='right')
