@@ -451,7 +451,8 @@ def test_killed_in_the_middle_it_goes_on_in_another_batch_size_on_other_processe
     names = ('clean', 'pgd-linf', 'pgd-l2')
     for name in names:
         metrics = {key: whole['results'][name][key] for key in ('mIoU', 'aAcc', 'mAcc')}
-        assert {key: report['results'][name][key] for key in metrics} == metrics
+        # In percent. Other batches round otherwise, and where the kill fell decides which: a few pixels of 40,960.
+        assert {key: report['results'][name][key] for key in metrics} == pytest.approx(metrics, abs=0.1), name
     assert rows(work) == {name: Counter(range(40)) for name in names}
     assert times(work).items() >= kept.items()
 
