@@ -432,7 +432,7 @@ def test_killed_in_the_middle_it_goes_on_in_another_batch_size_on_other_processe
     running = launched(before, folder, '--work-dir', work, *arguments, 'test_dataloader.batch_size=1')
     end = time.monotonic() + 240
     while sum(len(images) for images in rows(work).values()) < 20:
-        assert running.poll() is None, 'it ended before it could be killed'
+        assert running.poll() is None, (folder / f'said-by-{before}.txt').read_text()[-2000:]
         assert time.monotonic() < end
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGKILL)
@@ -443,7 +443,7 @@ def test_killed_in_the_middle_it_goes_on_in_another_batch_size_on_other_processe
     out = tmp_path / 'cut' / 'report.json'
     more = ['--work-dir', work, '--out', out, '--resume']
     done = launched(after, folder, *more, *arguments, 'test_dataloader.batch_size=3')
-    assert done.wait(timeout=240) == 0
+    assert done.wait(timeout=240) == 0, (folder / f'said-by-{after}.txt').read_text()[-2000:]
     report = json.loads(out.read_text())
     assert report['evaluation']['resumed'] is True
     assert report['evaluation']['processes'] == after
@@ -451,8 +451,7 @@ def test_killed_in_the_middle_it_goes_on_in_another_batch_size_on_other_processe
     names = ('clean', 'pgd-linf', 'pgd-l2')
     for name in names:
         metrics = {key: whole['results'][name][key] for key in ('mIoU', 'aAcc', 'mAcc')}
-        # In percent. Other batches round otherwise, and where the kill fell decides which: a few pixels of 40,960.
-        assert {key: report['results'][name][key] for key in metrics} == pytest.approx(metrics, abs=0.1), name
+        assert {key: report['results'][name][key] for key in metrics} == metrics, name
     assert rows(work) == {name: Counter(range(40)) for name in names}
     assert times(work).items() >= kept.items()
 
@@ -463,10 +462,11 @@ def launched(processes, folder, *arguments):
     if processes > 1:
         start += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
         arguments = (*arguments, '--launcher', 'pytorch')
+    said = (folder / f'said-by-{processes}.txt').open('w')
     return subprocess.Popen(
         [*start, str(ROOT / 'tools' / 'test.py'), *map(str, (folder / 'config.py', folder / 'right.pth', *arguments))],
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT / 'tests')},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
         start_new_session=True,
     )
