@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
+from samat_mm.errors import InputError, MissingFileError
+
 DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
 EXPECTED = (
     ValueError,
@@ -48,9 +50,9 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
-        raise FileNotFoundError(f'config {args.config} is not a file; the configs are in configs/.')
+        raise MissingFileError(f'config {args.config} is not a file; the configs are in configs/.')
     if Path(args.config).suffix not in ('.py', '.json', '.yaml', '.yml'):
-        raise ValueError(f'the config comes first and is a .py file; got {args.config}.')
+        raise InputError(f'the config comes first and is a .py file; got {args.config}.')
     config = Config.fromfile(args.config)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)

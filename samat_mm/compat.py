@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from samat_mm.errors import InputError, MissingFileError, MissingPackageError
+
 TRUST_VARIABLE = 'SAMAT_MM_TRUST_CHECKPOINTS'
 
 # What an unpickler stumbles over in a file of any content.
@@ -79,7 +81,7 @@ def _require_installed(package: str) -> None:
     from mmengine.utils import is_installed as is_importable
 
     if not is_installed(package) and not is_importable(package):
-        raise ModuleNotFoundError(
+        raise MissingPackageError(
             f'{package} is not installed, and samat_mm keeps mmengine from installing it; install it.'
         )
 
@@ -123,7 +125,7 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu', conten
     """
     path = Path(filename).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'checkpoint {path} is not a file; give the path of a .pth file.')
+        raise MissingFileError(f'checkpoint {path} is not a file; give the path of a .pth file.')
     source = path if content is None else io.BytesIO(content)
     if os.environ.get(TRUST_VARIABLE) == '1':
         return torch.load(source, map_location=map_location, weights_only=False)
@@ -133,13 +135,13 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu', conten
     except pickle.UnpicklingError as error:
         if 'unsupported global' in str(error).lower():
             refused = str(error).partition('GLOBAL ')[2].split(' ')[0] or 'an unknown object'
-            raise ValueError(
+            raise InputError(
                 f'checkpoint {path} was refused: it holds {refused}, which loading would have to execute. '
                 f'If you trust the file, set {TRUST_VARIABLE}=1 and run again.'
             ) from None
-        raise ValueError(f'checkpoint {path} is damaged or no checkpoint: {_first_line(error)}') from None
+        raise InputError(f'checkpoint {path} is damaged or no checkpoint: {_first_line(error)}') from None
     except UNREADABLE as error:
-        raise ValueError(f'checkpoint {path} is damaged or no checkpoint: {_first_line(error)}') from None
+        raise InputError(f'checkpoint {path} is damaged or no checkpoint: {_first_line(error)}') from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS
@@ -36,16 +37,16 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if isinstance(attack, str):
         known = presets()
         if attack not in known:
-            raise ValueError(f'attack {attack!r} is unknown; the known ones are {", ".join(known)}.')
+            raise InputError(f'attack {attack!r} is unknown; the known ones are {", ".join(known)}.')
         return attack, dict(known[attack]['attack'])
     config = dict(attack)
     if 'type' not in config:
-        raise ValueError(f"an attack needs a type, such as 'PGD'; got {attack!r}.")
+        raise InputError(f"an attack needs a type, such as 'PGD'; got {attack!r}.")
     name = config.pop('name', None) or '-'.join(
         str(config[key]).lower() for key in ('type', 'norm') if config.get(key) is not None
     )
     if name == 'clean':
-        raise ValueError("an attack cannot be called 'clean', as the results without one are; give it another name=.")
+        raise InputError("an attack cannot be called 'clean', as the results without one are; give it another name=.")
     return name, config
 
 
@@ -69,7 +70,7 @@ def build_attacks(
     for entry in attacks:
         name, config = attack_config(entry)
         if name in built:
-            raise ValueError(f'attack {name!r} is given twice; give one of them another name=.')
+            raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
         changes = {key: value for key, value in overrides.items() if value is not None}
         if 'eps' in changes and 'eps' not in ATTACKS.build(config).describe():
             del changes['eps']  # Pixle, for instance, is bounded by nothing unless its config says so
@@ -86,7 +87,7 @@ def _at_radii(
     numbers = [parse_radius(radius, 'eps') for radius in radii]
     for position in range(1, len(numbers)):
         if numbers[position] <= numbers[position - 1]:
-            raise ValueError(
+            raise InputError(
                 f'several radii must rise; got {radii[position]} after {radii[position - 1]}. '
                 f'Give them as {" ".join(str(radii[numbers.index(number)]) for number in sorted(set(numbers)))}.'
             )
@@ -96,6 +97,6 @@ def _at_radii(
             ((name, attack),) = build_attacks([entry], [radius], **overrides).items()
             name = f'{name}@{radius}' if 'eps' in attack.describe() else name
             if name in built and 'eps' in attack.describe():
-                raise ValueError(f'attack {name!r} is given twice; give one of them another name=.')
+                raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
             built[name] = attack
     return built

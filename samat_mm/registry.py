@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs import ATTACK_TYPES
 from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 
@@ -17,7 +18,7 @@ def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any
     """Build from a config, with an error that lists what is registered and the builder's own message otherwise."""
     if not isinstance(cfg, (dict, Config)):
         if isinstance(cfg, str):
-            raise ValueError(f'{registry.name} must be a config such as dict(type=...); got the name {cfg!r}.')
+            raise InputError(f'{registry.name} must be a config such as dict(type=...); got the name {cfg!r}.')
         return cfg  # an instance already
     parameters = {
         key: registry.build(value) if isinstance(value, dict) and value.get('type') in registry.module_dict else value
@@ -27,11 +28,11 @@ def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any
     cls = registry.module_dict.get(name) if isinstance(name, str) else name
     if cls is None:
         known = ', '.join(sorted(registry.module_dict))
-        raise ValueError(f'{registry.name} of type {name!r} is unknown; the known ones are {known}.')
+        raise InputError(f'{registry.name} of type {name!r} is unknown; the known ones are {known}.')
     try:
         return cls(**parameters)
     except TypeError as error:
-        raise ValueError(f'{name} does not accept these parameters: {error}.') from error
+        raise InputError(f'{name} does not accept these parameters: {error}.') from error
 
 
 ATTACKS = Registry('attack', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations'])

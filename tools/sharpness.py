@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.errors import InputError
 from samat_mm.evaluation import load_for_evaluation
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.weights import SAM
@@ -37,7 +38,7 @@ def sharpness(args: argparse.Namespace) -> None:
     """
     measurement = Measurement(args.rho, args.asam_rho, args.steps, args.probes, args.seed)
     if args.landscape is not None and not args.figures:
-        raise ValueError('--landscape needs --figures DIR, where it is drawn.')
+        raise InputError('--landscape needs --figures DIR, where it is drawn.')
     labels = labels_of(args.checkpoint)
     config = load_config(args)
     for path in (args.out and Path(args.out).parent, args.figures):

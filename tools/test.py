@@ -18,6 +18,7 @@ from rich.table import Table
 
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config
 from samat_mm.engine.attack_test import add_sanity_checks, attacks_of_hooks, build_runner, report_of
+from samat_mm.errors import InputError
 from samat_mm.evaluation import load_for_evaluation, print_report, print_verdicts
 from samat_mm.models.crafting import DTYPES
 from samat_mm.models.replay import unwrapped
@@ -52,7 +53,7 @@ def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack])
     given = [name for name in ATTACK_OPTIONS if getattr(args, name.replace('-', '_')) is not None]
     idle = ', '.join(f'--{name}' for name in given if name not in useful)
     if idle and not attacks:
-        raise ValueError(f'{idle} needs --attack NAME; --attack list shows the names.')
+        raise InputError(f'{idle} needs --attack NAME; --attack list shows the names.')
 
 
 def test(args: argparse.Namespace) -> None:
@@ -62,7 +63,7 @@ def test(args: argparse.Namespace) -> None:
         ValueError: if an argument does not fit.
     """
     if args.max_samples is not None and args.max_samples < 1:
-        raise ValueError(f'--max-samples must be at least 1; got {args.max_samples}.')
+        raise InputError(f'--max-samples must be at least 1; got {args.max_samples}.')
     changes = {name: getattr(args, name) for name in ('steps', 'step_size', 'restarts', 'seed')}
     config = load_config(args)
     attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
@@ -128,7 +129,7 @@ def main() -> None:
             print_presets()
             sys.exit(0)
         if args.config is None or args.checkpoint is None:
-            raise ValueError('CONFIG and CHECKPOINT are needed, in this order and before --attack.')
+            raise InputError('CONFIG and CHECKPOINT are needed, in this order and before --attack.')
         test(args)
 
 

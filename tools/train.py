@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.errors import InputError
 
 
 def use_mixed_precision(config: Config) -> None:
@@ -22,7 +23,7 @@ def use_mixed_precision(config: Config) -> None:
     base = name.removeprefix('AnyDevice').removeprefix('Amp')
     twin = 'AnyDeviceAmpOptimWrapper' if base == 'OptimWrapper' else f'Amp{base}'
     if OPTIM_WRAPPERS.get(twin) is None:
-        raise ValueError(f'--amp needs the mixed precision twin {twin} of {name}, which is not registered.')
+        raise InputError(f'--amp needs the mixed precision twin {twin} of {name}, which is not registered.')
     config.optim_wrapper.type = twin
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
+from samat_mm.errors import InputError
+
 # The handwriting in scikit-learn's order. Blocks rather than every fifth one: neighbours resemble each other, so
 # interleaving would leak (a nearest-neighbour classifier scores 98.6 % interleaved and 96.7 % on this split).
 HANDWRITING = {'train': range(0, 1437), 'val': range(1437, 1797)}
@@ -73,10 +75,10 @@ class DigitScenes(BaseSegDataset):
         self, split: str = 'train', length: int = 1000, image_size: int = 96, seed: int = 0, **kwargs: Any
     ) -> None:
         if split not in HANDWRITING:
-            raise ValueError(f"DigitScenes: split must be 'train' or 'val', got {split!r}.")
+            raise InputError(f"DigitScenes: split must be 'train' or 'val', got {split!r}.")
         for name, value, least in (('length', length, 1), ('image_size', image_size, 32), ('seed', seed, 0)):
             if value < least:
-                raise ValueError(f'DigitScenes: {name} must be at least {least}, got {value}.')
+                raise InputError(f'DigitScenes: {name} must be at least {least}, got {value}.')
         self.split = split
         self.length = length
         self.image_size = image_size

@@ -15,6 +15,8 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets.transforms import LoadAnnotations
 
+from samat_mm.errors import InputError, MissingFileError
+
 IGNORED = 255  # mmseg's label of pixels that are neither trained nor scored
 
 
@@ -33,10 +35,10 @@ def naming(what: str, path: Any) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise FileNotFoundError(f'{what} {path} is missing; restore it or prepare the data set again.') from None
+        raise MissingFileError(f'{what} {path} is missing; restore it or prepare the data set again.') from None
     except (OSError, ValueError, SyntaxError, AssertionError, cv2.error) as error:  # what the backends raise
         reason = str(error).strip().partition('\n')[0] or type(error).__name__
-        raise ValueError(f'{what} {path} cannot be decoded ({reason}); replace the file.') from error
+        raise InputError(f'{what} {path} cannot be decoded ({reason}); replace the file.') from error
 
 
 def list_names(folder: Path, suffix: str) -> set[str]:
@@ -56,10 +58,10 @@ def check_labels(labels: np.ndarray, num_classes: int, path: Any) -> None:
         ValueError: if another value occurs, or there is more than one channel.
     """
     if labels.ndim != 2:
-        raise ValueError(f'labels {path} have the shape {labels.shape}, but must be one number per pixel (H, W).')
+        raise InputError(f'labels {path} have the shape {labels.shape}, but must be one number per pixel (H, W).')
     bad = [int(value) for value in np.unique(labels) if not 0 <= value < num_classes and value != IGNORED]
     if bad:
-        raise ValueError(
+        raise InputError(
             f'labels {path} hold {bad[:8]}, but must be 0..{num_classes - 1} or {IGNORED} (ignored); repair the file.'
         )
 

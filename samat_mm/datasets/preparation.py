@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from samat_mm.datasets import voc
 from samat_mm.datasets.verification import Findings, Track, check_stanford, check_voc
+from samat_mm.errors import InputError, MissingFileError
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
@@ -51,7 +52,7 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
     if target.exists():
         return target, layout.check(target, track)
     if not source.exists():
-        raise FileNotFoundError(f'{source} does not exist; give the archive or the folder of the data set.')
+        raise MissingFileError(f'{source} does not exist; give the archive or the folder of the data set.')
     with _staging_folder(out, target.name) as staging:
         if source.is_dir():
             root = _copy(_find_root(source, layout), staging / 'copy')
@@ -102,14 +103,14 @@ def _unpack(archive: Path, folder: Path, track: Track) -> Path:
                 for name in track(zipped.namelist(), 'unpacking'):
                     path = PurePosixPath(name.replace('\\', '/'))
                     if path.is_absolute() or '..' in path.parts:  # zipfile would quietly put it elsewhere
-                        raise ValueError(f'{archive} was refused: its member {name!r} would land outside the folder.')
+                        raise InputError(f'{archive} was refused: its member {name!r} would land outside the folder.')
                     zipped.extract(name, folder)
         else:
-            raise ValueError(f'{archive} is neither a folder nor a tar or zip archive.')
+            raise InputError(f'{archive} is neither a folder nor a tar or zip archive.')
     except tarfile.FilterError as error:
-        raise ValueError(f'{archive} was refused: {error}.') from error
+        raise InputError(f'{archive} was refused: {error}.') from error
     except DAMAGED as error:
-        raise ValueError(f'{archive} cannot be unpacked ({error}); if it is damaged, download it again.') from error
+        raise InputError(f'{archive} cannot be unpacked ({error}); if it is damaged, download it again.') from error
     return folder
 
 
@@ -123,10 +124,10 @@ def _find_root(folder: Path, layout: Layout) -> Path:
         if not missing:
             folders.clear()  # the data itself is not searched
     if not candidates:
-        raise FileNotFoundError(f'the source holds no folder with {", ".join(layout.parts)}; give another one.')
+        raise MissingFileError(f'the source holds no folder with {", ".join(layout.parts)}; give another one.')
     *_, root, missing = min(candidates)
     if missing:
-        raise FileNotFoundError(f'the source lacks the folder(s) {", ".join(missing)}; get the rest of the data set.')
+        raise MissingFileError(f'the source lacks the folder(s) {", ".join(missing)}; get the rest of the data set.')
     return root
 
 

@@ -5,6 +5,8 @@ from mmcv.transforms import BaseTransform, Resize
 from mmcv.transforms.utils import cache_randomness
 from mmengine.registry import TRANSFORMS
 
+from samat_mm.errors import InputError
+
 
 @TRANSFORMS.register_module()
 class RandomScale(BaseTransform):
@@ -24,7 +26,7 @@ class RandomScale(BaseTransform):
     def __init__(self, ratio_range: tuple[float, float]) -> None:
         least, greatest = ratio_range
         if not 0 < least <= greatest:
-            raise ValueError(f'RandomScale: ratio_range must be (least, greatest) above 0, got {ratio_range}.')
+            raise InputError(f'RandomScale: ratio_range must be (least, greatest) above 0, got {ratio_range}.')
         self.ratio_range = (least, greatest)
 
     @cache_randomness

@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
 from samat_mm.datasets.loading import IGNORED, list_names, naming
+from samat_mm.errors import InputError, MissingFileError
 
 CLASSES = ('sky', 'tree', 'road', 'grass', 'water', 'building', 'mountain', 'foreground')
 UNKNOWN = -1
@@ -53,10 +54,10 @@ def read_regions(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     with naming('labels', path):
         regions = np.loadtxt(path, dtype=np.int64, ndmin=2)  # 1.7 ms; parsed in C since numpy 1.23
     if regions.shape != tuple(shape):
-        raise ValueError(f'labels {path} are {regions.shape} (rows, columns), but the image is {tuple(shape)}.')
+        raise InputError(f'labels {path} are {regions.shape} (rows, columns), but the image is {tuple(shape)}.')
     if regions.min() < UNKNOWN or regions.max() >= len(CLASSES):
         bad = [int(value) for value in np.unique(regions) if not UNKNOWN <= value < len(CLASSES)]
-        raise ValueError(f'labels {path} hold {bad[:8]}, but must be -1..{len(CLASSES) - 1}; repair the file.')
+        raise InputError(f'labels {path} hold {bad[:8]}, but must be -1..{len(CLASSES) - 1}; repair the file.')
     return np.where(regions == UNKNOWN, IGNORED, regions).astype(np.uint8)
 
 
@@ -119,9 +120,9 @@ class StanfordBackgroundDataset(BaseSegDataset):
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'val'):
-            raise ValueError(f"StanfordBackgroundDataset: split must be 'train' or 'val', got {split!r}.")
+            raise InputError(f"StanfordBackgroundDataset: split must be 'train' or 'val', got {split!r}.")
         if fold not in (None, *range(FOLDS)):
-            raise ValueError(f'StanfordBackgroundDataset: fold must be None or 0..{FOLDS - 1}, got {fold!r}.')
+            raise InputError(f'StanfordBackgroundDataset: fold must be None or 0..{FOLDS - 1}, got {fold!r}.')
         self.split = split
         self.fold = FOLDS - 1 if fold is None else fold
         super().__init__(data_root=data_root, **kwargs)
@@ -131,13 +132,13 @@ class StanfordBackgroundDataset(BaseSegDataset):
         images, labels = Path(self.data_root) / 'images', Path(self.data_root) / 'labels'
         names = list_names(images, '.jpg')
         if not names or not labels.is_dir():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'Stanford Background was not found: expected images/*.jpg and labels/*.regions.txt in '
                 f'{self.data_root}; run `python tools/prepare_data.py stanford SOURCE`.'
             )
         unlabelled = sorted(names - list_names(labels, '.regions.txt'))
         if unlabelled:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'{len(unlabelled)} images of {self.data_root} have no labels/ID.regions.txt: {unlabelled[:3]}; '
                 'run `python tools/prepare_data.py stanford SOURCE` again.'
             )

@@ -14,6 +14,7 @@ from PIL import Image
 from samat_mm.datasets import voc
 from samat_mm.datasets.loading import check_labels, list_names, naming
 from samat_mm.datasets.stanford_background import read_regions
+from samat_mm.errors import InputError
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows the progress over items, under a title
 
@@ -64,7 +65,7 @@ def check_voc(root: Path, track: Track) -> Findings:
             with _noting(findings, root):
                 image, label = _decode(root / voc.IMAGES / f'{name}.jpg'), _decode(root / voc.LABELS / f'{name}.png')
                 if image.size != label.size:
-                    raise ValueError(f'labels {name}.png are {label.size}, but the image is {image.size}.')
+                    raise InputError(f'labels {name}.png are {label.size}, but the image is {image.size}.')
                 check_labels(np.asarray(label), voc.NUM_CLASSES, f'{name}.png')
     return findings
 

@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmseg.datasets import PascalVOCDataset
 
+from samat_mm.errors import MissingFileError
+
 IMAGES, LABELS, LISTS = 'JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'
 NUM_CLASSES = len(PascalVOCDataset.METAINFO['classes'])
 
@@ -29,7 +31,7 @@ class VOC2012Dataset(PascalVOCDataset):
         names = f'{LISTS}/{split}.txt'
         missing = [part for part in (IMAGES, LABELS, names) if not (Path(data_root) / part).exists()]
         if missing:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'PASCAL VOC 2012 was not found: {data_root} lacks {", ".join(missing)}; '
                 'run `python tools/prepare_data.py voc SOURCE`.'
             )

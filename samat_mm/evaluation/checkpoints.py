@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from samat_mm.compat import load_checkpoint_file
+from samat_mm.errors import InputError
 
 
 def load_for_evaluation(model: nn.Module, path: str) -> None:
@@ -31,7 +32,7 @@ def load_for_evaluation(model: nn.Module, path: str) -> None:
     reshaped = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
     if missing or left_over or reshaped:
         examples = ', '.join((missing + reshaped + left_over)[:3])
-        raise ValueError(
+        raise InputError(
             f'checkpoint {path} is of another architecture than the {type(model).__name__} of this config: '
             f'{len(missing)} weights are missing in it, {len(left_over)} are left over and {len(reshaped)} have '
             f'another shape ({examples}). Give the config it was trained with.'

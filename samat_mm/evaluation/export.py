@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samat_mm.errors import FileError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 
 
@@ -62,7 +63,7 @@ class Export:
             file = folder / f'{number:06d}-{name}.png'
             eight_bit = (pixels[row, :, :height, :width] * 255).round().byte().cpu().numpy().transpose(1, 2, 0)
             if not cv2.imwrite(str(file), eight_bit if batch.space.is_bgr else eight_bit[..., ::-1]):
-                raise OSError(f'the image {file} could not be written; is there space, and are you allowed to?')
+                raise FileError(f'the image {file} could not be written; is there space, and are you allowed to?')
             read = np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)).reshape(eight_bit.shape)
             read = read if batch.space.is_bgr else read[..., ::-1]
             exported = torch.from_numpy(np.ascontiguousarray(read.transpose(2, 0, 1))).to(pixels) / 255

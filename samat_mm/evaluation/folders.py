@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from samat_mm.compat import versions
+from samat_mm.errors import FileError, InputError
 
 Fingerprint = dict[str, Any]
 
@@ -69,7 +70,7 @@ def open_folder(parent: Path, fingerprint: Fingerprint, name: str, must_resume: 
     candidates = reversed(same) if must_resume else itertools.chain(reversed(same), _new_folders(parent, name))
     found = next(((folder, claim) for folder in candidates if (claim := _claim(folder)) is not None), None)
     if found is None:
-        raise ValueError(_refusal(parent, (same or unfinished or begun)[-1:], fingerprint))
+        raise InputError(_refusal(parent, (same or unfinished or begun)[-1:], fingerprint))
     folder, claim = found
     with closing(claim):
         known = _read_fingerprint(folder)['attacks'] if folder in same else {}
@@ -96,7 +97,7 @@ def _claim(folder: Path) -> sqlite3.Connection | None:
     except sqlite3.OperationalError as error:
         claim.close()
         if 'locked' not in str(error):
-            raise OSError(f'the folder {folder} cannot be locked ({error}); give another --work-dir.') from error
+            raise FileError(f'the folder {folder} cannot be locked ({error}); give another --work-dir.') from error
         return None
     return claim
 

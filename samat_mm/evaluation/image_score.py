@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
 
 
@@ -58,7 +59,7 @@ def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction:
     """
     for metric in evaluator.metrics:
         if type(metric).evaluate is not BaseMetric.evaluate:
-            raise ValueError(
+            raise InputError(
                 f'{type(metric).__name__} has an evaluate of its own, so it cannot be resumed image by image; give its '
                 'metrics one by one in test_evaluator, or test with the TestLoop and an AttackEvaluationHook.'
             )
@@ -86,7 +87,7 @@ def judge(prediction: Any, ignored: int = IGNORED_LABEL) -> dict[str, Any]:
     else:
         return {}
     if math.isnan(found['loss']):
-        raise FloatingPointError(
+        raise NonFiniteError(
             f"the model's prediction for {prediction.metainfo.get('img_path') or 'an image'} is NaN, so it cannot be "
             'scored; check the checkpoint and the precision.'
         )

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from samat_mm.errors import FileError
+
 
 class NamedErrors(Dataset):
     """A data set that returns, for an image it fails to read, an error that says which image it is.
@@ -25,7 +27,7 @@ class NamedErrors(Dataset):
             return self.dataset[number]
         except Exception as error:  # a pipeline may raise anything
             said = str(error).partition('\n')[0] or type(error).__name__
-            return OSError(
+            return FileError(
                 f'image {number} of the test set{self._path(number)} cannot be read ({said}); mend the file.'
             )
 

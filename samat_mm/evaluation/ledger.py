@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from samat_mm.compat import load_checkpoint_file
+from samat_mm.errors import InputError
 from samat_mm.evaluation.image_score import ImageScore
 
 TABLE = 'CREATE TABLE IF NOT EXISTS scores (attack TEXT, image INTEGER, score BLOB, PRIMARY KEY (attack, image))'
@@ -71,7 +72,7 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
             database.execute(TABLE)
             yield database
     except sqlite3.Error as error:
-        raise ValueError(
+        raise InputError(
             f'the results in {file} cannot be read or written ({error}); free space, or remove the file to have its '
             'images scored again.'
         ) from error

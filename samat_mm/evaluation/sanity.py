@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from samat_mm.errors import InputError
 from samat_mm.evaluation.image_score import ImageScore
 from samat_mm.evaluation.outcome import Outcome
 from samat_mm.evaluation.trials import CLEAN
@@ -57,7 +58,7 @@ class SanityChecks:
 
     def __init__(self, attack: Attack, classifier: bool) -> None:
         if not isinstance(attack, PGD) or isinstance(attack, FGSM) or attack.eps == 0:
-            raise ValueError(
+            raise InputError(
                 f'the sanity checks vary the radius and the steps of PGD, SegPGD or CosPGD; got {attack!r}. '
                 'Name one of them first, pgd-linf for instance.'
             )

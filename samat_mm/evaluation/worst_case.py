@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from samat_mm.errors import InputError
+
 SMALLEST_GAIN = 1e-6  # of the authors' code: a round that gains no more is the last
 
 
@@ -48,12 +50,12 @@ def worst_case_miou(confusions: Sequence[ArrayLike] | ArrayLike, seed: int = 0) 
     """
     counts = np.asarray(confusions, dtype=np.float64)
     if counts.ndim != 4 or counts.shape[2] != counts.shape[3] or 0 in counts.shape:
-        raise ValueError(
+        raise InputError(
             f'confusions must be pixel counts of shape (attacks, images, K, K); got shape {counts.shape}. '
             'Give one confusion matrix for each attack and image.'
         )
     if not (counts >= 0).all() or not counts.sum(axis=(1, 2, 3)).all():
-        raise ValueError(
+        raise InputError(
             'confusions must be counts of at least 0, with at least one pixel for each attack; got '
             f'{counts.min():g} as the smallest and {counts.sum():g} as the sum.'
         )

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from samat_mm.errors import UnsupportedError
+
 
 def batch_size(args: tuple, kwargs: dict[str, Any]) -> int:
     """Return the number of samples in the arguments of a model's forward.
@@ -20,7 +22,7 @@ def batch_size(args: tuple, kwargs: dict[str, Any]) -> int:
         tensor = _first_tensor(value)
         if tensor is not None:
             return len(tensor)
-    raise TypeError(f'a batch needs data samples or a tensor of inputs; got {[*args, *kwargs]}.')
+    raise UnsupportedError(f'a batch needs data samples or a tensor of inputs; got {[*args, *kwargs]}.')
 
 
 def _first_tensor(value: Any) -> Tensor | None:

@@ -5,6 +5,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError
+
 _CHANNELS = (16, 32, 64)
 
 
@@ -25,7 +27,7 @@ class CIFARResNet(BaseModule):
 
     def __init__(self, depth: int = 20, init_cfg: dict | list[dict] | None = None) -> None:
         if depth < 8 or depth % 6 != 2:
-            raise ValueError(f'CIFARResNet has a depth of 6n + 2, such as 20, 32 or 56; got {depth}.')
+            raise InputError(f'CIFARResNet has a depth of 6n + 2, such as 20, 32 or 56; got {depth}.')
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d'))
         self.conv1 = nn.Conv2d(3, _CHANNELS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(_CHANNELS[0])

@@ -9,6 +9,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
+from samat_mm.errors import InputError
 from samat_mm.models.state import frozen, refuse_activation_checkpointing
 from samat_mm.models.tasks import Classification, Task, task_of
 from samat_mm.perturbations.inputs import Attack
@@ -45,7 +46,7 @@ class PixelSpace:
         for row, image, (height, width) in zip(pixels, inputs, self.sizes, strict=True):
             row[:, :height, :width] = (image * self.std + self.mean)[:, :height, :width]
         if inputs.numel() and not (float(pixels.min()) > -0.5 and float(pixels.max()) < 1.5):
-            raise ValueError(
+            raise InputError(
                 'the preprocessed images do not go back to pixels in [0, 1] (they reach '
                 f'[{float(pixels.min()):g}, {float(pixels.max()):g}]); the mean and std of the data preprocessor and '
                 'the range of the images it gets must belong together.'
@@ -124,7 +125,7 @@ class PixelSpace:
         loss, _ = self.model.parse_losses(losses)  # type: ignore[operator]
         self.passes.count(loss, len(pixels))
         if not isinstance(loss, Tensor) or (not loss.requires_grad and torch.is_grad_enabled()):
-            raise ValueError(
+            raise InputError(
                 f'{type(self.model).__name__} has no training loss that depends on its input, so there is nothing to '
                 'attack.'
             )
@@ -172,7 +173,7 @@ def _check_boxes(samples: Sequence[Any]) -> None:
             torch.as_tensor(sample.metainfo.get('scale_factor', 1.0)) if 'gt_instances' in sample else torch.ones(1)
         )
         if not bool((factors == 1).all()):
-            raise ValueError(
+            raise InputError(
                 "the training loss of a detector needs its boxes at the input's size, but these are at the size of the "
                 'file; put LoadAnnotations before Resize in the pipeline.'
             )

@@ -7,6 +7,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError
+
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
@@ -97,5 +99,5 @@ class PreActResNet(PreActivationStages):
 
     def __init__(self, depth: int = 18, init_cfg: dict | list[dict] | None = None) -> None:
         if depth not in _BLOCKS:
-            raise ValueError(f'PreActResNet has a depth of {" or ".join(map(str, _BLOCKS))}; got {depth}.')
+            raise InputError(f'PreActResNet has a depth of {" or ".join(map(str, _BLOCKS))}; got {depth}.')
         super().__init__(64, (64, 128, 256, 512), _BLOCKS[depth], init_cfg=init_cfg)

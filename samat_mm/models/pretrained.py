@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.compat import load_checkpoint_file
+from samat_mm.errors import InputError
 
 _PREFIX = re.compile(r'^(module\.)?(backbone\.)?')
 # torchvision's MobileNetV2 numbers its 17 inverted residuals through; OpenMMLab groups them in 7 layers.
@@ -32,7 +33,7 @@ def load_backbone(backbone: nn.Module, checkpoint: str | Path) -> None:
     wanted = {key: value for key, value in backbone.state_dict().items() if not key.endswith('num_batches_tracked')}
     wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f'{checkpoint} does not hold the weights of this {type(backbone).__name__}: {len(wrong)} of {len(wanted)} '
             f'are missing or of another shape, {", ".join(wrong[:3])} among them. '
             'Expected the keys of torchvision or mmpretrain for the same architecture.'
@@ -47,11 +48,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as arrays:
                 state: Mapping = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
         except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f'{path} is damaged or no .npz file: {error}') from None
+            raise InputError(f'{path} is damaged or no .npz file: {error}') from None
     else:
         state = load_checkpoint_file(path)
         if not isinstance(state, Mapping):
-            raise ValueError(f'{path} holds no weights by name but a {type(state).__name__}.')
+            raise InputError(f'{path} holds no weights by name but a {type(state).__name__}.')
         state = state.get('state_dict', state)
     return {_PREFIX.sub('', key): value for key, value in state.items() if isinstance(value, Tensor)}
 

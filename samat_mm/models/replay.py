@@ -9,6 +9,7 @@ import torch
 from mmengine.model import BaseModel, MMDistributedDataParallel, is_model_wrapper
 from torch import Tensor, nn
 
+from samat_mm.errors import StepError, UnsupportedError
 from samat_mm.models.batch import batch_size, subset
 from samat_mm.models.sample_losses import SampleLosses
 from samat_mm.models.state import refuse_activation_checkpointing
@@ -99,7 +100,7 @@ class Replay:
 
     def _run(self, model: nn.Module | None, samples: Tensor | None) -> dict[str, Any]:
         if model is None or len(self._calls) != 1:
-            raise RuntimeError(
+            raise StepError(
                 'a sharpness-aware step needs exactly one loss forward inside optim_context before update_params, '
                 f'because it runs that forward again at the perturbed weights; got {len(self._calls)}.'
             )
@@ -131,14 +132,14 @@ def check_train_step(model: nn.Module) -> None:
     """
     inner = unwrapped(model)
     if not isinstance(inner, BaseModel) or type(inner).train_step is not BaseModel.train_step:
-        raise TypeError(
+        raise UnsupportedError(
             f'sharpness-aware training replays the one loss forward of mmengine.BaseModel.train_step, but '
             f'{type(inner).__name__} has a train_step of its own (as models with several optimizers do); '
             'use a plain OptimWrapper with it.'
         )
     refuse_activation_checkpointing(inner)
     if model is not inner and not _is_plain_distributed(model):
-        raise TypeError(
+        raise UnsupportedError(
             f'sharpness-aware training works under MMDistributedDataParallel; got {type(model).__name__}, '
             'whose sharded or separate parameters cannot be perturbed together.'
         )

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from samat_mm.errors import InputError, StepError
+
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
@@ -37,7 +39,7 @@ def refuse_activation_checkpointing(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if getattr(module, 'with_cp', False):
-            raise ValueError(
+            raise InputError(
                 f'{name or type(module).__name__} has with_cp=True, and reentrant activation checkpointing gives no '
                 'gradients but by a full backward; set with_cp=False.'
             )
@@ -105,7 +107,7 @@ def frozen_parameters_watched(model: nn.Module) -> Iterator[None]:
                     changed.append(name)
                     value.copy_(before)
     if changed:
-        raise RuntimeError(
+        raise StepError(
             f'the forward of {type(model).__name__} changes {changed[0]}, a parameter that is not trained (a momentum '
             'encoder?); a forward beside that of plain training would change it once more. Use a plain OptimWrapper '
             'with this model, and do not measure its sharpness.'

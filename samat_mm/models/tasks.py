@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
 
 SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
@@ -80,11 +81,11 @@ class Classification(Task):
         if all('gt_score' in sample for sample in samples):
             scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
             if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):
-                raise ValueError(SEVERAL_LABELS)
+                raise InputError(SEVERAL_LABELS)
             return scores
         labels = [torch.as_tensor(sample.gt_label).reshape(-1) for sample in samples]
         if any(len(label) != 1 for label in labels):
-            raise ValueError(SEVERAL_LABELS)
+            raise InputError(SEVERAL_LABELS)
         return torch.cat(labels).long().to(device)
 
     def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
@@ -95,7 +96,7 @@ class Classification(Task):
         """
         output = model.forward(inputs, mode='tensor')
         if not isinstance(output, Tensor) or output.ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f"{type(model).__name__} gives no logits (N, K) in mode='tensor'; use objective='model-loss'."
             )
         return output
@@ -115,7 +116,7 @@ def task_of(samples: Sequence[Any] | None, model: nn.Module) -> Task:
         return Segmentation()
     if samples and all('gt_label' in sample or 'gt_score' in sample for sample in samples):
         return Classification()
-    raise ValueError(
+    raise InputError(
         f'{type(model).__name__} comes with samples that have neither gt_sem_seg nor gt_label, so cross-entropy has '
         "no target; use an attack with objective='model-loss', which maximises the model's own training loss."
     )

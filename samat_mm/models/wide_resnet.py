@@ -2,6 +2,7 @@
 
 from mmengine.registry import MODELS
 
+from samat_mm.errors import InputError
 from samat_mm.models.preact_resnet import PreActivationStages
 
 
@@ -29,8 +30,8 @@ class WideResNet(PreActivationStages):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if depth < 10 or depth % 6 != 4:
-            raise ValueError(f'WideResNet has a depth of 6n + 4, such as 16, 28 or 40; got {depth}.')
+            raise InputError(f'WideResNet has a depth of 6n + 4, such as 16, 28 or 40; got {depth}.')
         if widen_factor < 1:
-            raise ValueError(f'widen_factor must be at least 1; got {widen_factor}.')
+            raise InputError(f'widen_factor must be at least 1; got {widen_factor}.')
         channels = tuple(base * widen_factor for base in (16, 32, 64))
         super().__init__(16, channels, [(depth - 4) // 6] * 3, dropout, init_cfg)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.units import describe_radius
 
 
@@ -51,7 +52,7 @@ class NormBall(ABC):
         """
         largest = self.largest_radius(shape)
         if radius > largest:
-            raise ValueError(
+            raise InputError(
                 f'eps must be in [0, 1] pixel units, so at most {largest:g} for {self.name}'
                 f'{f" on images of shape {tuple(shape)}" if shape else ""}; got {radius:g}. {describe_radius(radius)}'
             )
@@ -129,5 +130,5 @@ def norm_ball(name: str) -> NormBall:
         ValueError: if the norm is unknown; the message lists the known ones.
     """
     if name not in NORM_BALLS:
-        raise ValueError(f'norm must be one of {", ".join(NORM_BALLS)}; got {name!r}.')
+        raise InputError(f'norm must be one of {", ".join(NORM_BALLS)}; got {name!r}.')
     return NORM_BALLS[name]

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from samat_mm.errors import InputError
+
 
 def non_negative(value: float, name: str) -> float:
     """Return ``value`` as a float.
@@ -11,7 +13,7 @@ def non_negative(value: float, name: str) -> float:
         ValueError: if it is not a finite number of at least 0.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ValueError(f'{name} must be a finite number of at least 0; got {value!r}.')
+        raise InputError(f'{name} must be a finite number of at least 0; got {value!r}.')
     return float(value)
 
 
@@ -22,7 +24,7 @@ def share(value: float, name: str) -> float:
         ValueError: if it is not above 0 and at most 1.
     """
     if non_negative(value, name) > 1 or value == 0:
-        raise ValueError(f'{name} is a share, above 0 and at most 1; got {value!r}.')
+        raise InputError(f'{name} is a share, above 0 and at most 1; got {value!r}.')
     return float(value)
 
 
@@ -33,7 +35,7 @@ def whole_number(value: int, name: str) -> int:
         ValueError: if it is not a whole number of at least 1.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name} must be a whole number of at least 1; got {value!r}.')
+        raise InputError(f'{name} must be a whole number of at least 1; got {value!r}.')
     return value
 
 
@@ -44,5 +46,5 @@ def one_of(value: str, names: Sequence[str], name: str) -> str:
         ValueError: if it is none of ``names``.
     """
     if value not in names:
-        raise ValueError(f'{name} must be one of {", ".join(names)}; got {value!r}.')
+        raise InputError(f'{name} must be one of {", ".join(names)}; got {value!r}.')
     return value

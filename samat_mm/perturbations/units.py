@@ -3,6 +3,8 @@
 import math
 from fractions import Fraction
 
+from samat_mm.errors import InputError
+
 
 def parse_radius(value: float | str, name: str) -> float:
     """Return ``value`` as a number in [0, 1] pixel units.
@@ -23,9 +25,9 @@ def parse_radius(value: float | str, name: str) -> float:
         else:
             number = float(value)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{name} must be a number or a fraction such as '8/255'; got {value!r}.") from None
+        raise InputError(f"{name} must be a number or a fraction such as '8/255'; got {value!r}.") from None
     if not math.isfinite(number) or number < 0:
-        raise ValueError(
+        raise InputError(
             f'{name} must be a finite number of at least 0, in [0, 1] pixel units; '
             f'got {value!r}. {describe_radius(number)}'
         )

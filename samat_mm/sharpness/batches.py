@@ -7,6 +7,7 @@ import torch
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from samat_mm.errors import InputError
 from samat_mm.sharpness.random_numbers import own_random_numbers
 
 
@@ -29,14 +30,14 @@ def draw_batches(dataloader: dict | DataLoader | None, count: int, seed: int) ->
         ValueError: if ``count`` is below 1, or there is no data loader, or its data set has no length.
     """
     if dataloader is None:
-        raise ValueError('sharpness is measured on the training loss, so the config needs a train_dataloader.')
+        raise InputError('sharpness is measured on the training loss, so the config needs a train_dataloader.')
     if count < 1:
-        raise ValueError(f'the number of batches must be at least 1; got {count}.')
+        raise InputError(f'the number of batches must be at least 1; got {count}.')
     with own_random_numbers(seed):
         loader = Runner.build_dataloader(dataloader, seed=seed)
         dataset: Any = copy.deepcopy(loader.dataset) if isinstance(dataloader, DataLoader) else loader.dataset
         if not hasattr(dataset, '__len__'):
-            raise ValueError(
+            raise InputError(
                 f'batches are drawn from a data set with a length; {type(dataset).__name__} has none. Wrap it in one '
                 'that gives its samples by number.'
             )

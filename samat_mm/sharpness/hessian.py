@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.sharpness.surface import LossSurface
 
 MAX_ITERATIONS = 50
@@ -51,7 +52,7 @@ def top_eigenvalue(
         ValueError: if ``max_iterations`` is below 1.
     """
     if max_iterations < 1:
-        raise ValueError(f'max_iterations must be at least 1; got {max_iterations}.')
+        raise InputError(f'max_iterations must be at least 1; got {max_iterations}.')
     numbers = _generator(seed)
     vector = _flat([torch.randn(weight.shape, generator=numbers).to(weight) for weight in surface.weights.values()])
     vector /= vector.norm()
@@ -90,7 +91,7 @@ def trace(surface: LossSurface, probes: int, seed: int = 0) -> Trace:
         ValueError: if ``probes`` is below 2, too few for a standard error.
     """
     if probes < 2:
-        raise ValueError(f'a standard error needs at least 2 probes; got {probes}.')
+        raise InputError(f'a standard error needs at least 2 probes; got {probes}.')
     numbers = _generator(seed)
     values = torch.empty(probes, dtype=torch.float64)
     for index in range(probes):

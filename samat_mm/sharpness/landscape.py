@@ -7,6 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.sharpness.surface import LossSurface
 
 LANDSCAPES = {'none': 0, '1d': 1, '2d': 2}  # what users ask for, and its number of dimensions
@@ -72,9 +73,9 @@ def loss_landscape(
         ValueError: if there are other than 1 or 2 dimensions, or ``points`` is even or below 3.
     """
     if dimensions not in (1, 2):
-        raise ValueError(f'a landscape has 1 or 2 dimensions; got {dimensions}.')
+        raise InputError(f'a landscape has 1 or 2 dimensions; got {dimensions}.')
     if points < 3 or points % 2 == 0:
-        raise ValueError(f'points must be odd and at least 3, so that the weights are one of them; got {points}.')
+        raise InputError(f'points must be odd and at least 3, so that the weights are one of them; got {points}.')
     numbers = torch.Generator().manual_seed(seed)
     directions = [filter_normalised_direction(surface.weights, numbers) for _ in range(dimensions)]
     positions = span * torch.linspace(-1, 1, points, dtype=torch.float64)

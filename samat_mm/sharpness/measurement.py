@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.perturbations.weights import ASAM, SAM
 from samat_mm.sharpness.hessian import MAX_ITERATIONS, top_eigenvalue, trace
 from samat_mm.sharpness.rise import loss_rises
@@ -35,9 +36,9 @@ class Measurement:
     def __post_init__(self) -> None:
         self._balls()
         if self.steps < 1:
-            raise ValueError(f'steps must be at least 1; got {self.steps}.')
+            raise InputError(f'steps must be at least 1; got {self.steps}.')
         if self.probes < 0 or self.probes == 1:
-            raise ValueError(f'probes must be 0, for no Hessian, or at least 2; got {self.probes}.')
+            raise InputError(f'probes must be 0, for no Hessian, or at least 2; got {self.probes}.')
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ class Measurement:
         """
         results = {'loss': surface.value()}
         if not math.isfinite(results['loss']):
-            raise FloatingPointError(
+            raise NonFiniteError(
                 f'the loss at the weights is not finite ({results["loss"]}), so there is no sharpness to measure.'
             )
         for name, ball in self._balls().items():

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.models.batch import batch_size
 from samat_mm.models.state import buffers_kept, frozen_parameters_watched, refuse_activation_checkpointing
 from samat_mm.sharpness.random_numbers import own_random_numbers
@@ -29,7 +30,7 @@ def prepare(model: nn.Module, batches: Sequence[Any], seed: int = 0) -> list[dic
         prepared = [model.data_preprocessor(batch, True) for batch in batches]  # type: ignore[operator]
     for batch in prepared:
         if not isinstance(batch, dict) or 'inputs' not in batch:
-            raise TypeError(
+            raise UnsupportedError(
                 "sharpness is measured on batches {'inputs': images, 'data_samples': ...}; "
                 f'got {type(batch).__name__}.'
             )
@@ -80,7 +81,7 @@ def _batch_loss(model: nn.Module, batch: dict[str, Any], number: int) -> Tensor:
     with own_random_numbers(number):
         loss, _ = model.parse_losses(model.forward(**batch, mode='loss'))  # type: ignore[operator]
     if not isinstance(loss, Tensor) or (torch.is_grad_enabled() and not loss.requires_grad):
-        raise ValueError(
+        raise InputError(
             f'{type(model).__name__} has no training loss that depends on its trainable parameters, so there is no '
             'sharpness to measure.'
         )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from samat_mm.compat import versions
+from samat_mm.errors import InputError
 from samat_mm.sharpness.measurement import Measurement
 
 ERRORS = {'top_eigenvalue': 'top_eigenvalue_error', 'trace': 'trace_standard_error'}
@@ -63,7 +64,7 @@ def labels_of(checkpoints: Sequence[str]) -> list[str]:
     """
     paths = [Path(checkpoint).absolute().with_suffix('').parts for checkpoint in checkpoints]
     if len(set(paths)) < len(paths):
-        raise ValueError('a checkpoint is given twice; give each once.')
+        raise InputError('a checkpoint is given twice; give each once.')
     if len(paths) == 1:
         return ['/'.join(paths[0][-2:])]
     shortest = min(map(len, paths))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights import WeightPerturbation
 from samat_mm.sharpness.surface import LossSurface
 
@@ -30,7 +31,7 @@ def loss_rises(surface: LossSurface, perturbation: WeightPerturbation, steps: in
         ValueError: if ``steps`` is below 1.
     """
     if steps < 1:
-        raise ValueError(f'steps must be at least 1; got {steps}.')
+        raise InputError(f'steps must be at least 1; got {steps}.')
     centre = _centre(surface)
     offsets = [torch.zeros_like(weight) for weight in centre.values()]
     start, gradient = surface.value_and_gradient()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights import Displacement
 
 Term = tuple[float, Callable[[], Tensor]]
@@ -39,7 +40,7 @@ class LossSurface:
         self, weights: Mapping[str, Tensor], terms: Sequence[Term], on_pass: Callable[[], None] = lambda: None
     ) -> None:
         if not weights or not terms:
-            raise ValueError(
+            raise InputError(
                 'a loss surface needs weights that require a gradient and at least one batch; '
                 f'got {len(weights)} weights and {len(terms)} batches.'
             )
@@ -105,7 +106,7 @@ class LossSurface:
         except RuntimeError as error:
             if 'not implemented' not in str(error):
                 raise
-            raise ValueError(NO_SECOND_DERIVATIVE.format(error)) from error
+            raise InputError(NO_SECOND_DERIVATIVE.format(error)) from error
 
 
 def refuse_once_differentiable(value: Tensor) -> None:
@@ -122,5 +123,5 @@ def refuse_once_differentiable(value: Tensor) -> None:
         seen.add(node)
         function: Any = getattr(node, '_forward_cls', None)
         if getattr(getattr(function, 'backward', None), '__code__', None) is ONCE_DIFFERENTIABLE:
-            raise ValueError(NO_SECOND_DERIVATIVE.format(f'{function.__name__} is once_differentiable'))
+            raise InputError(NO_SECOND_DERIVATIVE.format(f'{function.__name__} is once_differentiable'))
         waiting.extend(following for following, _ in node.next_functions)

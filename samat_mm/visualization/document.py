@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from samat_mm.errors import InputError
+
 CLEAN = 'clean'
 MAIN_METRICS = ('mIoU', 'accuracy/top1')
 
@@ -17,7 +19,7 @@ def main_metric(report: Mapping[str, Any]) -> str:
     for name in (*MAIN_METRICS, *clean):
         if name in clean:
             return name
-    raise ValueError('the report must have at least one metric on clean images; it has none. Test the model again.')
+    raise InputError('the report must have at least one metric on clean images; it has none. Test the model again.')
 
 
 def attacks_of(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from samat_mm.errors import InputError
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
 
 CLEAN_COLOUR, ATTACKED_COLOUR = (150, 150, 150), (213, 94, 0)  # grey, and Okabe and Ito's vermilion
@@ -27,7 +28,7 @@ def image_ious(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.nd
         ValueError: if the shapes differ.
     """
     if label.shape != prediction.shape:
-        raise ValueError(
+        raise InputError(
             f'label and prediction must have the same shape; got {label.shape} and {prediction.shape}. '
             'Resize the logits to the label.'
         )

@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.trials import evaluator_of
@@ -54,7 +55,7 @@ class AttackEvaluationHook(Hook):
         craft_dtype: str | None = None,
     ) -> None:
         if interval < 1:
-            raise ValueError(f'interval must be at least 1; got {interval}.')
+            raise InputError(f'interval must be at least 1; got {interval}.')
         Crafting.check(craft_dtype)
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
         self.interval, self.craft_dtype = interval, craft_dtype

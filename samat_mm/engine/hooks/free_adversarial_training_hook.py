@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.checks import whole_number
@@ -63,7 +64,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         self.eps = parse_radius(eps, 'eps')
         self.step_size = self.eps if step_size is None else parse_radius(step_size, 'step_size')
         if self.eps > 0 and self.step_size == 0:
-            raise ValueError('step_size must be greater than 0; got 0, with which no step moves the image.')
+            raise InputError('step_size must be greater than 0; got 0, with which no step moves the image.')
         if norm == 'linf':
             self.ball.check_radius(self.eps, ())
         self._carried: Tensor | None = None
@@ -82,7 +83,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         """
         wrapper = runner.optim_wrapper
         if isinstance(wrapper, SharpnessAwareMixin) or getattr(wrapper, '_accumulative_counts', 1) > 1:
-            raise ValueError(
+            raise InputError(
                 'free adversarial training moves the images by the gradient of each step of the optimizer, so that a '
                 'step must be one backward pass; use an OptimWrapper or AmpOptimWrapper without accumulative_counts, '
                 'or AdversarialTrainingHook.'
@@ -143,7 +144,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
     def _ascend(self) -> None:
         delta, self._delta = self._delta, None
         if delta is None or delta.grad is None or self._carried is None:
-            raise RuntimeError(
+            raise StepError(
                 'free adversarial training needs one loss forward and one backward pass in every train_step, for the '
                 'gradient with respect to the images; there was none.'
             )

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
+from samat_mm.errors import UnsupportedError
 from samat_mm.models.pixel_space import PixelSpace
 
 
@@ -60,7 +61,7 @@ class InputPerturbationHook(Hook, ABC):
             TypeError: if the batch has no ``inputs``.
         """
         if not isinstance(data_batch, dict) or 'inputs' not in data_batch:
-            raise TypeError(
+            raise UnsupportedError(
                 "adversarial training expects batches {'inputs': images, 'data_samples': ...}; "
                 f'got {type(data_batch).__name__}.'
             )

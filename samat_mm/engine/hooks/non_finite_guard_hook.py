@@ -7,6 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from samat_mm.errors import NonFiniteError
+
 
 @HOOKS.register_module()
 class NonFiniteGuardHook(Hook):
@@ -38,7 +40,7 @@ class NonFiniteGuardHook(Hook):
                     self._stop(runner, f'{name} is not finite')
 
     def _stop(self, runner: Runner, reason: str) -> None:
-        raise FloatingPointError(
+        raise NonFiniteError(
             f'{reason} at iteration {runner.iter + 1}; training stops, and the last good checkpoint in '
             f'{runner.work_dir} is kept. Lower the learning rate or the radius, or clip gradients.'
         )

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from samat_mm.errors import MissingFileError
 from samat_mm.models.pretrained import load_backbone
 from samat_mm.models.replay import unwrapped
 
@@ -32,7 +33,7 @@ class PretrainedBackboneHook(Hook):
         if runner.iter > 0 or runner._has_loaded:
             return
         if not self.checkpoint.is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'the backbone weights {self.checkpoint} are not there. They come from {self.source}; save them as a '
                 'local file and name it with --cfg-options default_hooks.pretrained.checkpoint=PATH, or train from '
                 'scratch with --cfg-options default_hooks.pretrained=None.'

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.runner import Runner
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.ascent import ProjectedAscent
 
@@ -28,12 +29,12 @@ class RadiusSchedule:
         self.configs = [schedulers] if isinstance(schedulers, dict) else list(schedulers or [])
         for config in self.configs:
             if not isinstance(config, dict) or config.get('param_name') != 'eps':
-                raise ValueError(
+                raise InputError(
                     "eps_scheduler must be a config such as dict(type='LinearParamScheduler', param_name='eps', "
                     f'start_factor=0.1, end=1000, by_epoch=False), or a list of them; got {config!r}.'
                 )
             if 0 in (config.get('start_factor'), config.get('factor')):
-                raise ValueError(
+                raise InputError(
                     "MMEngine's schedulers multiply the last value, so that eps never rises from 0; start at a small "
                     f'factor such as 1e-6; got {config!r}.'
                 )
@@ -49,12 +50,12 @@ class RadiusSchedule:
         if not self.configs:
             return
         if eps == 0:
-            raise ValueError('eps_scheduler scales the radius, which must be greater than 0; got eps=0.')
+            raise InputError('eps_scheduler scales the radius, which must be greater than 0; got eps=0.')
         self._radius = _Radius(eps)
         # With MMEngine's own default for `end`, and its conversion from epochs to iterations.
         self._schedulers = runner._build_param_scheduler(self.configs, self._radius)
         if any(getattr(scheduler, 'need_val_args', False) for scheduler in self._schedulers):
-            raise ValueError('eps must depend on the iteration alone; use an eps_scheduler that needs no metrics.')
+            raise InputError('eps must depend on the iteration alone; use an eps_scheduler that needs no metrics.')
         epoch_length = runner.iter // max(runner.epoch, 1)
         for done in range(1, runner.iter + 1):
             self.step(by_epoch=False)
@@ -98,7 +99,7 @@ def scaled(attack: Attack, factor: float) -> Attack:
     if factor == 1:
         return attack
     if not isinstance(attack, ProjectedAscent):
-        raise ValueError(
+        raise InputError(
             'eps_scheduler needs an attack by projected ascent, such as PGD, APGD or SegPGD; '
             f'got {type(attack).__name__}.'
         )

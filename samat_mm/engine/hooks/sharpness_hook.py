@@ -8,6 +8,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from samat_mm.engine.hooks.attack_evaluation_hook import validation_number
+from samat_mm.errors import InputError
 from samat_mm.models.replay import unwrapped
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, prepare
 from samat_mm.sharpness.landscape import LANDSCAPES
@@ -63,9 +64,9 @@ class SharpnessHook(Hook):
     ) -> None:
         for name, value in (('interval', interval), ('batches', batches)):
             if value < 1:
-                raise ValueError(f'{name} must be at least 1; got {value}.')
+                raise InputError(f'{name} must be at least 1; got {value}.')
         if landscape not in LANDSCAPES:
-            raise ValueError(f'landscape must be one of {", ".join(LANDSCAPES)}; got {landscape!r}.')
+            raise InputError(f'landscape must be one of {", ".join(LANDSCAPES)}; got {landscape!r}.')
         self.interval, self.batches, self.landscape = interval, batches, landscape
         self.measurement = Measurement(rho, asam_rho, steps, probes, seed)
         self._prepared: list[dict[str, Any]] = []

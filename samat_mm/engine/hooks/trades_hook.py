@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
+from samat_mm.errors import StepError
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.state import buffers_aside
@@ -86,7 +87,7 @@ class TRADESHook(AdversarialTrainingHook):
             return None
         inputs, samples = kwargs['inputs'], kwargs['data_samples']
         if not all(id(sample) in self._adversarial for sample in samples):
-            raise RuntimeError(
+            raise StepError(
                 'TRADES expects every loss forward of an iteration to be on samples of its batch, for which it has '
                 'adversarial images; got other samples.'
             )

@@ -12,6 +12,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader
 
+from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.export import Export
 from samat_mm.evaluation.folders import Fingerprint, fingerprint, open_folder
@@ -86,7 +87,7 @@ class AttackTestLoop(TestLoop):
         self.checks: dict[str, Attack] = {}
         self.others: dict[str, Crafting] = {}
         if max_samples is not None and max_samples < 1:
-            raise ValueError(f'max_samples must be at least 1; got {max_samples}.')
+            raise InputError(f'max_samples must be at least 1; got {max_samples}.')
         whole = len(self.dataloader.dataset)
         self.samples = whole if max_samples is None else min(max_samples, whole)
         self.resume = resume
@@ -129,7 +130,7 @@ class AttackTestLoop(TestLoop):
             raise answer[0]
         folder, resumed = answer[0]
         if not folder.is_dir():
-            raise ValueError(f'process {get_rank()} does not see {folder}; all need the same --work-dir.')
+            raise InputError(f'process {get_rank()} does not see {folder}; all need the same --work-dir.')
         if resumed:
             self.runner.logger.info(f'The evaluation in {folder} goes on.')
         return folder, resumed

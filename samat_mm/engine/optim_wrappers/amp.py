@@ -10,6 +10,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor
 
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.vectors import global_norm
 
 
@@ -39,7 +40,7 @@ class AnyDeviceAmpOptimWrapper(AmpOptimWrapper):
         elif isinstance(loss_scale, dict):
             options = dict(loss_scale)
         else:
-            raise ValueError(f"loss_scale must be 'dynamic', a float or a dict; got {loss_scale!r}.")
+            raise InputError(f"loss_scale must be 'dynamic', a float or a dict; got {loss_scale!r}.")
         self.loss_scaler = torch.amp.GradScaler(device, **options)
         self._is_unscaled = False
         OptimWrapper.__init__(self, **kwargs)  # AmpOptimWrapper.__init__ insists on an accelerator
@@ -64,7 +65,7 @@ def _cast_dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | N
     chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
     known = [None, torch.bfloat16] if device == 'cpu' else [None, torch.bfloat16, torch.float16]
     if chosen not in known:
-        raise ValueError(
+        raise InputError(
             f'dtype must be one of {", ".join(str(entry).removeprefix("torch.") for entry in known)} on {device}; '
             f'got {dtype!r}.'
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmengine.logging import print_log
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights import WeightPerturbation
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
@@ -32,7 +33,7 @@ class PerturbationSettings(_Base):
         self.perturbation = self._build_perturbation(perturbation, kwargs)
         super().__init__(*args, **kwargs)
         if 'rho' in self.optimizer.defaults:
-            raise ValueError(
+            raise InputError(
                 f'{type(self.optimizer).__name__} has a parameter rho of its own, which the radius in param_groups '
                 'would overwrite; use another optimizer.'
             )
@@ -42,12 +43,12 @@ class PerturbationSettings(_Base):
         if isinstance(given, WeightPerturbation):
             names = sorted(set(inspect.signature(type(given)).parameters) & set(kwargs))
             if names:
-                raise ValueError(
+                raise InputError(
                     f'{", ".join(names)} would change a {type(given).__name__} that is built already; give it there.'
                 )
             return given
         if given is not None and not isinstance(given, dict):
-            raise ValueError(
+            raise InputError(
                 f"perturbation must be a config such as dict(type='LookSAM'), or a weight perturbation; got {given!r}."
             )
         config = {'type': self.default_perturbation, **(given or {})}
@@ -55,7 +56,7 @@ class PerturbationSettings(_Base):
         for name in inspect.signature(cls).parameters if cls else ():
             if name in kwargs:
                 if name in config:
-                    raise ValueError(f'{name} is given twice: directly and in perturbation; give it once.')
+                    raise InputError(f'{name} is given twice: directly and in perturbation; give it once.')
                 config[name] = kwargs.pop(name)
         return WEIGHT_PERTURBATIONS.build(config)
 

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from samat_mm.engine.optim_wrappers.roster import Entry
 from samat_mm.engine.optim_wrappers.sample_passes import SamplePasses, cast
+from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import Replay
 from samat_mm.models.state import buffers_kept, frozen_parameters_watched
 from samat_mm.perturbations.checks import share, whole_number
@@ -58,22 +59,22 @@ class SharpnessAwareMixin(SamplePasses):
     ) -> None:
         whole_number(interval, 'interval')
         if isinstance(start_iter, bool) or not isinstance(start_iter, int) or start_iter < 0:
-            raise ValueError(f'start_iter must be a whole number of at least 0; got {start_iter!r}.')
+            raise InputError(f'start_iter must be a whole number of at least 0; got {start_iter!r}.')
         if ascent_dtype not in (None, 'bfloat16'):
-            raise ValueError(
+            raise InputError(
                 f"ascent_dtype must be 'bfloat16' or None, because float16 needs a loss scale; got {ascent_dtype!r}."
             )
         super().__init__(*args, **kwargs)
         method = self.perturbation
         if interval > 1 and method.interval > 1:
-            raise ValueError(f'{method!r} has an interval of its own; give it there, not to the wrapper as well.')
+            raise InputError(f'{method!r} has an interval of its own; give it there, not to the wrapper as well.')
         if share(ascent_share, 'ascent_share') < 1 and method.selects_samples:
-            raise ValueError(
+            raise InputError(
                 f'{type(method).__name__} compares the losses of all samples, so that its first forward needs all of '
                 f'them; got ascent_share={ascent_share}.'
             )
         if method.mixes and (ascent_share < 1 or ascent_dtype is not None):
-            raise ValueError(
+            raise InputError(
                 f'{type(method).__name__} mixes the first gradient into the descent, so that it must be that of all '
                 'samples in full precision; leave ascent_share and ascent_dtype out.'
             )
@@ -131,7 +132,7 @@ class SharpnessAwareMixin(SamplePasses):
         """
         ascending, self._ascending = self._ascending, None
         if ascending is None and self._needs_ascent():
-            raise RuntimeError(
+            raise StepError(
                 'a sharpness-aware step needs its loss forward inside optim_context before update_params, because it '
                 'runs that forward again at the perturbed weights; there was none.'
             )

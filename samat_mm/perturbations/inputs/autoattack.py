@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.apgd import APGD
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
@@ -141,7 +142,7 @@ class TargetedDLR(Objective):
     def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
         """Return the ratio per image, shape (N,), for logits (N, K) of at least 4 classes and labels (N,)."""
         if target is None:
-            raise ValueError(f'{self.name} needs a target; got none.')
+            raise InputError(f'{self.name} needs a target; got none.')
         largest = output.topk(4, dim=1).values
         lead = (output.gather(1, self.aims[:, None]) - output.gather(1, target[:, None])).squeeze(1)
         return lead / (largest[:, 0] - largest[:, 2:].mean(1) + 1e-12)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.inputs.classification import ClassificationAttack
 from samat_mm.perturbations.units import parse_radius
@@ -53,7 +54,7 @@ class OptionallyBoundedAttack(BoundedAttack):
 
     def __init__(self, norm: str | None, eps: float | str | None) -> None:
         if norm is not None and eps is None:
-            raise ValueError(f'norm={norm!r} needs a radius; give eps too, or neither for an attack without a bound.')
+            raise InputError(f'norm={norm!r} needs a radius; give eps too, or neither for an attack without a bound.')
         self.bounded = eps is not None
         super().__init__(norm or 'linf', 1.0 if eps is None else eps)
 

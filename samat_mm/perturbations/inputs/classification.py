@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.base import Attack, Predict
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, CrossEntropy, check_shapes
 from samat_mm.perturbations.inputs.region import check_pixels
@@ -49,11 +50,11 @@ class ClassificationAttack(Attack):
         check_pixels(inputs)
         self.check_images(inputs)
         if target is None:
-            raise ValueError(f'{type(self).__name__} needs a target, the labels (N,); got none.')
+            raise InputError(f'{type(self).__name__} needs a target, the labels (N,); got none.')
         numbers = list(range(len(inputs)) if indices is None else indices)
         sizes = [(inputs.shape[2], inputs.shape[3])] * len(inputs) if sizes is None else sizes
         if not len(inputs) == len(numbers) == len(sizes):
-            raise ValueError(
+            raise InputError(
                 f'indices and sizes must have one entry for each of the {len(inputs)} images; '
                 f'got {len(numbers)} and {len(sizes)}.'
             )
@@ -76,7 +77,7 @@ class ClassificationAttack(Attack):
         """Return the labels and which images the model gets right, both (N,)."""
         logits = predict(inputs)
         if logits.ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__} attacks classifiers, whose logits are (N, K); got {tuple(logits.shape)}. '
                 'For a segmentor use an attack with a dense objective, PGD for instance.'
             )

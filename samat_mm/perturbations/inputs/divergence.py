@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.base import Attack, Predict, generator_for
 from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
 from samat_mm.perturbations.inputs.pgd import PGD
@@ -31,7 +32,7 @@ class DivergenceAttack(Attack):
 
     def __init__(self, attack: Attack) -> None:
         if not isinstance(attack, PGD) or attack.objective.name != 'cross-entropy' or attack.goal != 'loss':
-            raise ValueError(
+            raise InputError(
                 'TRADES maximises the divergence from the clean output, by PGD without an objective or a goal of its '
                 f'own; got {attack!r}.'
             )

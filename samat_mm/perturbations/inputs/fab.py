@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
@@ -56,7 +57,7 @@ class FAB(BoundedAttack):
         self.steps = whole_number(steps, 'steps')
         self.restarts = whole_number(restarts, 'restarts')
         if targets not in TARGETS:
-            raise ValueError(f'targets must be one of {", ".join(TARGETS)}; got {targets!r}.')
+            raise InputError(f'targets must be one of {", ".join(TARGETS)}; got {targets!r}.')
         self.targets = targets
         self.classes = whole_number(classes, 'classes')
         self.seed = seed

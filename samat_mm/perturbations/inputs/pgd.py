@@ -1,5 +1,6 @@
 """Steps of one length: PGD, and FGSM as its single step."""
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.ascent import ProjectedAscent, StepRule
 from samat_mm.perturbations.inputs.objectives import Objective
 from samat_mm.perturbations.inputs.region import Region
@@ -47,9 +48,9 @@ class PGD(ProjectedAscent):
         super().__init__(norm, eps, steps, random_start, restarts, objective, goal, seed)
         self.step_size = self.eps / 4 if step_size is None else parse_radius(step_size, 'step_size')
         if self.eps > 0 and self.step_size == 0:
-            raise ValueError('step_size must be greater than 0; got 0, with which no step moves the image.')
+            raise InputError('step_size must be greater than 0; got 0, with which no step moves the image.')
         if self.step_size > 2 * self.eps > 0:
-            raise ValueError(
+            raise InputError(
                 f'step_size must not exceed the diameter of the ball, {2 * self.eps:g} for eps={self.eps:g}; '
                 f'got {self.step_size:g}. {describe_radius(self.step_size)}'
             )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
@@ -122,7 +123,7 @@ def _extents(values: Extent | str | Sequence[Extent], name: str) -> tuple[Extent
         for value in pair
     )
     if not valid or (type(pair[0]) is type(pair[1]) and pair[0] > pair[1]):
-        raise ValueError(
+        raise InputError(
             f'{name} must be a smallest and a largest extent, integers of at least 1 (pixels) or floats in [0, 1] '
             f'(shares of the image); got {values!r}.'
         )

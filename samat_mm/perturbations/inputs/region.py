@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.ball import NormBall
 from samat_mm.perturbations.inputs.base import generator_for
 
@@ -58,11 +59,11 @@ def check_pixels(inputs: Tensor) -> None:
         ValueError: if the tensor is no batch of images, or a pixel lies outside [0, 1] or is not finite.
     """
     if inputs.ndim != 4 or not inputs.is_floating_point():
-        raise ValueError(
+        raise InputError(
             f'inputs must be floating point pixels of shape (N, C, H, W); got {inputs.dtype} {tuple(inputs.shape)}.'
         )
     if inputs.numel() and not (float(inputs.min()) >= 0 and float(inputs.max()) <= 1):
-        raise ValueError(
+        raise InputError(
             f'inputs must be pixels in [0, 1]; got values in [{float(inputs.min()):g}, {float(inputs.max()):g}]. '
             'Put the normalisation into predict, and divide 8-bit images by 255.'
         )

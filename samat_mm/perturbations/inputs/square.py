@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
@@ -57,10 +58,10 @@ class Square(BoundedAttack):
         self.queries = whole_number(queries, 'queries')
         self.restarts = whole_number(restarts, 'restarts')
         if not 0 < p_init <= 1:
-            raise ValueError(f'p_init must be a share of the image, greater than 0 and at most 1; got {p_init!r}.')
+            raise InputError(f'p_init must be a share of the image, greater than 0 and at most 1; got {p_init!r}.')
         self.p_init = float(p_init)
         if schedule not in SCHEDULES:
-            raise ValueError(f'schedule must be one of {", ".join(SCHEDULES)}; got {schedule!r}.')
+            raise InputError(f'schedule must be one of {", ".join(SCHEDULES)}; got {schedule!r}.')
         self.schedule = schedule
         self.seed = seed
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
 from samat_mm.perturbations.inputs.classification import margins
@@ -61,11 +62,11 @@ class StAdv(OptionallyBoundedAttack):
     ) -> None:
         super().__init__(norm, eps)
         if form not in FORMS:
-            raise ValueError(f'form must be one of {", ".join(FORMS)}; got {form!r}.')
+            raise InputError(f'form must be one of {", ".join(FORMS)}; got {form!r}.')
         self.form = form
         self.steps = (10 if form == 'bounded' else 100) if steps is None else whole_number(steps, 'steps')
         if form == 'original' and not step_size is bound is None:
-            raise ValueError("step_size and bound belong to form='bounded'; the original form has neither.")
+            raise InputError("step_size and bound belong to form='bounded'; the original form has neither.")
         self.step_size = 1e-3 if step_size is None else parse_radius(step_size, 'step_size')
         self.bound = parse_radius('1/255' if bound is None else bound, 'bound')
         self.weight = parse_radius(weight, 'weight')

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError, MissingPackageError
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
 from samat_mm.perturbations.inputs.classification import margins
@@ -56,13 +57,13 @@ class Torchattacks(OptionallyBoundedAttack):
         known = dict(list(inspect.signature(self.library).parameters.items())[1:])
         unknown = [name for name in parameters if name not in known]
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f'{self.attack} of torchattacks has no parameter {unknown[0]!r}; it has {", ".join(known)}.'
             )
         if 'eps' in known:
             own = str(known['norm'].default if 'norm' in known else 'L2' if self.attack.endswith('L2') else 'Linf')
             if norm is not None and norm != own.lower() and 'norm' not in known:
-                raise ValueError(f'{self.attack} of torchattacks is an attack in {own.lower()}; got norm={norm!r}.')
+                raise InputError(f'{self.attack} of torchattacks is an attack in {own.lower()}; got norm={norm!r}.')
             norm, eps = norm or own.lower(), known['eps'].default if eps is None else eps
         super().__init__(norm, eps)
         self.seed, self.parameters = seed, parameters
@@ -115,12 +116,12 @@ def library_attack(name: str) -> type:
     try:
         package: Any = importlib.import_module('torchattacks')
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "type='Torchattacks' needs the library torchattacks; install it by `pip install --no-deps "
             f'torchattacks==3.5.1` and `pip install scipy tqdm` (importing it failed: {error}).'
         ) from error
     if name == 'AutoAttack':
-        raise ValueError(
+        raise InputError(
             "AutoAttack of torchattacks makes 10 steps whatever it is told; use dict(type='AutoAttack'), the standard "
             'version with 100.'
         )
@@ -131,7 +132,7 @@ def library_attack(name: str) -> type:
         if issubclass(value, package.attack.Attack) and _needs_only_a_model(value)
     }
     if name not in known:
-        raise ValueError(
+        raise InputError(
             f'torchattacks has no attack {name!r} that needs nothing but a model; it has {", ".join(sorted(known))}.'
         )
     return known[name]

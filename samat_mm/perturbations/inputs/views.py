@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.perturbations.inputs.base import Predict
 
 Bound = TypeVar('Bound')
@@ -38,7 +39,7 @@ class View:
         logits = self.predict(self._on_canvas(pixels))
         check_finite(logits)
         if len(logits) != len(pixels):
-            raise ValueError(
+            raise InputError(
                 f'predict must return one row of logits per image, also for a part of the batch; got {len(logits)} '
                 f'rows for {len(pixels)} images. A predict that is bound to its batch needs a method subset(rows).'
             )
@@ -78,7 +79,7 @@ def check_finite(values: Tensor) -> None:
         FloatingPointError: if there is one.
     """
     if not bool(torch.isfinite(values).all()):
-        raise FloatingPointError(
+        raise NonFiniteError(
             'the model gives logits or a loss that is not finite (NaN or infinite) on these images; '
             'check the checkpoint and the preprocessing before attacking it.'
         )

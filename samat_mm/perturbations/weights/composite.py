@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.sam import SAM
 
@@ -26,16 +27,16 @@ class Composite(WeightPerturbation):
     def __init__(self, rho: float | None, direction: WeightPerturbation | None) -> None:
         direction = SAM() if direction is None else direction
         if not isinstance(direction, WeightPerturbation):
-            raise TypeError(
+            raise UnsupportedError(
                 f"direction must be a weight perturbation, or its config such as dict(type='ASAM'); got {direction!r}."
             )
         if direction.mixes and type(self).combine is not Composite.combine:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__} and {type(direction).__name__} each mix the gradients of the two passes in a '
                 'way of their own; use one of them.'
             )
         if direction.selects_samples and type(self).combine is not Composite.combine:
-            raise ValueError(
+            raise InputError(
                 f'{type(self).__name__} compares the gradients of both passes, which must be of the same samples, but '
                 f'{type(direction).__name__} selects samples for the second; give it gamma=1.'
             )

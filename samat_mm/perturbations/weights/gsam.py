@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative
 from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
@@ -43,7 +44,7 @@ class GSAM(Composite):
         super().__init__(rho, direction)
         self.rho_min = non_negative(rho_min, 'rho_min')
         if self.rho_min > self.rho > 0:
-            raise ValueError(f'rho_min must not be above rho; got {rho_min} and {rho}.')
+            raise InputError(f'rho_min must not be above rho; got {rho_min} and {rho}.')
         self.alpha = non_negative(alpha, 'alpha')
 
     def radius(self, group: Mapping[str, Any]) -> float:

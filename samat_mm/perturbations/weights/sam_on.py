@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.asam import ASAM
 from samat_mm.perturbations.weights.base import WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
@@ -43,7 +44,7 @@ class SAMON(Composite):
         norms = {name: weight for name, weight in weights.items() if is_normalisation_layer(owners[name])}
         chosen = super().choose(norms, owners)
         if not chosen:
-            raise ValueError(
+            raise InputError(
                 'SAM-ON perturbs normalisation layers, and no trained weight that may move belongs to one; use another '
                 'method for this model.'
             )

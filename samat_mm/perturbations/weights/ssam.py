@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative, share, whole_number
 from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
@@ -24,7 +25,7 @@ class _SparseSAM(Composite):
     ) -> None:
         super().__init__(rho, direction)
         if non_negative(sparsity, 'sparsity') >= 1:
-            raise ValueError(f'sparsity must be below 1, or no weight is perturbed; got {sparsity}.')
+            raise InputError(f'sparsity must be below 1, or no weight is perturbed; got {sparsity}.')
         self.sparsity = float(sparsity)
         self.update_interval = whole_number(update_interval, 'update_interval')
         self._mask: Named = {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import one_of, share
 from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.composite import Composite
@@ -43,7 +44,7 @@ class WSAM(Composite):
     ) -> None:
         super().__init__(rho, direction)
         if gamma and share(gamma, 'gamma') == 1:
-            raise ValueError(
+            raise InputError(
                 'gamma must be below 1, because the weight of the sharpness is gamma / (1 - gamma); got 1.'
             )
         self.gamma = float(gamma)

@@ -1,5 +1,6 @@
 """What attacks maximise, and how to find it by name."""
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
 from samat_mm.perturbations.inputs.objectives.cross_entropy import CrossEntropy, has_class_255, wrong_share
 from samat_mm.perturbations.inputs.objectives.margin import DifferenceOfLogitsRatio
@@ -37,7 +38,7 @@ def objective_named(name: str | Objective) -> Objective:
     if isinstance(name, Objective):
         return name
     if name not in OBJECTIVES:
-        raise ValueError(f'objective must be one of {", ".join(OBJECTIVES)}; got {name!r}.')
+        raise InputError(f'objective must be one of {", ".join(OBJECTIVES)}; got {name!r}.')
     return OBJECTIVES[name]
 
 

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from samat_mm.errors import InputError
+
 IGNORED_LABEL = 255
 
 
@@ -55,14 +57,14 @@ def check_shapes(logits: Tensor, target: Tensor) -> None:
         expected = (logits.shape[0], *logits.shape[2:])
     dimensions = (2,) if target.is_floating_point() else (2, 4)
     if logits.ndim not in dimensions or tuple(target.shape) != expected:
-        raise ValueError(
+        raise InputError(
             'predict must return logits (N, K) for targets (N,), or (N, K, H, W) for targets (N, H, W); '
             f'got logits {tuple(logits.shape)} and target {tuple(target.shape)}.'
         )
     if not target.is_floating_point():
         labels = target[target != IGNORED_LABEL]
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
-            raise ValueError(
+            raise InputError(
                 f'labels must lie in 0..{logits.shape[1] - 1}, or be {IGNORED_LABEL} for ignored; '
                 f'got {int(labels.min())}..{int(labels.max())}.'
             )

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
 
 
@@ -24,7 +25,7 @@ class CrossEntropy(Objective):
             ValueError: if logits and target do not fit together.
         """
         if target is None:
-            raise ValueError('cross-entropy needs a target; got none.')
+            raise InputError('cross-entropy needs a target; got none.')
         if step == 0:  # they do not change, and looking at values waits for the device
             check_shapes(output, target)
         if target.is_floating_point() or has_class_255(output):

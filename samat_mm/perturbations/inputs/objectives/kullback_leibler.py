@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import Objective, check_shapes
 from samat_mm.perturbations.inputs.objectives.cross_entropy import mean_over_labels
 
@@ -33,7 +34,7 @@ class KullbackLeibler(Objective):
             ValueError: if logits and target do not fit together.
         """
         if target is None:
-            raise ValueError('kullback-leibler needs a target, whose labels tell which pixels count; got none.')
+            raise InputError('kullback-leibler needs a target, whose labels tell which pixels count; got none.')
         if step == 0:
             check_shapes(output, target)
         # In logarithms throughout: the gradient of p log p is infinite where a probability is 0.

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
 
 
@@ -26,10 +27,10 @@ class DifferenceOfLogitsRatio(Objective):
             ValueError: if these are no logits of a classifier of at least 3 classes with one label per image.
         """
         if target is None:
-            raise ValueError('dlr needs a target; got none.')
+            raise InputError('dlr needs a target; got none.')
         if step == 0:
             if output.ndim != 2 or output.shape[1] < 3 or target.is_floating_point():
-                raise ValueError(
+                raise InputError(
                     'dlr compares the logits of an image, so it needs logits (N, K) of at least 3 classes and labels '
                     f'(N,); got logits {tuple(output.shape)} and a target of type {target.dtype}. '
                     "Use objective='cross-entropy', or 'masked-cross-entropy' for a segmentor."

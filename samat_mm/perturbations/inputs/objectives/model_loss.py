@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import Objective
 
 
@@ -18,5 +19,5 @@ class ModelLoss(Objective):
     def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
         """Return the scalar ``output`` as a tensor of shape (1,)."""
         if output.numel() != 1:
-            raise ValueError(f'model-loss expects one scalar loss from predict; got shape {tuple(output.shape)}.')
+            raise InputError(f'model-loss expects one scalar loss from predict; got shape {tuple(output.shape)}.')
         return output.reshape(1)

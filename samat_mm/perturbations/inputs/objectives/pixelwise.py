@@ -12,6 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
 from samat_mm.perturbations.inputs.objectives.cross_entropy import label_losses, mean_over_labels, wrong_share
 
@@ -39,10 +40,10 @@ class PixelObjective(Objective):
             ValueError: if these are no logits and labels of pixels, or do not fit together.
         """
         if target is None:
-            raise ValueError(f'{self.name} needs a target; got none.')
+            raise InputError(f'{self.name} needs a target; got none.')
         if step == 0:
             if output.ndim != 4 or target.is_floating_point():
-                raise ValueError(
+                raise InputError(
                     f'{self.name} weighs the pixels of a segmentation, so it needs logits (N, K, H, W) and labels '
                     f'(N, H, W); got logits {tuple(output.shape)} and target {tuple(target.shape)}. '
                     'Use PGD or APGD with cross-entropy for a classifier.'
@@ -121,7 +122,7 @@ class BalancedMaskedCrossEntropy(MaskedCrossEntropy):
 
     def __init__(self, class_pixels: tuple[float, ...] | None = None) -> None:
         if class_pixels is not None and not all(count > 0 for count in class_pixels):
-            raise ValueError(f'class_pixels must all be greater than 0, for they are divided by; got {class_pixels}.')
+            raise InputError(f'class_pixels must all be greater than 0, for they are divided by; got {class_pixels}.')
         self.class_pixels = class_pixels
 
     def pixel_losses(self, losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
@@ -135,7 +136,7 @@ class BalancedMaskedCrossEntropy(MaskedCrossEntropy):
         elif len(self.class_pixels) == classes:
             counts = masked.new_tensor(self.class_pixels).expand(len(target), -1)
         else:
-            raise ValueError(
+            raise InputError(
                 f'class_pixels must have one count for each of the {classes} classes; got {len(self.class_pixels)}.'
             )
         # In units of the mean count, so that the size of the loss does not depend on that of the image.
