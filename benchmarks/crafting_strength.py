@@ -23,8 +23,10 @@ from samat_mm.command_line import common_parser, errors_as_sentences, load_confi
 from samat_mm.evaluation import load_for_evaluation
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.images import read_batches
+from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.evaluation.outcome import single
-from samat_mm.evaluation.trials import Trial, evaluator_of
+from samat_mm.evaluation.subsets import chosen_images
+from samat_mm.evaluation.trials import Trial
 from samat_mm.models.crafting import DTYPES, Crafting
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.perturbations.inputs import Attack
@@ -65,20 +67,20 @@ def measure(args: Any) -> None:
     ways: dict[str, Any] = {MODEL: OnTheModel(), **{f'{dtype} copy': Crafting(model, dtype) for dtype in args.dtypes}}
     runs = [(name, way, seed) for name in args.attack for way in ways for seed in args.seeds]
     trials = {
-        (name, way, seed): Trial(build_attacks([name], seed=seed)[name], ways[way], evaluator_of(name, loop.evaluator))
+        (name, way, seed): Trial(build_attacks([name], seed=seed)[name], ways[way], evaluator_for(name, loop.evaluator))
         for name, way, seed in runs
     }
     scores: dict[Any, list[Any]] = {run: [] for run in runs}
     seconds = dict.fromkeys(runs, 0.0)
-    images = range(min(args.max_samples or len(loop.dataloader.dataset), len(loop.dataloader.dataset)))
+    images = chosen_images(len(loop.dataloader.dataset), args.max_samples)
     batches = read_batches(loop.dataloader, images)
     for numbers, data_batch in track(batches, 'attacking', total=-(-len(images) // (loop.dataloader.batch_size or 1))):
         batch = AttackedBatch(model, data_batch)
         for run, trial in trials.items():
             start = time.process_time()
-            pixels = trial.images(batch, numbers)
+            pixels = trial.crafting.attack(batch.space, batch.task.fitted(trial.attack), numbers)
             seconds[run] += time.process_time() - start
-            scores[run] += trial.score(batch, pixels)[1]
+            scores[run] += trial.score(batch, pixels, start)[1]
     rows, results = [], {}
     for name in args.attack:
         for way in ways:

@@ -12,8 +12,9 @@ from mmengine.runner import Runner
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.evaluation import build_report, describe_evaluation, per_class_section
-from samat_mm.evaluation.images import first_sample
+from samat_mm.evaluation.images import first_item
 from samat_mm.evaluation.sanity import TRANSFER, SanityChecks, Verdict, surrogate
+from samat_mm.evaluation.subsets import selection_of
 from samat_mm.evaluation.trials import CLEAN
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
@@ -60,7 +61,8 @@ def add_sanity_checks(loop: AttackTestLoop, **parameters: Any) -> SanityChecks:
     model, attacks = unwrapped(loop.runner.model), list(loop.attacks.values())
     attacks = attacks or list(build_attacks(['pgd-linf'], **parameters).values())
     white = next((attack for attack in attacks if isinstance(attack, PGD)), attacks[0])
-    task = task_of([first_sample(loop.dataloader.dataset)], model)
+    first = first_item(loop.dataloader.dataset, loop.numbers)
+    task = task_of(model, [first['data_samples']], loop.evaluator.metrics)
     checks = SanityChecks(white, isinstance(task, Classification))
     loop.checks = checks.attacks()
     loop.others[TRANSFER] = Crafting(surrogate(model), loop.crafting.dtype)
@@ -97,6 +99,8 @@ def report_of(
         processes=get_world_size(),
         seconds=round(seconds, 1),
         resumed=loop.resumed,
+        selection=selection_of(loop.samples, len(loop.dataloader.dataset)),
+        pixel_range=loop.pixel_range and list(loop.pixel_range),
         date=datetime.now().astimezone().isoformat(timespec='seconds'),
     )
     shown = {name: loop.outcomes[name] for name in (CLEAN, *loop.attacks)}

@@ -2,13 +2,16 @@
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
-from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.models.pixel_range import Range
+from samat_mm.models.pixel_space import PixelSpace, image_sizes
+from samat_mm.models.tasks import Task, task_of
 
 
 class AttackedBatch:
@@ -18,23 +21,48 @@ class AttackedBatch:
         model: the bare model.
         data_batch: ``inputs`` and ``data_samples``; it is not changed.
         fp16: predict as MMEngine's loops do with ``fp16=True``.
+        task: what the model decides; by default what the samples and the model's head show.
+        pixel_range: the numbers of the images that are the pixels 0 and 1, see :class:`PixelSpace`.
     """
 
-    def __init__(self, model: Any, data_batch: dict[str, Any], fp16: bool = False) -> None:
-        self.model, self.fp16 = model, fp16
+    def __init__(
+        self,
+        model: Any,
+        data_batch: dict[str, Any],
+        fp16: bool = False,
+        *,
+        task: Task | None = None,
+        pixel_range: Range | None = None,
+    ) -> None:
+        self.model, self.fp16, self.pixel_range = model, fp16, pixel_range
         self.raw = copy.deepcopy(data_batch)  # preprocessors and models write into what they get
         self.data = model.data_preprocessor(copy.deepcopy(data_batch), False)
-        self.space = PixelSpace(model, data_batch['inputs'], self.data['inputs'], self.data['data_samples'])
+        self.task = task or task_of(model, self.data['data_samples'])
+        self.sizes = image_sizes(self.raw['inputs'], self.data['inputs'])
 
     def __len__(self) -> int:
         return len(self.data['inputs'])
 
+    @cached_property
+    def space(self) -> PixelSpace:
+        """The pixels, which only attacks need: a test of clean images takes images in any range."""
+        return PixelSpace(
+            self.model,
+            self.raw['inputs'],
+            self.data['inputs'],
+            self.data['data_samples'],
+            task=self.task,
+            pixel_range=self.pixel_range,
+        )
+
     def subset(self, rows: Sequence[int]) -> 'AttackedBatch':
         """Return the batch of some of the images."""
         part = copy.copy(self)
+        vars(part).pop('space', None)
         part.raw = {key: [values[row] for row in rows] for key, values in self.raw.items()}
-        part.space = self.space.subset(torch.tensor(rows))
-        part.data = {**self.data, 'inputs': part.space.inputs, 'data_samples': part.space.samples}
+        samples = [self.data['data_samples'][row] for row in rows]
+        part.data = {**self.data, 'inputs': self.data['inputs'][list(rows)], 'data_samples': samples}
+        part.sizes = [self.sizes[row] for row in rows]
         return part
 
     def predict(self, pixels: Tensor | None = None) -> list[Any]:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samat_mm.errors import FileError
+from samat_mm.errors import FileError, InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.models.pixel_range import Range
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,22 @@ class Export:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def check(self, image: Tensor, pixel_range: Range | None) -> None:
+        """Refuse images that an 8-bit PNG file cannot hold.
+
+        Args:
+            image: as the data set gives it, shape (C, H, W).
+            pixel_range: that was stated, None for 0 to 255.
+
+        Raises:
+            ValueError: if there are not one or three bands, or they are in another range.
+        """
+        if len(image) not in (1, 3) or pixel_range not in (None, (0.0, 255.0)):
+            raise InputError(
+                f'--export writes 8-bit PNG files, which hold one or three bands in 0..255; these images have '
+                f'{len(image)} in {pixel_range or (0, 255)}. Leave --export out; --show-dir draws three of the bands.'
+            )
+
     def __call__(
         self, attack: str, batch: AttackedBatch, pixels: Tensor, numbers: Sequence[int], samples: Sequence[Any]
     ) -> Exported:
@@ -58,7 +75,7 @@ class Export:
         folder.mkdir(parents=True, exist_ok=True)
         found, changes = pixels.clone(), []
         for row, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
-            height, width = batch.space.sizes[row]
+            height, width = batch.sizes[row]
             name = Path(str(sample.metainfo.get('img_path') or 'image')).stem
             file = folder / f'{number:06d}-{name}.png'
             eight_bit = (pixels[row, :, :height, :width] * 255).round().byte().cpu().numpy().transpose(1, 2, 0)

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from samat_mm.errors import InputError, NonFiniteError
-from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
+from samat_mm.models.tasks import Task
+from samat_mm.models.tasks.base import name_of
 
 
 @dataclass(slots=True)
@@ -70,55 +69,24 @@ def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction:
     return kept
 
 
-def judge(prediction: Any, ignored: int = IGNORED_LABEL) -> dict[str, Any]:
-    """Return ``wrong``, ``loss``, ``counts`` and ``classes`` of a prediction; nothing if it has no labels of classes.
+def judge(task: Task, prediction: Any) -> dict[str, Any]:
+    """Return ``wrong``, ``loss``, ``counts`` and ``classes`` of a prediction; see :meth:`Task.judge`.
 
     Args:
-        prediction: a data sample of a segmentor or a classifier, with its ground truth.
-        ignored: the label without a class.
+        task: what the model decides.
+        prediction: a data sample with its ground truth.
 
     Raises:
+        ValueError: if a label is no class.
         FloatingPointError: if the prediction is NaN.
     """
-    if 'seg_logits' in prediction and 'gt_sem_seg' in prediction:
-        found = _judge_map(prediction, ignored)
-    elif 'pred_score' in prediction and 'gt_label' in prediction and prediction.gt_label.numel() == 1:
-        found = _judge_label(prediction)
-    else:
-        return {}
-    if math.isnan(found['loss']):
+    found = task.judge(prediction)
+    if math.isnan(found.get('loss', 0.0)):
         raise NonFiniteError(
-            f"the model's prediction for {prediction.metainfo.get('img_path') or 'an image'} is NaN, so it cannot be "
-            'scored; check the checkpoint and the precision.'
+            f"the model's prediction for {name_of(prediction)} is NaN, so it cannot be scored; check the checkpoint "
+            'and the precision.'
         )
     return found
-
-
-def _judge_label(prediction: Any) -> dict[str, Any]:
-    label, scores = int(prediction.gt_label), prediction.pred_score.double().cpu()
-    right = int(scores.argmax()) == label
-    loss = -float(scores[label].clamp_min(torch.finfo(torch.float32).tiny).log())
-    return {'wrong': float(not right), 'loss': loss, 'counts': [(label, int(right), 1)], 'classes': len(scores)}
-
-
-def _judge_map(prediction: Any, ignored: int) -> dict[str, Any]:
-    logits, predicted = prediction.seg_logits.data, prediction.pred_sem_seg.data.squeeze(0).long()
-    label = prediction.gt_sem_seg.data.squeeze(0).long().to(logits.device)
-    label = label.masked_fill(label == ignored, IGNORED_LABEL)
-    labelled = label != IGNORED_LABEL
-    if len(logits) == 1:  # a binary head: the foreground's probability
-        logits = torch.cat([torch.zeros_like(logits), torch.logit(logits, eps=1e-6)])
-    classes, total = len(logits), max(1, int(labelled.sum()))
-    losses = F.cross_entropy(logits[None].float(), label[None], ignore_index=IGNORED_LABEL, reduction='none')
-    truth, guess = label[labelled], predicted[labelled]
-    right = torch.bincount(truth[truth == guess], minlength=classes)
-    union = torch.bincount(truth, minlength=classes) + torch.bincount(guess, minlength=classes) - right
-    return {
-        'wrong': float((truth != guess).sum()) / total,
-        'loss': float(losses.double().sum()) / total,
-        'counts': [(k, *both) for k, both in enumerate(zip(right.tolist(), union.tolist(), strict=True)) if both[1]],
-        'classes': classes,
-    }
 
 
 def evaluate(evaluator: Evaluator, scores: Sequence[ImageScore]) -> dict[str, Any]:
@@ -146,7 +114,9 @@ def tables(scores: Sequence[ImageScore]) -> NDArray[np.int64]:
 
 
 def per_class(scores: Sequence[ImageScore]) -> list[float | None] | None:
-    """Return right over all for each class, None for one that does not occur; None if nothing is known."""
+    """Return right over all for each class, None for one that does not occur; None unless every image was judged."""
+    if any(score.counts is None for score in scores):
+        return None
     pooled = [[0, 0] for _ in range(max((score.classes for score in scores), default=0))]
     for score in scores:
         for number, right, total in score.counts or ():

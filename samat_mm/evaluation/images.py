@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from mmengine.structures import BaseDataElement
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from samat_mm.errors import FileError
@@ -38,13 +40,22 @@ class NamedErrors(Dataset):
             return ''
 
 
-def first_sample(dataset: Any) -> Any:
-    """Return the data sample of the first image, which shows the task.
+def first_item(dataset: Any, numbers: Sequence[int]) -> Any:
+    """Return the first of these images as the data set gives it, which shows what kind they are.
 
     Raises:
         OSError: if it cannot be read.
     """
-    return _raised(NamedErrors(dataset)[0])['data_samples']
+    return _raised(NamedErrors(dataset)[numbers[0]])
+
+
+def is_openmmlab_item(item: Any) -> bool:
+    """Tell whether an item is an image and its data sample, as mmsegmentation, mmpretrain and mmdetection have them."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get('inputs'), Tensor)
+        and isinstance(item.get('data_samples'), BaseDataElement)
+    )
 
 
 def read_batches(loader: DataLoader, numbers: Sequence[int]) -> Iterator[tuple[list[int], Any]]:

@@ -2,7 +2,7 @@
 
 import io
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -53,10 +53,10 @@ class Ledger:
             for image, score in _select(database, 'image, score', attack)
         }
 
-    def read_first(self, count: int, attack: str) -> list[ImageScore]:
-        """Return what is known under an attack of the first so many images, in their order."""
+    def read_images(self, numbers: Sequence[int], attack: str) -> list[ImageScore]:
+        """Return what is known under an attack of these images, in their order."""
         scores = self.read(attack)
-        return [scores[image] for image in range(count)]
+        return [scores[image] for image in numbers]
 
     def _all(self) -> Iterator[tuple[Path, sqlite3.Connection]]:
         for file in sorted(self.folder.glob('scores-*.sqlite')):

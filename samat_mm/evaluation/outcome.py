@@ -52,19 +52,20 @@ class Outcome:
 
 
 def outcomes_of(
-    evaluators: Mapping[str, Evaluator], attacks: Mapping[str, Attack], read: Callable[[str], list[ImageScore]]
+    evaluators: dict[str, Evaluator], attacks: Mapping[str, Attack], read: Callable[[str], list[ImageScore]]
 ) -> dict[str, Outcome]:
     """Return what was found, by attack; of what the metrics keep, that of one attack at a time is in memory.
 
     Args:
-        evaluators: the metrics of each attack, members of ensembles among them, by name.
+        evaluators: the metrics of the clean images, first, and of each attack, by name; of ensembles, of the members.
         attacks: by name, ensembles among them.
         read: returns the scores under an attack.
     """
     outcomes: dict[str, Outcome] = {}
-    for name, evaluator in evaluators.items():
+    for name in reversed(evaluators):  # the clean images last: whatever file a metric writes, it holds their results
         print_log(f'Metrics: {name}', 'current')
-        outcomes[name] = single(evaluator, read(name))
+        outcomes[name] = single(evaluators[name], read(name))
+    outcomes = {name: outcomes[name] for name in evaluators}
     for name, attack in attacks.items():
         for suffix in ('', EXPORTED):
             records = [f'{member}{suffix}' for member in members_of(name, attack)]

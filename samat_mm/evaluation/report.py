@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from samat_mm.compat import versions
 from samat_mm.evaluation.outcome import Outcome
@@ -77,7 +79,7 @@ def describe_evaluation(outcome: Outcome, model: Any, **more: Any) -> dict[str, 
     """
     mode = (getattr(model, 'test_cfg', None) or {}).get('mode')
     inputs, labels = ([score.sizes[position] for score in outcome.scores] for position in (0, 1))
-    return {'mode': mode, 'input_size': _range(inputs), 'label_size': _range(labels) or None, **more}
+    return {'mode': mode, 'input_size': _range(inputs) or None, 'label_size': _range(labels) or None, **more}
 
 
 def per_class_section(outcomes: Mapping[str, Outcome], classes: Sequence[str] | None) -> dict[str, Any] | None:
@@ -99,17 +101,27 @@ def per_class_section(outcomes: Mapping[str, Outcome], classes: Sequence[str] | 
 
 
 def _range(sizes: Sequence[tuple[int, ...]]) -> str:
-    """Return '240x320', or '213x240..320x340' where sizes differ: the smallest and the largest by area."""
+    """Return '240x320', or '213x240..320x340' where sizes differ: the smallest and the largest by area; '' for none."""
+    if not sizes:
+        return ''
     ordered = sorted(set(sizes), key=lambda size: (math.prod(size), size))
     return '..'.join('x'.join(map(str, size)) for size in dict.fromkeys((ordered[0], ordered[-1])))
 
 
 def _plain(value: Any) -> Any:
-    """Return a metric as JSON has it: a number, None for NaN, or what is no number as a text."""
+    """Return what a metric gives as JSON has it, whole: numbers, None for NaN, lists, objects, and texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, (bool, str)) or value is None:
+        return value
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return value if isinstance(value, (str, list)) else str(value)
+        return str(value)
     return number if math.isfinite(number) else None
 
 

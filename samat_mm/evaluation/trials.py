@@ -4,7 +4,6 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine.evaluator import Evaluator
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
+from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import Passes
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
 
 CLEAN = 'clean'
 EXPORTED = '/exported'  # ends the name under which the scores of an attack's files are kept
@@ -35,9 +34,10 @@ class Trial:
     crafting: Crafting
     evaluator: Evaluator
 
-    def images(self, batch: AttackedBatch, numbers: Sequence[int]) -> Tensor | None:
-        """Return adversarial pixels, or None for the images as they are."""
-        return None if self.attack is None else self.crafting.attack(batch.space, self.attack, numbers)
+    @property
+    def aims_at_logits(self) -> bool:
+        """Whether there is an attack, and on logits rather than on the model's own loss."""
+        return self.attack is not None and self.attack.objective.output == 'logits'
 
     def run(self, batch: AttackedBatch, numbers: Sequence[int]) -> tuple[Tensor | None, list[Any], list[ImageScore]]:
         """Return pixels, predictions and scores of a batch.
@@ -46,19 +46,27 @@ class Trial:
             batch: the images.
             numbers: their numbers in the data set.
         """
-        start, batch.space.passes = time.perf_counter(), Passes()
-        pixels = self.images(batch, numbers)
-        return pixels, *self.score(batch, pixels, start)
+        start = time.perf_counter()
+        if self.attack is None:
+            return None, *self.score(batch, None, start)
+        passes = batch.space.passes = Passes()
+        pixels = self.crafting.attack(batch.space, self.attack, numbers)
+        return pixels, *self.score(batch, pixels, start, passes)
 
     def score(
-        self, batch: AttackedBatch, pixels: Tensor | None, start: float | None = None
+        self, batch: AttackedBatch, pixels: Tensor | None, start: float, passes: Passes | None = None
     ) -> tuple[list[Any], list[ImageScore]]:
-        """Return predictions and scores for given pixels."""
-        start = time.perf_counter() if start is None else start
-        passes, count = batch.space.passes, len(batch)
+        """Return predictions and scores for given pixels.
+
+        Args:
+            batch: the images.
+            pixels: of the images, None for their own.
+            start: when the work on them began, for the time that it took.
+            passes: what it asked of the model.
+        """
+        passes, count = passes or Passes(), len(batch)
         predictions = batch.predict(pixels)
-        ignored = getattr(getattr(batch.model, 'decode_head', None), 'ignore_index', IGNORED_LABEL)
-        judged = [judge(prediction, ignored) for prediction in predictions]
+        judged = [judge(batch.task, prediction) for prediction in predictions]
         seconds = (time.perf_counter() - start) / count
         scores = [
             ImageScore(
@@ -66,7 +74,7 @@ class Trial:
                 forwards=passes.forwards / count,
                 backwards=passes.backwards / count,
                 seconds=seconds,
-                sizes=(tuple(batch.space.sizes[row]), _label_size(prediction)),
+                sizes=(tuple(batch.sizes[row]), _label_size(prediction)),
                 **judged[row],
             )
             for row, prediction in enumerate(predictions)
@@ -90,11 +98,11 @@ def build_trials(
         evaluator: with the data set's metrics, copied for each trial.
         others: the crafting of attacks that are made on another model, by name.
     """
-    made = {CLEAN: Trial(None, crafting, evaluator_of(CLEAN, evaluator))}
+    made = {CLEAN: Trial(None, crafting, copy.deepcopy(evaluator))}
     for name, attack in attacks.items():
         run = (others or {}).get(name, crafting)
         for member, part in members_of(name, attack).items():
-            made[member] = Trial(part, run, evaluator_of(member, evaluator))
+            made[member] = Trial(part, run, evaluator_for(member, evaluator))
     return made
 
 
@@ -102,18 +110,6 @@ def members_of(name: str, attack: Attack) -> dict[str, Attack]:
     """Return the attacks that an ensemble consists of, by name; an attack of its own is its only member."""
     members: Sequence[Attack] = getattr(attack, 'members', ())
     return {f'{name}/{member.objective.name}': member for member in members} or {name: attack}
-
-
-def evaluator_of(attack: str, evaluator: Evaluator) -> Evaluator:
-    """Return an evaluator like the clean one, whose metrics write beside its files rather than over them."""
-    copied = copy.deepcopy(evaluator)
-    for metric in copied.metrics:
-        for attribute in ('output_dir', 'outfile_prefix') if attack != CLEAN else ():
-            if getattr(metric, attribute, None):
-                setattr(metric, attribute, f'{getattr(metric, attribute)}-{attack.replace("/", "-")}')
-        if attack != CLEAN and getattr(metric, 'output_dir', None):
-            Path(metric.output_dir).mkdir(parents=True, exist_ok=True)
-    return copied
 
 
 def _label_size(prediction: Any) -> tuple[int, ...]:

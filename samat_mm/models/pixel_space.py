@@ -10,6 +10,7 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
+from samat_mm.models.pixel_range import Range, check_range, image_range, pixel_statistics
 from samat_mm.models.state import frozen, refuse_activation_checkpointing
 from samat_mm.models.tasks import Classification, Task, task_of
 from samat_mm.perturbations.inputs import Attack
@@ -28,29 +29,34 @@ class PixelSpace:
         raw_inputs: the images before preprocessing, a batch or a list of (C, H, W).
         inputs: the same after preprocessing, shape (N, C, H, W).
         samples: their preprocessed data samples.
+        task: what the model decides about them; by default what the samples and the model's head show.
+        pixel_range: the numbers of the images that are the pixels 0 and 1; by default 0 and 255, or 0 and 1 where the
+            images are in that range.
 
     Raises:
-        ValueError: if the images are not what the preprocessor's normalisation is meant for.
+        ValueError: if the images are not in that range.
     """
 
     def __init__(
-        self, model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor, samples: Sequence[Any]
+        self,
+        model: nn.Module,
+        raw_inputs: Sequence[Tensor] | Tensor,
+        inputs: Tensor,
+        samples: Sequence[Any],
+        *,
+        task: Task | None = None,
+        pixel_range: Range | None = None,
     ) -> None:
         self.model, self.inputs, self.samples = model, inputs, samples
+        self.task = task or task_of(model, samples)
         self.passes = Passes()
-        self.sizes = [
-            (min(image.shape[-2], inputs.shape[-2]), min(image.shape[-1], inputs.shape[-1])) for image in raw_inputs
-        ]
-        self.mean, self.std = _pixel_statistics(model, raw_inputs, inputs)
+        self.sizes = image_sizes(raw_inputs, inputs)
+        numbers = image_range(model, raw_inputs, pixel_range)
+        self.mean, self.std = pixel_statistics(model, inputs, numbers)
         pixels = torch.zeros_like(inputs)
         for row, image, (height, width) in zip(pixels, inputs, self.sizes, strict=True):
             row[:, :height, :width] = (image * self.std + self.mean)[:, :height, :width]
-        if inputs.numel() and not (float(pixels.min()) > -0.5 and float(pixels.max()) < 1.5):
-            raise InputError(
-                'the preprocessed images do not go back to pixels in [0, 1] (they reach '
-                f'[{float(pixels.min()):g}, {float(pixels.max()):g}]); the mean and std of the data preprocessor and '
-                'the range of the images it gets must belong together.'
-            )
+        check_range(pixels, raw_inputs, numbers)
         self.pixels = pixels.clamp_(0, 1)
 
     @property
@@ -86,12 +92,11 @@ class PixelSpace:
 
     def wrong(self, pixels: Tensor) -> Tensor:
         """Return which images a classifier gets wrong with these pixels, shape (N,); none where it is a segmentor."""
-        task = task_of(self.samples, self.model)
-        if not isinstance(task, Classification):
+        if not isinstance(self.task, Classification):
             return torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
-        target = task.target(self.model, self.samples, pixels.device)
+        target = self.task.target(self.samples, pixels.device)
         with frozen(self.model), torch.no_grad():
-            return wrong_share(Logits(self, task, self.samples)(pixels), target) > 0
+            return wrong_share(Logits(self, self.samples)(pixels), target) > 0
 
     def on(self, model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format) -> 'PixelSpace':
         """Return the same before another model, a copy of this one for instance."""
@@ -107,10 +112,8 @@ class PixelSpace:
             if not training:
                 _check_boxes(self.samples)
             return self._model_loss, None
-        task: Task = task_of(self.samples, self.model)
-        samples = task.in_training_geometry(self.samples, self.inputs) if training else self.samples
-        target = task.target(self.model, samples, self.inputs.device)
-        return Logits(self, task, samples), target
+        samples = self.task.in_training_geometry(self.samples, self.inputs) if training else self.samples
+        return Logits(self, samples), self.task.target(samples, self.inputs.device)
 
     def subset(self, rows: Tensor) -> 'PixelSpace':
         """Return the same for some images of the batch (indices, shape (n,))."""
@@ -152,18 +155,18 @@ class Passes:
 class Logits:
     """The logits as a function of the pixels of a batch, or of some of its images."""
 
-    def __init__(self, space: PixelSpace, task: Task, samples: Sequence[Any]) -> None:
-        self.space, self.task, self.samples = space, task, samples
+    def __init__(self, space: PixelSpace, samples: Sequence[Any]) -> None:
+        self.space, self.samples = space, samples
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return what the task takes for logits, (N, K) or (N, K, H, W)."""
-        logits = self.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
+        logits = self.space.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
         self.space.passes.count(logits, len(pixels))
         return logits
 
     def subset(self, rows: Tensor) -> 'Logits':
         """Return the same for some images of the batch, for attacks that leave out images that are done."""
-        return Logits(self.space.subset(rows), self.task, [self.samples[row] for row in rows.tolist()])
+        return Logits(self.space.subset(rows), [self.samples[row] for row in rows.tolist()])
 
 
 def _check_boxes(samples: Sequence[Any]) -> None:
@@ -179,18 +182,6 @@ def _check_boxes(samples: Sequence[Any]) -> None:
             )
 
 
-def _pixel_statistics(model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and std, shape (C, 1, 1), with ``input = (pixel - mean) / std`` for pixels in [0, 1].
-
-    The preprocessor's own numbers are in the units of the images it gets, 0..255 in OpenMMLab. Statistics that do not
-    exceed 1 show that they are in [0, 1] already; without any, the type of the raw images has to tell.
-    """
-    preprocessor: Any = getattr(model, 'data_preprocessor', None)
-    eight_bit = all(image.dtype == torch.uint8 for image in raw_inputs)
-    if getattr(preprocessor, '_enable_normalize', False):
-        mean, std = (getattr(preprocessor, name).to(inputs) for name in ('mean', 'std'))
-        largest = 255 if eight_bit or max(float(mean.max()), float(std.max())) > 1 else 1
-    else:
-        mean, std = inputs.new_zeros(1, 1, 1), inputs.new_ones(1, 1, 1)
-        largest = 255 if eight_bit else 1
-    return mean / largest, std / largest
+def image_sizes(raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor) -> list[tuple[int, int]]:
+    """Return (height, width) of each image within the top left corner of its input."""
+    return [(min(image.shape[-2], inputs.shape[-2]), min(image.shape[-1], inputs.shape[-1])) for image in raw_inputs]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.model import BaseTTAModel
 from torch import nn
 
 from samat_mm.errors import InputError, StepError
@@ -43,6 +44,19 @@ def refuse_activation_checkpointing(model: nn.Module) -> None:
                 f'{name or type(module).__name__} has with_cp=True, and reentrant activation checkpointing gives no '
                 'gradients but by a full backward; set with_cp=False.'
             )
+
+
+def refuse_augmented(model: nn.Module) -> None:
+    """Refuse test-time augmentation, whose predictions are of several inputs for each image.
+
+    Raises:
+        ValueError: naming the class.
+    """
+    if isinstance(model, BaseTTAModel):
+        raise InputError(
+            f'{type(model).__name__} averages over augmented copies of each image, and attacks and reports are of one '
+            'input per image; test without test-time augmentation, with the model and the pipeline of plain tests.'
+        )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def main_metric(report: Mapping[str, Any]) -> str:
     """
     clean = report['results'][CLEAN]
     for name in (*MAIN_METRICS, *clean):
-        if name in clean:
+        if name in clean and (clean[name] is None or isinstance(clean[name], (int, float))):
             return name
     raise InputError('the report must have at least one metric on clean images; it has none. Test the model again.')
 

@@ -15,7 +15,7 @@ SWATCH = 10  # pixels, the side of the square in the colour of the class
 
 
 def image_ious(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Return the IoU of each class in one image, shape (classes,), NaN for those that the label does not have.
+    """Return the IoU of each class in one image, shape (classes,), NaN for those neither in label nor prediction.
 
     Pixels whose label is no class (255, ignored) count nowhere, as in mmsegmentation's IoUMetric.
 
@@ -39,7 +39,7 @@ def image_ious(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.nd
         for values in (label, prediction, label[label == prediction])
     )
     ious = np.full(classes, np.nan)
-    np.divide(right, pixels + predicted - right, out=ious, where=pixels > 0)
+    np.divide(right, pixels + predicted - right, out=ious, where=pixels + predicted > 0)
     return ious
 
 
@@ -50,10 +50,13 @@ def draw_iou_bars(
     palette: Sequence[Sequence[int]],
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Draw two bars per class that is in the image, the largest drop first, as many classes as there is room for.
+    """Draw two bars per class that is in the image or is predicted in it, as many classes as there is room for.
+
+    The largest drop comes first. A class that is not in the image has an IoU of 0 where it is predicted, and none,
+    written as 'none', where it is not.
 
     Args:
-        clean: IoU of each class on the clean image in [0, 1], NaN for classes that are not in it.
+        clean: IoU of each class on the clean image in [0, 1], NaN for classes without one.
         attacked: the same under attack.
         names: of the classes.
         palette: their colours, so that the chart is the key to the maps as well.
@@ -65,20 +68,28 @@ def draw_iou_bars(
     height, width = size
     picture = Image.new('RGB', (width, height), 'white')
     draw = ImageDraw.Draw(picture)
-    present = np.flatnonzero(~np.isnan(clean))
-    order = present[np.argsort(attacked[present] - clean[present], kind='stable')]
+    occurring = np.flatnonzero(~(np.isnan(clean) & np.isnan(attacked)))
+    # Without an IoU a class is as right as it can be: nothing of it is there, and nothing was found.
+    drops = np.nan_to_num(clean, nan=1.0) - np.nan_to_num(attacked, nan=1.0)
+    order = occurring[np.argsort(-drops[occurring], kind='stable')]
     shown = order[: max(1, (height - LINE) // ROW)]
-    left, right = int(0.34 * width), width - int(font().getlength('100 → 100')) - 6
+    left, right = int(0.34 * width), width - int(font().getlength('none → 100')) - 6
     for number, index in enumerate(shown):
         top = number * ROW
         draw.rectangle((0, top + 5, SWATCH, top + 5 + SWATCH), fill=tuple(palette[index]), outline=INK)
         draw.text((SWATCH + 6, top + 2), shorten(str(names[index]), left - SWATCH - 12), INK, font())
         for offset, iou, colour in ((2, clean, CLEAN_COLOUR), (2 + BAR, attacked, ATTACKED_COLOUR)):
-            end = left + round(float(iou[index]) * (right - left))
-            draw.rectangle((left, top + offset, max(end, left + 1), top + offset + BAR - 1), fill=colour)
-        draw.text((width, top + 2), f'{100 * clean[index]:.0f} → {100 * attacked[index]:.0f}', INK, font(), anchor='ra')
-    _draw_key(draw, left, len(shown) * ROW + 2, f'{len(shown)} of {len(present)} classes')
+            if not np.isnan(iou[index]):
+                end = left + round(float(iou[index]) * (right - left))
+                draw.rectangle((left, top + offset, max(end, left + 1), top + offset + BAR - 1), fill=colour)
+        change = f'{_percent(clean[index])} → {_percent(attacked[index])}'
+        draw.text((width, top + 2), change, INK, font(), anchor='ra')
+    _draw_key(draw, left, len(shown) * ROW + 2, f'{len(shown)} of {len(occurring)} classes')
     return np.asarray(picture)
+
+
+def _percent(iou: float) -> str:
+    return 'none' if np.isnan(iou) else f'{100 * iou:.0f}'
 
 
 def _draw_key(draw: ImageDraw.ImageDraw, left: float, top: float, count: str) -> None:

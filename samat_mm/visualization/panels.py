@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.models.tasks import Classification, Segmentation
+from samat_mm.models.tasks.segmentation import class_map
 from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
 
@@ -42,9 +44,9 @@ def panel_rows(
         image, adversarial = (_to_rgb(space, values[index, :, :height, :width]) for values in (space.pixels, pixels))
         name = Path(str(clean[index].metainfo.get('img_path') or f'image {index}')).stem
         titles, maps = ('clean image', 'adversarial image'), []
-        if 'pred_sem_seg' in clean[index]:
-            maps = _maps(clean[index], attacked[index], meta, _displayed_size(image))
-        elif 'pred_label' in clean[index]:
+        if isinstance(space.task, Segmentation) and 'pred_sem_seg' in clean[index]:
+            maps = _maps(space.task, clean[index], attacked[index], meta, _displayed_size(image))
+        elif isinstance(space.task, Classification) and 'pred_label' in clean[index]:
             titles = _verdicts(clean[index], attacked[index], meta)
         panels = [*zip(titles, (image, adversarial), strict=True), _difference(image, adversarial), *maps]
         rows.append((name, panels))
@@ -99,10 +101,8 @@ def _difference(image: np.ndarray, adversarial: np.ndarray) -> Panel:
     return f'difference x{factor}', np.clip(0.5 + factor * difference, 0, 1)
 
 
-def _maps(clean: Any, attacked: Any, meta: dict[str, Any], size: tuple[int, int]) -> list[Panel]:
-    maps = [
-        values.data.squeeze(0).cpu().numpy() for values in (clean.gt_sem_seg, clean.pred_sem_seg, attacked.pred_sem_seg)
-    ]
+def _maps(task: Segmentation, clean: Any, attacked: Any, meta: dict[str, Any], size: tuple[int, int]) -> list[Panel]:
+    maps = [values.cpu().numpy() for values in (task.label_map(clean), class_map(clean), class_map(attacked))]
     before, after = (image_ious(maps[0], prediction, len(meta['classes'])) for prediction in maps[1:])
     height, width = size
     bars = draw_iou_bars(before, after, meta['classes'], meta['palette'], (height, 2 * width + GAP))
@@ -153,8 +153,11 @@ def _resize(picture: np.ndarray, height: int) -> Image.Image:
 
 
 def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:
+    """Return three bands, shape (H, W, 3): the first three of more, one of fewer as grey."""
     image = pixels.detach().float().cpu().numpy().transpose(1, 2, 0)
-    return image[..., ::-1] if space.is_bgr else image
+    if image.shape[2] < 3:
+        return image[..., :1].repeat(3, axis=2)
+    return image[..., ::-1] if space.is_bgr and image.shape[2] == 3 else image[..., :3]
 
 
 def _colour(label_map: np.ndarray, meta: dict[str, Any]) -> np.ndarray:

@@ -11,6 +11,7 @@ from mmengine.structures import PixelData
 from torch.nn import functional as F
 
 from samat_mm.evaluation.image_score import ImageScore, evaluate, judge, metric_results, per_class, tables
+from samat_mm.models.tasks import Classification, Segmentation, task_of
 
 CLASSES = 5
 
@@ -36,7 +37,7 @@ def test_a_label_map_pixel_by_pixel():
     sample = predicted_map(0)
     label, guess = sample.gt_sem_seg.data.flatten().tolist(), sample.pred_sem_seg.data.flatten().tolist()
     pairs = [(t, g) for t, g in zip(label, guess, strict=True) if t != 255]
-    found = judge(sample)
+    found = judge(task_of(None, [sample]), sample)
     assert found['wrong'] == pytest.approx(sum(t != g for t, g in pairs) / len(pairs))
     counts = [
         (k, sum(t == g == k for t, g in pairs), sum(k in pair for pair in pairs))
@@ -50,8 +51,10 @@ def test_a_label_map_pixel_by_pixel():
 
 
 def test_another_ignored_label():
-    assert judge(predicted_map(3, ignored=0), ignored=0)['loss'] != judge(predicted_map(3, ignored=0))['loss']
-    assert sum(total for *_, total in judge(predicted_map(3, ignored=9), ignored=9)['counts']) <= 2 * 4 * 7
+    sample = predicted_map(3, ignored=0)
+    assert judge(Segmentation(ignored=0), sample)['loss'] != judge(Segmentation(), sample)['loss']
+    counts = judge(Segmentation(ignored=9), predicted_map(3, ignored=9))['counts']
+    assert sum(total for *_, total in counts) <= 2 * 4 * 7
 
 
 def test_a_binary_map_has_the_probability_of_the_foreground():
@@ -60,7 +63,7 @@ def test_a_binary_map_has_the_probability_of_the_foreground():
     sample = segmentation_sample(label)
     sample.seg_logits = PixelData(data=probability[None])
     sample.pred_sem_seg = PixelData(data=(probability > 0.5).long()[None])
-    found = judge(sample)
+    found = judge(task_of(None, [sample]), sample)
     assert found['classes'] == 2
     assert found['wrong'] == pytest.approx(1 / 3)
     assert found['counts'] == [(0, 1, 2), (1, 1, 2)]
@@ -70,7 +73,7 @@ def test_a_binary_map_has_the_probability_of_the_foreground():
 def test_a_classifiers_image():
     sample = predicted_label(0, 2)
     right = int(sample.pred_score.argmax()) == 2
-    found = judge(sample)
+    found = judge(task_of(None, [sample]), sample)
     assert found == {
         'wrong': float(not right),
         'loss': pytest.approx(-math.log(float(sample.pred_score[2]))),
@@ -79,14 +82,14 @@ def test_a_classifiers_image():
     }
     certain = predicted_label(0, 2)
     certain.pred_score = torch.tensor([1.0, 0, 0, 0, 0])
-    assert 80 < judge(certain)['loss'] < 100  # of a probability that underflows, not infinite
+    assert 80 < judge(Classification(), certain)['loss'] < 100  # of a probability that underflows, not infinite
 
 
 def test_what_has_no_labels_of_classes_is_not_judged():
-    assert judge(segmentation_sample(torch.zeros(2, 2))) == {}
+    assert judge(Segmentation(), segmentation_sample(torch.zeros(2, 2))) == {}
     several = predicted_label(0, 1)
     several.gt_label = torch.tensor([1, 2])
-    assert judge(several) == {}
+    assert judge(Classification(), several) == {}
 
 
 @pytest.mark.parametrize('sample', [predicted_map(0), predicted_label(0, 1)], ids=['map', 'label'])
@@ -94,11 +97,14 @@ def test_a_prediction_that_is_nan_is_refused(sample):
     sample.set_metainfo({'img_path': 'folder/a.png'})
     (sample.seg_logits.data if 'seg_logits' in sample else sample.pred_score).fill_(math.nan)
     with pytest.raises(FloatingPointError, match=r'prediction for folder/a\.png is NaN'):
-        judge(sample)
+        judge(task_of(None, [sample]), sample)
 
 
 def scores_of(samples, evaluator):
-    return [ImageScore(metric_results(evaluator, {}, sample), **judge(sample)) for sample in samples]
+    return [
+        ImageScore(metric_results(evaluator, {}, sample), **judge(task_of(None, [sample]), sample))
+        for sample in samples
+    ]
 
 
 def test_iou_per_class_is_that_of_the_metric():
@@ -124,9 +130,10 @@ def test_accuracy_per_class():
         np.mean([hit for hit, label in zip(hits, truth, strict=True) if label == k]) if k in truth else None
         for k in range(CLASSES)
     ]
-    assert per_class([ImageScore([], **judge(sample)) for sample in samples]) == expected
+    assert per_class([ImageScore([], **judge(task_of(None, [sample]), sample)) for sample in samples]) == expected
     assert per_class([]) is None
     assert per_class([ImageScore([])]) is None
+    assert per_class([ImageScore([], **judge(Classification(), samples[0])), ImageScore([])]) is None  # or half a table
 
 
 def test_metrics_of_no_image_and_of_several_results():

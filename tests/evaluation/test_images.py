@@ -6,7 +6,7 @@ import pytest
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
-from samat_mm.evaluation.images import first_sample, read_batches
+from samat_mm.evaluation.images import first_item, read_batches
 
 
 class Numbers(Dataset):
@@ -63,10 +63,10 @@ def test_the_sentence_is_one_line(error, said):
         list(read(Numbers(broken=[3], error=error, info=False), [3]))
 
 
-def test_the_first_sample():
-    assert first_sample(Numbers()) == 'sample 0'
-    with pytest.raises(OSError, match='image 0 of the test set, /data/0'):
-        first_sample(Numbers(broken=[0]))
+def test_the_first_item():
+    assert first_item(Numbers(), [3, 4])['data_samples'] == 'sample 3'
+    with pytest.raises(OSError, match='image 2 of the test set, /data/2'):
+        first_item(Numbers(broken=[2]), [2])
 
 
 def test_the_error_survives_the_way_from_another_process():

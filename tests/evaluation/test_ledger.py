@@ -44,7 +44,7 @@ def test_what_was_written_is_read(tmp_path):
 def test_the_first_images_in_their_order(tmp_path):
     ledger = Ledger(tmp_path, 0)
     ledger.write({'clean': {number: score(loss=float(number)) for number in (3, 1, 0, 2)}})
-    assert [one.loss for one in ledger.read_first(3, 'clean')] == [0, 1, 2]
+    assert [one.loss for one in ledger.read_images([0, 2, 1], 'clean')] == [0, 2, 1]
 
 
 def test_written_again_it_counts_once(tmp_path):

@@ -33,6 +33,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
         craft_dtype: precision of the attack, 'float32' or 'bfloat16'; None for that of training.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
+        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -43,8 +44,9 @@ class AdversarialTrainingHook(InputPerturbationHook):
         attack: dict | Attack,
         craft_dtype: str | None = None,
         eps_scheduler: dict | Sequence[dict] | None = None,
+        pixel_range: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(eps_scheduler)
+        super().__init__(eps_scheduler, pixel_range)
         self.attack: Attack = ATTACKS.build(attack)
         self.craft_dtype = None if craft_dtype is None else one_of(craft_dtype, list(DTYPES), 'craft_dtype')
         if eps_scheduler is not None:
@@ -53,6 +55,11 @@ class AdversarialTrainingHook(InputPerturbationHook):
     def full_radius(self) -> float:
         """Return the radius of the attack."""
         return self.attack.eps  # type: ignore[attr-defined]
+
+    @property
+    def aims_at_logits(self) -> bool:
+        """Whether the attack's objective takes logits."""
+        return self.attack.objective.output == 'logits'
 
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Change the images that the model gets."""

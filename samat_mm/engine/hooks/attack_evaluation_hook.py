@@ -12,14 +12,18 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.evaluation.progress import progress_by_attack
-from samat_mm.evaluation.trials import evaluator_of
 from samat_mm.models.crafting import Crafting
+from samat_mm.models.pixel_range import parse_range, stated_range
 from samat_mm.models.replay import unwrapped
+from samat_mm.models.state import refuse_augmented
+from samat_mm.models.tasks import Task, task_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
 from samat_mm.visualization.panels import save_panels
@@ -39,6 +43,7 @@ class AttackEvaluationHook(Hook):
             needs ``check_finite=False`` then); tests are always attacked.
         show_dir: folder for one picture per image and attack.
         craft_dtype: precision in which attacks run, 'float32' or 'bfloat16'; scores are always the model's own.
+        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if an attack is unknown or given twice, ``interval`` is below 1, or the precision is another one.
@@ -53,15 +58,18 @@ class AttackEvaluationHook(Hook):
         interval: int = 1,
         show_dir: str | None = None,
         craft_dtype: str | None = None,
+        pixel_range: Sequence[float] | None = None,
     ) -> None:
         if interval < 1:
             raise InputError(f'interval must be at least 1; got {interval}.')
         Crafting.check(craft_dtype)
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
-        self.interval, self.craft_dtype = interval, craft_dtype
+        self.interval, self.craft_dtype, self.pixel_range = interval, craft_dtype, parse_range(pixel_range)
         self.show_dir = Path(show_dir) if show_dir else None
         self._evaluators: dict[str, Evaluator] = {}
         self._numbers: list[list[int]] = []
+        self._results: dict[str, dict[str, Any]] = {}
+        self._task: Task | None = None
         self._batch: Any = None
         self._crafting: Any = None
         self._shown = ExitStack()
@@ -86,36 +94,54 @@ class AttackEvaluationHook(Hook):
         """Attack the batch and score what the model predicts then."""
         if not self._evaluators:
             return
-        batch, numbers = AttackedBatch(unwrapped(runner.model), self._batch, self._fp16), self._numbers[batch_idx]
+        batch, numbers = self._attacked_batch(unwrapped(runner.model)), self._numbers[batch_idx]
         for name, evaluator in self._evaluators.items():
-            pixels = self._crafting.attack(batch.space, self.attacks[name], numbers)
+            pixels = self._crafting.attack(batch.space, batch.task.fitted(self.attacks[name]), numbers)
             attacked = batch.predict(pixels)
             evaluator.process(data_samples=attacked, data_batch=self._batch)
             if self.show_dir is not None:
                 meta = evaluator.dataset_meta or {}
                 save_panels(self.show_dir / name, numbers, batch.space, pixels, outputs, attacked, meta)
             self._advance(name, len(numbers))
+        if batch_idx == len(self._numbers) - 1:  # before the clean metrics, whose files are then the last to be written
+            self._evaluate(runner)
 
     after_test_iter = after_val_iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Add the robust metrics to ``metrics``."""
-        self._shown.close()
-        for name, evaluator in self._evaluators.items():
-            runner.logger.info(f'Under attack: {name}')
-            results = evaluator.evaluate(self._size)
+        for name, results in self._results.items():
             if metrics is not None:
                 metrics.update({f'{name}/{key}': value for key, value in results.items()})
         if metrics and not self._evaluators:  # save_best and early stopping look for them at every validation
             metrics.update({f'{name}/{key}': float('nan') for name in self.attacks for key in list(metrics)})
-        self._evaluators, self._batch, self._crafting = {}, None, None
+        self._evaluators, self._results = {}, {}
+        self._batch, self._crafting, self._task = None, None, None
 
     after_test_epoch = after_val_epoch
 
+    def _evaluate(self, runner: Runner) -> None:
+        self._shown.close()
+        for name, evaluator in self._evaluators.items():
+            runner.logger.info(f'Under attack: {name}')
+            self._results[name] = evaluator.evaluate(self._size)
+
+    def _attacked_batch(self, model: nn.Module) -> AttackedBatch:
+        """Return the batch; of the first one, check that what is attacked is what the model decides by."""
+        batch = AttackedBatch(model, self._batch, self._fp16, task=self._task, pixel_range=self._pixel_range)
+        if self._task is None:
+            metrics = next(iter(self._evaluators.values())).metrics
+            batch.task = self._task = task_of(model, batch.data['data_samples'], metrics)
+            if any(self._task.fitted(attack).objective.output == 'logits' for attack in self.attacks.values()):
+                self._task.check(model, batch.data['inputs'], batch.data['data_samples'])
+        return batch
+
     def _prepare(self, runner: Runner, loop: Any) -> None:
+        refuse_augmented(unwrapped(runner.model))
         loader: DataLoader = loop.dataloader
+        self._pixel_range = stated_range(runner.cfg, self.pixel_range)
         self._fp16, self._crafting = loop.fp16, Crafting(unwrapped(runner.model), self.craft_dtype)
-        self._evaluators = {name: evaluator_of(name, loop.evaluator) for name in self.attacks}
+        self._evaluators = {name: evaluator_for(name, loop.evaluator) for name in self.attacks}
         self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
         images = dict.fromkeys(self.attacks, sum(map(len, self._numbers)))
         self._shown.close()  # what a validation that failed has left

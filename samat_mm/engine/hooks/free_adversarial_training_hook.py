@@ -42,6 +42,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         step_size: in the same units; ``eps`` by default.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
+        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -57,8 +58,9 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         eps: float | str = '8/255',
         step_size: float | str | None = None,
         eps_scheduler: dict | Sequence[dict] | None = None,
+        pixel_range: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(eps_scheduler)
+        super().__init__(eps_scheduler, pixel_range)
         self.replays = whole_number(replays, 'replays')
         self.ball = norm_ball(norm)
         self.eps = parse_radius(eps, 'eps')
@@ -70,6 +72,11 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         self._carried: Tensor | None = None
         self._delta: Tensor | None = None
         self._support: Tensor | None = None
+
+    @property
+    def aims_at_logits(self) -> bool:
+        """No: it follows the gradient of the training loss."""
+        return False
 
     def full_radius(self) -> float:
         """Return the radius."""

@@ -12,7 +12,9 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
 from samat_mm.errors import UnsupportedError
+from samat_mm.models.pixel_range import parse_range, stated_range
 from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.models.tasks import Task, task_of
 
 
 class InputPerturbationHook(Hook, ABC):
@@ -21,6 +23,7 @@ class InputPerturbationHook(Hook, ABC):
     Args:
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
+        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if it is no such config.
@@ -29,8 +32,12 @@ class InputPerturbationHook(Hook, ABC):
     # Before any other hook of the user's that listens to the model's forward.
     priority = 'HIGH'
 
-    def __init__(self, eps_scheduler: dict | Sequence[dict] | None = None) -> None:
+    def __init__(
+        self, eps_scheduler: dict | Sequence[dict] | None = None, pixel_range: Sequence[float] | None = None
+    ) -> None:
         self.schedule = RadiusSchedule(eps_scheduler)
+        self.pixel_range = parse_range(pixel_range)
+        self._task: Task | None = None
         self._handles: list[RemovableHandle] = []
         self._raw_inputs: Any = None
         self._first_index = 0
@@ -39,12 +46,18 @@ class InputPerturbationHook(Hook, ABC):
     def full_radius(self) -> float:
         """Return the radius that the schedule scales, in [0, 1] pixel units."""
 
+    @property
+    @abstractmethod
+    def aims_at_logits(self) -> bool:
+        """Whether the perturbation follows the model's logits rather than its own loss."""
+
     @abstractmethod
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Put hooks on the model that is trained, or its distributed wrapper."""
 
     def before_train(self, runner: Runner) -> None:
         """Listen to the forward of the model."""
+        self.pixel_range = stated_range(runner.cfg, self.pixel_range)
         if self.schedule.configs:
             self.schedule.start(runner, self.full_radius())
         self._handles = self.listen(runner.model)
@@ -92,4 +105,9 @@ class InputPerturbationHook(Hook, ABC):
         if self._raw_inputs is None or kwargs.get('mode') != 'loss':
             return None
         raw_inputs, self._raw_inputs = self._raw_inputs, None
-        return PixelSpace(model, raw_inputs, kwargs['inputs'].detach(), kwargs.get('data_samples') or [])
+        inputs, samples = kwargs['inputs'].detach(), kwargs.get('data_samples') or []
+        if self._task is None:
+            self._task = task_of(model, samples)
+            if self.aims_at_logits:
+                self._task.check(model, inputs, self._task.in_training_geometry(samples, inputs))
+        return PixelSpace(model, raw_inputs, inputs, samples, task=self._task, pixel_range=self.pixel_range)

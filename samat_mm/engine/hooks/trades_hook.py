@@ -42,6 +42,7 @@ class TRADESHook(AdversarialTrainingHook):
         craft_dtype: precision of the attack, 'float32' or 'bfloat16'; None for that of training.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
+        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if a value is out of its range, or the attack is not PGD.
@@ -53,8 +54,9 @@ class TRADESHook(AdversarialTrainingHook):
         attack: dict | Attack = PUBLISHED,
         craft_dtype: str | None = None,
         eps_scheduler: dict | Sequence[dict] | None = None,
+        pixel_range: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(attack, craft_dtype, eps_scheduler)
+        super().__init__(attack, craft_dtype, eps_scheduler, pixel_range)
         self.beta = non_negative(beta, 'beta')
         DivergenceAttack(self.attack)  # refuses what it cannot drive
         self._adversarial: dict[int, Tensor] = {}
@@ -92,12 +94,12 @@ class TRADESHook(AdversarialTrainingHook):
                 'adversarial images; got other samples.'
             )
         adversarial = torch.stack([self._adversarial[id(sample)] for sample in samples])
-        task = task_of(samples, model)
+        task = self._task or task_of(model, samples)
         samples = task.in_training_geometry(samples, inputs)
         attacked = task.logits(model, adversarial, samples)
         with buffers_aside(model):
             clean = task.logits(model, inputs, samples)
-        divergence = KullbackLeibler(clean)(attacked, task.target(model, samples, inputs.device), 0, 1)
+        divergence = KullbackLeibler(clean)(attacked, task.target(samples, inputs.device), 0, 1)
         return {**losses, 'loss_trades': self.beta * divergence}
 
     def after_train_iter(

@@ -1,0 +1,106 @@
+"""Where models of mmsegmentation and mmpretrain turn their scores into a decision."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CERTAIN = 1e-6  # a probability nearer to 0 or 1 than this counts as this
+
+
+def final_head(model: nn.Module | None, name: str) -> Any:
+    """Return the head that decides, the last one of a cascade, however it is nested; None where there is none.
+
+    Args:
+        model: the model, or a wrapper around it, or None.
+        name: of the attribute that holds the head or heads, 'decode_head' or 'head'.
+    """
+    modules = () if model is None else model.modules()
+    head = next((found for module in modules if (found := getattr(module, name, None)) is not None), None)
+    while isinstance(head, (nn.ModuleList, nn.Sequential, list, tuple)) and len(head):
+        head = head[-1]
+    return head
+
+
+def as_two_classes(logits: Tensor, threshold: float) -> Tensor:
+    """Return the logits ``[0, z - log(t / (1 - t))]`` of one logit z per answer, along dimension 1.
+
+    Their arg max is 1 exactly where ``sigmoid(z) > t``.
+
+    Args:
+        logits: z, shape (N, 1, ...).
+        threshold: t, in (0, 1).
+    """
+    likely = min(max(threshold, CERTAIN), 1 - CERTAIN)
+    return torch.cat([torch.zeros_like(logits), logits - math.log(likely / (1 - likely))], dim=1)
+
+
+def from_probabilities(probabilities: Tensor, threshold: float) -> Tensor:
+    """Return the same from ``sigmoid(z)``, as far as single precision has kept it."""
+    return as_two_classes(torch.logit(probabilities.double(), eps=CERTAIN), threshold).to(probabilities)
+
+
+@contextmanager
+def deciding_between_two(model: Any, threshold: float | None) -> Iterator[None]:
+    """Have a segmentor with one output channel decide between two classes, by logits that no sigmoid has saturated.
+
+    Inside the block ``predict`` resizes and returns :func:`as_two_classes` of its logits.
+
+    Args:
+        model: the segmentor.
+        threshold: of its head; None for a head with a channel per class, which stays as it is.
+    """
+    decide = getattr(model, 'postprocess_result', None)
+    if threshold is None or decide is None:
+        yield
+        return
+
+    def decide_between_two(seg_logits: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return decide(as_two_classes(seg_logits, threshold), *args, **kwargs)
+
+    with _replaced(model, 'postprocess_result', decide_between_two):
+        yield
+
+
+def decided_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Tensor:
+    """Return the scores that ``predict`` of a classifier decides by, shape (N, K).
+
+    For heads that make them of several outputs, as Conformer's adds up those of its two branches.
+    """
+    caught: list[Tensor] = []
+
+    def catch(scores: Tensor, data_samples: Any = None) -> Any:
+        caught.append(scores)
+        return data_samples
+
+    with _replaced(final_head(model, 'head'), '_get_predictions', catch):
+        model.forward(inputs, samples, mode='predict')
+    return caught[-1]
+
+
+def tensor_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Any:
+    """Return the output of a classifier in tensor mode, shape (N, K): its scores before the softmax of ``predict``."""
+    return model.forward(inputs, mode='tensor')
+
+
+def combines_outputs(head: Any) -> bool:
+    """Tell whether a head of mmpretrain makes its scores in a ``predict`` of its own."""
+    plain = next((base for base in type(head).__mro__ if base.__name__ == 'ClsHead'), None)
+    own = getattr(type(head), 'predict', None)
+    return hasattr(head, '_get_predictions') and own is not None and own is not getattr(plain, 'predict', None)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, method: Any) -> Iterator[None]:
+    """Give an object another method inside the block."""
+    own = vars(owner).get(name)
+    vars(owner)[name] = method
+    try:
+        yield
+    finally:
+        del vars(owner)[name]
+        if own is not None:
+            vars(owner)[name] = own
