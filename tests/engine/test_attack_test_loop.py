@@ -299,17 +299,17 @@ def test_more_images_and_more_attacks_cost_only_these(tmp_path, attacked):
     two = evaluation(model, data, tmp_path / 'a', [LINF], max_samples=2)
     two.test()
     assert two.test_loop.samples == 2
-    assert attacked == [0, 1]
+    assert attacked == [1, 3]  # spread over the data set
     all_of_them = evaluation(model, data, tmp_path / 'a', [LINF], resume=True, max_samples=100)
     metrics = all_of_them.test()
     assert all_of_them.test_loop.samples == 5
-    assert attacked == [0, 1, 2, 3, 4]
+    assert attacked == [1, 3, 0, 2, 4]
     more = evaluation(model, data, tmp_path / 'a', [LINF, L2], resume=True)
     assert more.test().items() > metrics.items()
-    assert attacked == [0, 1, 2, 3, 4] * 2
+    assert attacked == [1, 3, 0, 2, 4, 0, 1, 2, 3, 4]
     fewer = evaluation(model, data, tmp_path / 'a', [L2], resume=True, max_samples=2).test()
     assert fewer == evaluation(model, data, tmp_path / 'b', [L2], max_samples=2).test()
-    assert attacked == [0, 1, 2, 3, 4] * 2 + [0, 1]
+    assert attacked == [1, 3, 0, 2, 4, 0, 1, 2, 3, 4, 1, 3]
 
 
 def test_an_evaluation_that_was_widened_and_killed_goes_on_without_resume(tmp_path, attacked):
@@ -319,7 +319,7 @@ def test_an_evaluation_that_was_widened_and_killed_goes_on_without_resume(tmp_pa
     with pytest.raises(OSError, match='image 3'):
         evaluation(model, Breaking(data, 3), tmp_path, [LINF], resume=True, batch_size=1).test()
     evaluation(model, data, tmp_path, [LINF]).test()
-    assert attacked == [0, 1, 2, 3]
+    assert attacked == [0, 2, 1, 3]
 
 
 def test_resume_needs_something_to_resume(tmp_path):

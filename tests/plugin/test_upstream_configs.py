@@ -1,5 +1,6 @@
 """Configs of other projects train sharpness-aware with nothing changed but ``optim_wrapper.type``."""
 
+import copy
 import math
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +19,13 @@ from mmengine.structures import InstanceData
 from small_models import PlainNet, plain_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
-from upstream_runs import STEPS, Witness, shrunk, upstream_config, watched, watched_run
+from upstream_runs import STEPS, RandomSamples, Witness, shrunk, upstream_config, watched, watched_run
 
 from samat_mm.engine.optim_wrappers import AmpSAMOptimWrapper, SAMOptimWrapper, SharpnessAwareMixin
+from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.perturbations.inputs import PGD, CrossEntropy
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')  # of the projects, about their own configs
 RHO = 0.05
@@ -83,8 +87,34 @@ def test_an_upstream_config_trains(name: str, kind: str, size: int, tmp_path: Pa
     assert type(runner.optim_wrapper.optimizer).__name__ == upstream.optimizer.type
     mixed_precision = upstream.get('type') == 'AmpOptimWrapper'
     assert type(runner.optim_wrapper) is (AmpSAMOptimWrapper if mixed_precision else SAMOptimWrapper)
+    if kind in ('segmentation', 'classification'):
+        assert_attacks_aim_at_its_decision(runner, kind, size)
     # OCRNet itself runs its first head twice in a forward: for that head's own loss, and for what the second one needs.
     assert_two_sharpness_aware_steps(runner, witness, batches={1, 2} if 'ocrnet' in name else {1})
+
+
+def assert_attacks_aim_at_its_decision(runner: Runner, kind: str, size: int) -> None:
+    """Whatever the head: the labels that the task gives are those of ``predict``, and an attack raises their loss."""
+    model, data = runner.model, RandomSamples(kind, 2, size)
+    raw = pseudo_collate([data[index] for index in range(2)])
+    prepared = model.data_preprocessor(copy.deepcopy(raw), False)
+    for module in model.modules():  # after two steps, averages are far from the statistics of any image
+        if isinstance(module, _BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None
+    with torch.no_grad():
+        model.train().forward(prepared['inputs'], mode='tensor')
+    model.eval()
+    space = PixelSpace(model, raw['inputs'], prepared['inputs'], prepared['data_samples'])
+    assert type(space.task).__name__.lower() == kind
+    space.task.check(model, space.inputs, space.samples)
+    attack = PGD('linf', '8/255', steps=2, step_size='4/255', random_start=False)
+    pixels = space.attack(attack, range(2))
+    losses = [space.task.logits(model, space.to_inputs(x), space.samples) for x in (space.pixels, pixels)]
+    target = space.task.target(space.samples, pixels.device)
+    clean, attacked = (CrossEntropy()(logits, target, 0, 1) for logits in losses)
+    assert (attacked >= clean).all()
+    assert (attacked > clean).any()
 
 
 WITHOUT_SAMPLE_LOSSES = ('pidnet', 'simclr', 'mae_vit')  # boundary, contrastive and reconstruction losses
