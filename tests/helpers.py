@@ -135,9 +135,10 @@ def classifier_config() -> Any:
 def _calibrated(model: nn.Module) -> nn.Module:
     """Give batch normalisation the statistics of random images, so that predictions vary with the image."""
     model.train()
+    bands = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
     with torch.no_grad():
         for seed in range(8):
-            model(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(seed)), mode='tensor')
+            model(torch.randn(4, bands, 32, 32, generator=torch.Generator().manual_seed(seed)), mode='tensor')
     for module in model.modules():
         module._is_init = True  # MMEngine's training loop would draw the weights anew
     return model.eval()

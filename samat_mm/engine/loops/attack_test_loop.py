@@ -141,8 +141,14 @@ class AttackTestLoop(TestLoop):
         self.task = task_of(model, [first['data_samples']], self.evaluator.metrics)
         self.attacks = {name: self.task.fitted(attack) for name, attack in self.attacks.items()}
         self.checks = {name: self.task.fitted(attack) for name, attack in self.checks.items()}
-        if attacks and self.export is not None:
-            self.export.check(first['inputs'], self.pixel_range)
+        if attacks:
+            _ = self._batch(self.dataloader.collate_fn([first])).space  # refuses images in another range
+            if self.export is not None:
+                self.export.check(first['inputs'], self.pixel_range)
+
+    def _batch(self, data_batch: Any) -> AttackedBatch:
+        model = unwrapped(self.runner.model)
+        return AttackedBatch(model, data_batch, self.fp16, task=self.task, pixel_range=self.pixel_range)
 
     def _run_in_one_piece(self) -> dict[str, Any]:
         """Test batches of another form than OpenMMLab's as MMEngine's ``TestLoop`` does, without attacks.
@@ -206,13 +212,12 @@ class AttackTestLoop(TestLoop):
         left = [number for number in self.numbers if any(number not in numbers for numbers in done.values())]
         left = left[get_rank() :: get_world_size()]
         todo = {name: sum(number not in numbers for number in left) for name, numbers in done.items()}
-        model = unwrapped(self.runner.model)
         with progress_by_attack(todo, self.runner.logger) as advance:
             for index, (numbers, data_batch) in enumerate(read_batches(self.dataloader, left)):
                 self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data_batch)
-                batch = AttackedBatch(model, data_batch, self.fp16, task=self.task, pixel_range=self.pixel_range)
+                batch = self._batch(data_batch)
                 if index == 0 and any(trial.aims_at_logits for trial in trials.values()):
-                    self.task.check(model, batch.data['inputs'], batch.data['data_samples'])
+                    self.task.check(batch.model, batch.data['inputs'], batch.data['data_samples'])
                 clean = list[Any]()
                 for name, trial in trials.items():
                     rows = [row for row, number in enumerate(numbers) if number not in done[name]]
