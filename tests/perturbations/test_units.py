@@ -23,6 +23,11 @@ from samat_mm.perturbations.units import parse_radius
         (0, 0.0),
         (1, 1.0),
         (Fraction(1, 4), 0.25),
+        # Exponents whose digits nobody could write out: a number too small for a float is 0.
+        ('1e-999999999', 0.0),
+        ('0e999999999', 0.0),
+        ('1e-999999999/255', 0.0),
+        ('8e-300/1e-300', 8.0),
     ],
 )
 def test_numbers_and_fractions(written, number):
@@ -38,7 +43,8 @@ def test_a_fraction_is_the_quotient_to_the_last_bit(numerator, denominator):
 @pytest.mark.parametrize(
     'wrong',
     [
-        *('abc', '', '/', '8/', '/255', '8/255/2', '8/0', '1 2', 'nan', 'inf', '1e400'),
+        *('abc', '', '/', '8/', '/255', '8/255/2', '8/0', '1 2', 'nan', 'inf', '1e400', '1e200/1e-200'),
+        *('1e999999999', '-1e999999999', '1/1e99999999', '1/1e-999999999', '1e99999999/1e99999999'),
         *(float('nan'), float('inf'), -float('inf'), 10**400, None, [8], (1, 2), 1j),
     ],
     ids=lambda value: repr(value)[:12],
