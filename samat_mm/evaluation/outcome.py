@@ -86,7 +86,7 @@ def ensemble(
 ) -> Outcome:
     """Return the worst of several attacks, image by image: the one with the most wrong labels.
 
-    For label maps the two aggregations of SEA stand beside the metrics: ``worst_case_aAcc`` averages the lowest pixel
+    For label maps two aggregations stand beside the metrics: ``worst_case_aAcc`` averages the lowest pixel
     accuracy of each image, ``worst_case_mIoU`` is the pooled mIoU after a greedy search; both in percent.
 
     Source: Croce et al., ECCV 2024, section 3.6.

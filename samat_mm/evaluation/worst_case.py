@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from samat_mm.errors import InputError
 
-SMALLEST_GAIN = 1e-6  # of the authors' code: a round that gains no more is the last
+SMALLEST_GAIN = 1e-6  # as in the code released with SEA: a round that gains no more is the last
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ def worst_case_miou(confusions: Sequence[ArrayLike] | ArrayLike, seed: int = 0) 
     search starts from the single attack with the lowest mIoU. In rounds, in random order, each image goes to the attack
     that lowers the pooled mIoU most, until a round gains at most 1e-6. The result is an upper bound of the worst case,
     and never above any single attack's.
+
+    This is the search of the paper, and not quite that of the code released with it, which begins with the first attack
+    and compares a swap with an mIoU that the swaps before it have not lowered yet, so that a swap may raise it again.
+    That search ends no lower and, where the comparison is renewed once per round, up to several points higher.
 
     Source: Croce et al., Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models,
     ECCV 2024, section 3.6.

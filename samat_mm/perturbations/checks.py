@@ -1,6 +1,6 @@
 """Parameters that are not what they must be, in one sentence each."""
 
-import math
+import sys
 from collections.abc import Sequence
 
 from samat_mm.errors import InputError
@@ -12,7 +12,7 @@ def non_negative(value: float, name: str) -> float:
     Raises:
         ValueError: if it is not a finite number of at least 0.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= sys.float_info.max:
         raise InputError(f'{name} must be a finite number of at least 0; got {value!r}.')
     return float(value)
 

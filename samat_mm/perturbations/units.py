@@ -21,10 +21,12 @@ def parse_radius(value: float | str, name: str) -> float:
             numerator, slash, denominator = value.partition('/')
             if '/' in denominator or bool(slash) != bool(denominator.strip()):
                 raise ValueError
-            number = float(Fraction(numerator.strip()) / Fraction(denominator.strip() or 1))
+            number = float(_exact(numerator) / _exact(denominator or '1'))
         else:
             number = float(value)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+    except OverflowError:
+        number = math.inf
+    except (ValueError, TypeError, ZeroDivisionError):
         raise InputError(f"{name} must be a number or a fraction such as '8/255'; got {value!r}.") from None
     if not math.isfinite(number) or number < 0:
         raise InputError(
@@ -32,6 +34,19 @@ def parse_radius(value: float | str, name: str) -> float:
             f'got {value!r}. {describe_radius(number)}'
         )
     return number
+
+
+def _exact(text: str) -> Fraction:
+    """Return a number as written, or 0 where it is too small for a float.
+
+    Raises:
+        ValueError: if it is no number.
+        OverflowError: if it is too large for a float, or infinite.
+    """
+    nearest = float(text)  # at once, where a fraction would write out all the digits of 1e999999999
+    if not math.isfinite(nearest):
+        raise OverflowError
+    return Fraction(text.strip()) if nearest else Fraction(0)
 
 
 def describe_radius(number: float) -> str:

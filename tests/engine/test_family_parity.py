@@ -158,11 +158,15 @@ def norm_layers_direction(inner: Direction) -> Direction:
 
 
 def friendly_direction(sigma: float = 1.0, momentum: float = 0.9, inner: Direction = sam_direction) -> Direction:
-    averages = [torch.zeros(1, dtype=torch.float64)]
+    """The average starts at the first gradient, and what is subtracted is the one that the batch has no part in."""
+    averages: list[Tensor] = []
 
     def direction(problem: Problem, gradient: Tensor, batch: dict) -> Tensor:
+        if not averages:
+            averages.append(gradient)
+            return inner(problem, gradient, batch)
         averages.append(momentum * averages[-1] + (1 - momentum) * gradient)
-        return inner(problem, gradient - sigma * averages[-1], batch)
+        return inner(problem, gradient - sigma * averages[-2], batch)
 
     return direction
 

@@ -196,16 +196,56 @@ def test_weights_that_are_loaded_begin_without_a_perturbation(tmp_path):
     assert torch.equal(fed[0], clean[0])
 
 
-def test_an_overflow_leaves_the_perturbation(tmp_path):
-    class Overflow(Hook):
-        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            hook._delta.grad.fill_(float('nan'))
+class SpoiledImages(Hook):
+    """A gradient of the images with one bad value, in the second of them."""
 
+    priority = 'HIGH'
+
+    def __init__(self, hook, value):
+        self.hook, self.value = hook, value
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.hook._delta.grad[1, 2, 3, 4] = self.value
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('norm', ['linf', 'l2'])
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'AnyDeviceAmpOptimWrapper'])
+def test_a_gradient_of_the_images_that_is_not_finite_ends_the_training(wrapper, norm, value, tmp_path):
+    hook = FreeAdversarialTrainingHook(1, norm, EPS)
+    wrapper = dict(type=wrapper, optimizer=dict(type='SGD', lr=0.01))
+    with pytest.raises(FloatingPointError, match='gradient of the loss with respect to the images is not finite'):
+        train(
+            *(classifier, ClassificationImages, tmp_path, hook),
+            optim_wrapper=wrapper,
+            extra=[SpoiledImages(hook, value)],
+        )
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_a_loss_scale_that_was_too_large_leaves_the_perturbation(fused, tmp_path):
+    """All gradients of the first step overflow, so that the optimizer does not take it."""
+    hook, carried = FreeAdversarialTrainingHook(1, eps=EPS), []
+
+    class Overflow(Hook):
         priority = 'HIGH'
 
-    hook = FreeAdversarialTrainingHook(1, eps=EPS)
-    train(classifier, ClassificationImages, tmp_path, hook, extra=[Overflow()])
-    assert float(hook._carried.abs().max()) == 0
+        def before_train(self, runner):
+            runner.model.head.fc.weight.register_hook(lambda grad: grad if runner.iter else grad * torch.inf)
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 0:
+                hook._delta.grad.fill_(torch.inf)
+
+    class Watch(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            carried.append(float(hook._carried.abs().max()))
+
+    wrapper = dict(type='AnyDeviceAmpOptimWrapper', optimizer=dict(type='SGD', lr=0.01, fused=fused))
+    train(classifier, ClassificationImages, tmp_path, hook, optim_wrapper=wrapper, extra=[Overflow(), Watch()])
+    assert carried == [0, pytest.approx(EPS), pytest.approx(EPS)]
 
 
 @MODELS

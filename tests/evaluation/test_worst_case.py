@@ -1,5 +1,6 @@
 """The greedy worst case against every combination."""
 
+import random
 from itertools import product
 
 import numpy as np
@@ -45,6 +46,42 @@ def test_between_the_best_combination_and_the_best_single_attack(seed):
         swapped = list(found.choices)
         swapped[image] = attack
         assert pooled_miou(confusions, swapped) >= found.miou - 1e-6
+
+
+def released_miou(confusions, seed, renewed):
+    """The search released with SEA, from its description: a swap is compared with what the swaps before did not lower.
+
+    ``renewed`` tells whether the threshold follows after each 'image' or after each 'round'.
+    """
+    attacks, images = confusions.shape[:2]
+    order, choices = random.Random(seed), [0] * images
+    threshold, before = pooled_miou(confusions, choices), 10.0
+    while before - threshold > 1e-6:
+        before = threshold
+        for image in order.sample(range(images), images):
+            for attack in range(attacks):
+                swapped = [*choices[:image], attack, *choices[image + 1 :]]
+                if pooled_miou(confusions, swapped) < threshold:
+                    choices = swapped
+            if renewed == 'image':
+                threshold = pooled_miou(confusions, choices)
+        threshold = pooled_miou(confusions, choices)
+    return threshold
+
+
+@pytest.mark.parametrize('renewed', ['image', 'round'])
+def test_on_small_cases_the_minimum_and_never_above_the_search_released_with_sea(renewed):
+    for seed in range(8):
+        confusions = random_confusions(seed, images=6)
+        found = worst_case_miou(confusions).miou
+        assert found == pytest.approx(min(pooled_miou(confusions, choices) for choices in product(range(3), repeat=6)))
+        assert found <= released_miou(confusions, seed, renewed) + 1e-6
+
+
+@pytest.mark.parametrize('seed', [2, 7])
+def test_a_threshold_that_is_not_lowered_after_each_swap_may_end_points_higher(seed):
+    confusions = random_confusions(seed, images=30, classes=5)
+    assert worst_case_miou(confusions).miou < released_miou(confusions, seed, 'round') - 0.02
 
 
 def test_images_that_share_no_class_are_decided_one_by_one():

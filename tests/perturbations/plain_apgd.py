@@ -38,7 +38,8 @@ def plain_apgd(objective, followed, image, start, eps, steps, norm):
             best_value, best, best_grad = values[-1], x, grad
         since += 1
         if since == period:
-            rises = sum(values[k] > values[k - 1] for k in range(len(values) - period, len(values)))
+            compared = [0.0, *values[1:]]  # their table of losses is 0 where the start's would be
+            rises = sum(compared[k] > compared[k - 1] for k in range(len(values) - period, len(values)))
             halve = rises <= 0.75 * period or (not halved_at_check and best_value == best_at_check)
             if halve:
                 size, x, grad = size / 2, best, best_grad

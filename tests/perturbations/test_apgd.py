@@ -7,9 +7,11 @@ from helpers import CLASSES, TinyClassifier, TinySegmentor, images, labels
 from plain_apgd import plain_apgd
 from torch.nn import functional as F
 
+from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.inputs import APGD
-from samat_mm.perturbations.inputs.apgd import checkpoints
+from samat_mm.perturbations.inputs.apgd import AdaptiveSteps, checkpoints
 from samat_mm.perturbations.inputs.objectives import objective_named
+from samat_mm.perturbations.inputs.region import Region
 
 EPS = {'linf': 8 / 255, 'l2': 0.5}
 each_norm = pytest.mark.parametrize('norm', EPS)
@@ -64,16 +66,17 @@ def double_precision():
 
 
 @each_norm
+@pytest.mark.parametrize(('loss', 'objective'), [('ce', 'cross-entropy'), ('dlr', 'dlr')])
 @pytest.mark.parametrize('steps', [7, 100])
 @pytest.mark.parametrize('seed', range(3))
-def test_the_iterates_are_those_of_torchattacks(norm, steps, seed, double_precision):
-    """With cross-entropy. With dlr its first check compares the first loss with 0, which cross-entropy is above."""
-    inputs, target = images(4, 3, 9, 7, seed=seed), labels(4, classes=3, seed=seed)
-    model = TinyClassifier(seed)
+def test_the_iterates_are_those_of_torchattacks(norm, loss, objective, steps, seed, double_precision):
+    """Which are the authors'. The ratio of logits is negative for right images, above which the first check puts 0."""
+    inputs, model = images(4, 3, 9, 7, seed=seed), TinyClassifier(seed)
+    target = labels(4, classes=3, seed=seed) if loss == 'ce' else model(inputs).argmax(1)
     theirs = Recording(model).eval()
-    attack = torchattacks.APGD(theirs, norm=norm.capitalize(), eps=EPS[norm], steps=steps, loss='ce')
+    attack = torchattacks.APGD(theirs, norm=norm.capitalize(), eps=EPS[norm], steps=steps, loss=loss)
     attack.attack_single_run(inputs, target)
-    asked, _ = ours(norm, steps, 'cross-entropy', model, inputs, target, theirs.asked[0])
+    asked, _ = ours(norm, steps, objective, model, inputs, target, theirs.asked[0])
     assert len(asked) == len(theirs.asked) == steps + 1
     for one, other in zip(asked, theirs.asked, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
@@ -99,6 +102,23 @@ def test_the_result_has_a_wrong_prediction_wherever_torchattacks_finds_one(norm)
     found = APGD(norm, eps, steps=20)(model, inputs, target)
     broken = [int((model(pixels).argmax(1) != target).sum()) for pixels in (theirs, found)]
     assert 0 < broken[0] <= broken[1] < 32
+
+
+@pytest.mark.parametrize(
+    ('offset', 'halved'),
+    [
+        (0, True),  # 16 of 22: after the first step the loss is still below 0
+        (100, False),  # 17 of 22, which is more than three quarters
+    ],
+)
+def test_the_first_step_is_a_rise_where_the_loss_after_it_is_above_0(offset, halved):
+    """Seventeen rises and five falls, up to the first check of 100 steps."""
+    losses = offset + torch.tensor([-30.0, *range(-29, -12), *range(-14, -19, -1)])[:, None]
+    region = Region(torch.full((1, 3, 4, 4), 0.5), norm_ball('linf'), 0.1)
+    steps, pixels = AdaptiveSteps(region, 100), region.inputs
+    for loss in losses:
+        pixels = steps(pixels, torch.ones_like(pixels), loss)
+    assert steps.size.tolist() == pytest.approx([0.1 if halved else 0.2])
 
 
 def jensen_shannon(logits, target):

@@ -8,7 +8,9 @@ import torchattacks
 from helpers import CLASSES, RandomState, TinyClassifier, TinySegmentor, images, labels
 from torch.nn import functional as F
 
+from samat_mm.errors import NonFiniteError
 from samat_mm.perturbations.inputs import FGSM, OBJECTIVES, PGD, ClassificationAttack
+from samat_mm.perturbations.inputs.divergence import DivergenceAttack
 from samat_mm.perturbations.inputs.objectives import DifferenceOfLogitsRatio, PixelObjective
 from samat_mm.registry import ATTACKS
 
@@ -503,6 +505,63 @@ def test_a_model_that_gives_nan_is_an_error(name, norm):
     torch.nn.init.constant_((model.head if is_dense(name) else model.linear).bias, float('nan'))
     with pytest.raises(FloatingPointError, match=r'not finite'):
         build(name, norm)(model, *batch)
+
+
+class Spoiled(torch.autograd.Function):
+    """Pixels as they are, with a gradient that has one bad value in every dark image."""
+
+    @staticmethod
+    def forward(ctx, pixels, value):
+        ctx.dark, ctx.value = pixels.mean((1, 2, 3)) < 0.3, value
+        return pixels.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad = grad.clone()
+        grad[ctx.dark, -1, -1, -1] = ctx.value
+        return grad, None
+
+
+ASKS_NO_GRADIENT = ('Pixle', 'Square')
+# Every way to a gradient that is not taken by default.
+FURTHER = [('FAB', {'targets': 'ranked'}), ('StAdv', {'form': 'original'}), ('PGD', {'objective': 'dlr'})]
+FURTHER += [(name, {'goal': 'error'}) for name in ('PGD', 'FGSM', 'APGD')]
+
+
+def spoiled_problem(name, value):
+    """A model with finite logits that is right about all images, of which the third has a bad gradient."""
+    model, inputs, _ = problem(name)
+    inputs[2] *= 0.2
+
+    def predict(pixels):
+        return model(Spoiled.apply(pixels, value))
+
+    return predict, inputs, model(inputs).argmax(1)
+
+
+@pytest.mark.parametrize('norm', EPS)
+@pytest.mark.parametrize('value', [float('nan'), -float('inf')])
+@pytest.mark.parametrize(
+    ('name', 'parameters'), [(name, {}) for name in sorted({*CASES, *ATTACKS.module_dict})] + FURTHER, ids=str
+)
+def test_a_gradient_that_is_not_finite_is_an_error_also_of_one_image_alone(name, parameters, norm, value):
+    """The sign of NaN is 0, so that an attack in linf would stand still and the model look robust."""
+    predict, inputs, target = spoiled_problem(name, value)
+    attack = build(name, norm, eps=0.5 / 255, queries=3, restarts=1, iterations=2, **parameters)
+    if name in ASKS_NO_GRADIENT:
+        attack(predict, inputs, target)
+        return
+    with pytest.raises(NonFiniteError, match='gradient of the loss with respect to the images is not finite'):
+        attack(predict, inputs, target)
+    others = [0, 1, 3]
+    attack(predict, inputs[others], target[others])
+
+
+@each_norm
+def test_a_bad_gradient_of_the_divergence_is_an_error(norm):
+    predict, inputs, target = spoiled_problem('PGD', float('nan'))
+    with pytest.raises(NonFiniteError, match='gradient'):
+        DivergenceAttack(build('PGD', norm, random_start=False))(predict, inputs, target)
 
 
 @every_type

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchattacks
 from helpers import ClassificationImages, RandomState, TinyClassifier, TinySegmentor, classifier, images, labels, runner
+from plain_square import plain_square_l2
 from torch import nn
 from torch.nn import functional as F
 
@@ -611,13 +612,53 @@ def test_pixle_is_about_as_strong_as_that_of_torchattacks():
 # --------------------------------------------------------------------------------------------------- torchattacks
 
 
-@each_norm
-@pytest.mark.parametrize('shape', [(20, 20), (20, 18)], ids=str)
+class Margins(nn.Module):
+    """A smooth model of any number of channels and any size, right by a long way, which remembers what it was asked."""
+
+    def __init__(self, channels, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.convolution, self.linear = nn.Conv2d(channels, 4, 3, padding=1), nn.Linear(4, 3)
+        self.asked = []
+
+    def forward(self, pixels):
+        self.asked += list(pixels.detach().clone())
+        return 5 * self.linear(torch.tanh(3 * self.convolution(pixels)).mean((2, 3))) + torch.tensor([9.0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ('channels', 'height', 'width'), [(3, 12, 12), (3, 20, 20), (1, 15, 11), (2, 11, 26), (4, 9, 7), (3, 2, 5)]
+)
+@pytest.mark.parametrize('eps', [0.4, 3.0])
+def test_the_l2_squares_are_those_of_the_algorithm(channels, height, width, eps):
+    """Sixty queries; with the larger radius pixels are cut to [0, 1], so that some length is unused."""
+    model, inputs = Margins(channels).double(), images(1, channels, height, width, seed=channels).double()
+    target, numbers = torch.zeros(1, dtype=torch.long), torch.rand(1 << 16, generator=generator_for(3, 7, 0))
+    draws = iter(numbers.double().tolist())
+
+    def margin(pixels):
+        with torch.no_grad():
+            return float(margins(model(torch.from_numpy(pixels)[None]), target))
+
+    expected = plain_square_l2(margin, inputs[0].numpy(), eps, 60, 0.8, lambda: next(draws))
+    model.asked.clear()
+    build('Square', {'norm': 'l2', 'eps': eps, 'seed': 3}, queries=60, restarts=1)(model, inputs, target, indices=[7])
+    asked = model.asked[2:]  # after those that ask about the image itself
+    assert len(asked) == len(expected) == 61
+    for one, other in zip(asked, expected, strict=True):
+        torch.testing.assert_close(one, torch.from_numpy(other), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('norm', 'shape'), [('linf', (3, 20, 20)), ('linf', (3, 20, 18)), ('l2', (1, 20, 20))], ids=str
+)
 def test_the_squares_of_one_image_are_those_of_torchattacks(norm, shape):
-    """Both draw the same numbers when they start from the same seed. Its squares do not fit narrower images."""
-    if norm == 'l2' and shape[0] != shape[1]:
-        pytest.skip('torchattacks lays its first grid out by the height alone')
-    model, inputs = TinyClassifier(), images(3, 3, *shape)
+    """Both draw the same numbers when they start from the same seed.
+
+    Its squares do not fit narrower images. In l2 it lays its first grid out by the height alone, and takes the length
+    of a window over all channels, which makes no difference for a single one.
+    """
+    model, inputs = Margins(shape[0]), images(3, *shape)
     target = predicted(model, inputs)
     ours = build('Square', {'norm': norm, 'eps': EPS[norm]}, queries=80, restarts=1)(model, inputs, target)
     for row in range(3):

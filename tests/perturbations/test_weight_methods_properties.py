@@ -351,17 +351,32 @@ def test_sam_on_chooses_by_the_type_of_the_module() -> None:
 @few_examples
 @given(seed=seeds, sigma=st.floats(0, 2), momentum=st.floats(0.1, 0.99))
 def test_friendly_sam_ascends_along_what_the_average_lacks(seed: int, sigma: float, momentum: float) -> None:
-    method, average = FriendlySAM(sigma=sigma, momentum=momentum), torch.zeros(SIZE, dtype=torch.float64)
-    for step in range(4):
-        gradient = draw(seed + step)
-        average = momentum * average + (1 - momentum) * vector(gradient)
-        rest = vector(gradient) - sigma * average
-        assert close(ascent(method, gradient), rest / rest.norm(), 1e-9)
+    """The first ascent is along the gradient itself, at which the average starts; later ones lack that of before."""
+    method, first = FriendlySAM(sigma=sigma, momentum=momentum), vector(draw(seed))
+    assert close(ascent(method, draw(seed)), first / first.norm(), 1e-12)
+    average = first
+    for step in range(1, 5):
+        gradient = vector(draw(seed + step))
+        rest = gradient - sigma * average
+        assert close(ascent(method, draw(seed + step)), rest / rest.norm(), 1e-9)
+        average = momentum * average + (1 - momentum) * gradient
 
 
-def test_friendly_sam_of_a_constant_gradient_goes_nowhere_in_the_limit() -> None:
-    """Without memory the average is the gradient itself, and nothing is left to climb."""
-    assert torch.equal(ascent(FriendlySAM(momentum=0), draw(0)), torch.zeros(SIZE, dtype=torch.float64))
+def test_friendly_sam_of_a_constant_gradient_goes_nowhere_after_the_first_step() -> None:
+    method = FriendlySAM(momentum=0)
+    assert float(ascent(method, draw(0)).norm()) == pytest.approx(1)
+    assert torch.equal(ascent(method, draw(0)), torch.zeros(SIZE, dtype=torch.float64))
+
+
+def test_friendly_sam_starts_the_average_of_a_weight_where_it_first_moves() -> None:
+    """A direction may move other weights in each step."""
+    method, (one, other) = FriendlySAM(sigma=1, momentum=0.5), torch.eye(2, dtype=torch.float64)
+    weights = {'a': torch.zeros(2, dtype=torch.float64), 'b': torch.zeros(2, dtype=torch.float64)}
+    method.ascend({'a': weights['a']}, [one.clone()])
+    late = method.ascend(weights, [one + 3 * other, 4 * other])  # the rest of a is 3, b is all of its gradient
+    torch.testing.assert_close(torch.stack(late), torch.stack([3 * other, 4 * other]) / 5)
+    late = method.ascend({'b': weights['b']}, [4 * other + one])
+    torch.testing.assert_close(late[0], one)
 
 
 # GSAM

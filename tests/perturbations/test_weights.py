@@ -224,7 +224,7 @@ def test_asam_is_invariant_to_a_rescaling_that_keeps_the_function(scaled: str) -
     torch.testing.assert_close(perturbed_output(1), perturbed_output(8), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize('value', [-0.05, math.nan, math.inf, '0.05', True])
+@pytest.mark.parametrize('value', [-0.05, math.nan, math.inf, 10**400, '0.05', True])
 @pytest.mark.parametrize('name', sorted(WEIGHT_PERTURBATIONS.module_dict))
 def test_a_radius_is_a_finite_number_of_at_least_zero(name: str, value: object) -> None:
     with pytest.raises(ValueError, match='rho must be a finite number of at least 0; got'):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.checks import whole_number
+from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.region import support_mask
 from samat_mm.perturbations.units import parse_radius
 
@@ -72,6 +74,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         self._carried: Tensor | None = None
         self._delta: Tensor | None = None
         self._support: Tensor | None = None
+        self._stepped: bool | Tensor = False
 
     @property
     def aims_at_logits(self) -> bool:
@@ -98,6 +101,8 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         if runner.iter == 0:  # loaded weights are a start, not a run to go on with
             self._carried = None
         super().before_train(runner)
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        self._handles += [each.optimizer.register_step_pre_hook(self._see_step) for each in wrappers]
 
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Change the images that the model gets."""
@@ -108,6 +113,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
 
         Raises:
             TypeError: if the batch has no ``inputs``.
+            FloatingPointError: if the gradient of the images is not finite in a step that the optimizer made.
         """
         super().before_train_iter(runner, batch_idx, data_batch)
         for _ in range(self.replays - 1):
@@ -118,7 +124,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Move the perturbation by the gradient of the last step."""
+        """Move the perturbation by the gradient of the last step; see :meth:`before_train_iter`."""
         self._ascend()
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
@@ -136,6 +142,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
             return None
         self._support = support_mask(space.pixels, space.sizes)
         delta = self.ball.project(self._remembered(space.pixels), self.schedule.factor * self.eps)
+        self._stepped = False
         self._delta = (delta if self._support is None else delta * self._support).requires_grad_()
         with torch.enable_grad():
             return args, {**kwargs, 'inputs': space.to_inputs((space.pixels + self._delta).clamp(0, 1))}
@@ -148,6 +155,11 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         self._carried = carried.to(pixels)
         return self._carried[: len(pixels)]
 
+    def _see_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict[str, Any]) -> None:
+        # A fused optimizer is called in any case, and told whether a gradient overflowed.
+        found_inf: Tensor | None = getattr(optimizer, 'found_inf', None)
+        self._stepped = found_inf is None or found_inf == 0
+
     def _ascend(self) -> None:
         delta, self._delta = self._delta, None
         if delta is None or delta.grad is None or self._carried is None:
@@ -156,8 +168,9 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
                 'gradient with respect to the images; there was none.'
             )
         grad = delta.grad if self._support is None else delta.grad * self._support
-        if not bool(torch.isfinite(grad).all()):  # a loss scale that was too large: the optimizer skips the step, too
-            return
+        if not self._stepped and not bool(torch.isfinite(grad).all()):
+            return  # the loss scale was too large, for which the optimizer skipped its step, too
+        check_gradient(grad)
         factor = self.schedule.factor
         moved = delta.detach() + factor * self.step_size * self.ball.steepest(grad)
         self._carried[: len(delta)] = self.ball.project(moved, factor * self.eps)

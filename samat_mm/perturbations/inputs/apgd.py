@@ -18,7 +18,11 @@ class APGD(ProjectedAscent):
     last one, or whose best loss did not rise at all although its step was not halved then, goes back to its best
     iterate and on with half the step. The loss followed is the objective's, or the plain cross-entropy for the
     pixel-wise ones. Of all iterates, the one with the most wrong labels is returned, the objective deciding between
-    equals. Checkpoints, ties and the first check are those of the authors' code.
+    equals.
+
+    Checkpoints, ties and the first check are those of the authors' code. There, the first step counts as a rise where
+    the loss after it is above 0, whatever it was before: always with cross-entropy, and with the ratio of logits
+    ('dlr') where the image is wrong by then.
 
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020, algorithm 1.
@@ -101,7 +105,8 @@ class AdaptiveSteps:
                 _choose(higher, grad, best_grad),
                 torch.where(higher, loss, best_loss),
             )
-        self.last_loss = loss
+        # As in the authors' code, whose table of losses begins after the first step and is 0 before it.
+        self.last_loss = loss if self.number > 0 else torch.zeros_like(loss)
         if self.number in self.checkpoints:
             images, grad = self._check(images, grad)
         new = self.region.project(images + _rows(self.size, images) * self.region.steepest(grad))

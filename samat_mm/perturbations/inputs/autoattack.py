@@ -26,7 +26,8 @@ class AutoAttack(BoundedAttack):
     resists all four is returned as it was.
 
     The targeted loss of APGD (DLR) needs four classes. With three its untargeted form takes its place, and with two
-    that stage is left out; the authors refuse such models.
+    that stage is left out; the authors refuse such models. In l2, Square treats channels as in the code of its own
+    authors, see there.
 
     Source: Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020; github.com/fra31/auto-attack, version 'standard'.

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.base import Attack, Predict
+from samat_mm.perturbations.inputs.finite import check_finite
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, CrossEntropy, check_shapes
 from samat_mm.perturbations.inputs.region import check_pixels
-from samat_mm.perturbations.inputs.views import View, check_finite
+from samat_mm.perturbations.inputs.views import View
 
 
 class ClassificationAttack(Attack):

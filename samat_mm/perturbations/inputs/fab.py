@@ -9,6 +9,7 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
+from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.hyperplane import DUAL_NORMS, nearest_on_hyperplane
 from samat_mm.perturbations.inputs.views import View
 
@@ -122,12 +123,13 @@ class FAB(BoundedAttack):
             own = logits.gather(1, labels[:, None])
             leads = (logits if aims is None else logits.gather(1, aims[:, None])) - own
         gap, normal = torch.zeros_like(iterate[:, 0, 0, 0]), torch.zeros_like(iterate)
-        smallest = torch.full_like(gap, torch.inf)
+        smallest, largest = torch.full_like(gap, torch.inf), []
         for column in range(leads.shape[1]):
             last = column == leads.shape[1] - 1
             only = torch.zeros_like(leads)
             only[:, column] = 1
             (grad,) = torch.autograd.grad(leads, pixels, only, retain_graph=not last)
+            largest.append(grad.abs().amax())
             lead = leads[:, column].detach().to(gap)
             away = lead.abs() / (DUAL_NORMS[self.ball.name](grad) + 1e-12)
             if aims is None:
@@ -135,6 +137,7 @@ class FAB(BoundedAttack):
             closer = away < smallest
             smallest, gap = torch.where(closer, away, smallest), torch.where(closer, lead, gap)
             normal = torch.where(_columns(closer), grad, normal)
+        check_gradient(torch.stack(largest))
         return gap, normal
 
     def describe(self) -> dict[str, str | float | int | bool]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from samat_mm.perturbations.inputs.base import Predict
 from samat_mm.perturbations.inputs.classification import isolated_randomness
+from samat_mm.perturbations.inputs.finite import check_gradient
 
 
 def isolated(
@@ -81,4 +82,5 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (grad,) = torch.autograd.grad(ctx.logits, ctx.pixels, grads[0], retain_graph=True)  # FAB asks K times
+        check_gradient(grad)
         return grad, None

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from samat_mm.perturbations.inputs.finite import check_finite
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, Objective, has_class_255, wrong_share
-from samat_mm.perturbations.inputs.views import Predict, View, check_finite, restricted
+from samat_mm.perturbations.inputs.views import Predict, View, restricted
 
 # From the losses, the output and the target to (N, keys), see Objective.rank.
 Rank = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -49,18 +50,20 @@ class Oracle:
         """
         with torch.no_grad():
             output = self.predict(images)
-            return self._judge(self.objective(output, self.target, step, steps), output)
+            loss = self.objective(output, self.target, step, steps)
+            check_finite(loss)
+            return self._judge(loss, output)
 
     def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """Return the same and the gradient of the loss, shape (N, C, H, W); see :meth:`value`."""
+        """Return the same and the gradient of the loss, shape (N, C, H, W), which must be finite; see :meth:`value`."""
         images = images.detach().requires_grad_()
         output = self.predict(images)
         loss = self.objective(output, self.target, step, steps)
         (grad,) = torch.autograd.grad(loss.sum(), images)
+        check_finite(loss.detach(), grad)
         return self._judge(loss.detach(), output.detach()), grad
 
     def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
-        check_finite(loss)
         rank = self.rank(loss, output, self.target)
         unlabelled = self._unlabelled(output)
         return rank if unlabelled is None else rank.masked_fill(unlabelled[:, None], torch.nan)

@@ -27,6 +27,9 @@ class Square(BoundedAttack):
     image has its own random numbers, so its squares do not depend on its batch (the authors' batches share them);
     for a single image the sequence is that of the authors.
 
+    In l2 the length that moves from window to window is that of each channel by itself, as in the authors' code. The
+    copies of that code in torchattacks and in published versions of the AutoAttack package take it over all channels.
+
     Source: Andriushchenko et al., Square Attack: a query-efficient black-box adversarial attack via random search,
     ECCV 2020.
 

@@ -94,7 +94,10 @@ class L2Proposals(Proposals):
         return self._at_radius(images, delta)
 
     def propose(self, images: Tensor, best: Tensor, side: int, draws: Tensor) -> Tensor:
-        """Return the best images with the length of two windows, and what was unused, in the first of them."""
+        """Return the best images with the length of two windows, and what was unused, in the first of them.
+
+        Each channel keeps its own length and takes an equal share of what was unused.
+        """
         height, width = images.shape[2:]
         image = torch.arange(len(images), device=images.device)[:, None, None, None]
         channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
@@ -113,7 +116,7 @@ class L2Proposals(Proposals):
         unused = (self.eps**2 - _length(delta) ** 2).clamp_min(0)
         old = delta[first]
         new = _patterns(side, draws[:, 4], draws[:, 5:]) + old / (_length(old, (2, 3)) + 1e-12)
-        length = (unused / images.shape[1] + _length(delta * touched) ** 2).sqrt()
+        length = (unused / images.shape[1] + _length(delta * touched, (2, 3)) ** 2).sqrt()
         delta[second] = 0
         delta[first] = new / (_length(new, (2, 3)) + 1e-12) * length
         return self._at_radius(images, delta)

@@ -9,6 +9,7 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
 from samat_mm.perturbations.inputs.classification import margins
+from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.flow import roughness, warp
 from samat_mm.perturbations.inputs.views import View
 from samat_mm.perturbations.units import parse_radius
@@ -99,6 +100,7 @@ class StAdv(OptionallyBoundedAttack):
                 if step == self.steps:
                     break
                 (flow.grad,) = torch.autograd.grad(loss.sum(), flow)
+                check_gradient(flow.grad)
             adam.step()
             flow.clamp_(-self.bound, self.bound)
         return best
@@ -117,6 +119,7 @@ class StAdv(OptionallyBoundedAttack):
                 margin, rough = margins(view(warped), label), roughness(flow)
                 loss = (margin.clamp_min(0) + self.weight * rough).sum()
                 (flow.grad,) = torch.autograd.grad(loss, flow)
+                check_gradient(flow.grad)
             reached, price = margin.item(), rough.item()
             if reached < 0 and price < smoothest:
                 smoothest, best = price, warped.detach()

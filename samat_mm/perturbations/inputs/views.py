@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samat_mm.errors import InputError, NonFiniteError
+from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.base import Predict
+from samat_mm.perturbations.inputs.finite import check_finite
 
 Bound = TypeVar('Bound')
 
@@ -70,16 +71,3 @@ def restricted(bound: Bound, rows: Tensor) -> Bound:
     """
     restrict: Any = getattr(bound, 'subset', None)
     return bound if restrict is None else restrict(rows)
-
-
-def check_finite(values: Tensor) -> None:
-    """Refuse a NaN or an infinite value, which no comparison could tell from a success or a failure.
-
-    Raises:
-        FloatingPointError: if there is one.
-    """
-    if not bool(torch.isfinite(values).all()):
-        raise NonFiniteError(
-            'the model gives logits or a loss that is not finite (NaN or infinite) on these images; '
-            'check the checkpoint and the preprocessing before attacking it.'
-        )

@@ -16,6 +16,10 @@ class AWP(WeightPerturbation):
     so that weight decay sees them, as in the authors' code; the perturbation is taken back after the step. With
     gradient accumulation the step happens at the perturbation of the last part.
 
+    Running statistics of batch normalisation come from the forward at the weights themselves, as for every method here:
+    these are the weights that are tested and saved. In the authors' code a copy of the model finds the perturbation,
+    and the model runs in training mode at the perturbed weights alone, so that its statistics are theirs.
+
     Source: Wu et al., Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020.
 
     Args:

@@ -22,6 +22,10 @@ class ESAM(Composite):
     perturbation); the second pass sees the share gamma of the samples whose loss rises most (sharpness-sensitive data
     selection). Where the model's loss is no mean over samples, all of them take part.
 
+    The second pass sees ``round(gamma N)`` of N samples, at least two, also where rises are equal. The authors' code
+    keeps those whose rise is strictly above the k-th largest, ``k = floor(gamma N)``: k - 1 samples, fewer where rises
+    are equal, and none for k = 1, whose mean loss is NaN.
+
     Source: Du et al., Efficient Sharpness-aware Minimization for Improved Training of Neural Networks, ICLR 2022,
     algorithm 1.
 

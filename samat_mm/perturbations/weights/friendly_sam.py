@@ -12,10 +12,12 @@ from samat_mm.perturbations.weights.composite import Composite
 
 
 class FriendlySAM(Composite):
-    """Friendly SAM: ascends along ``d = g - sigma m``, with ``m = lambda m + (1 - lambda) g`` (the new m) from 0 on.
+    """Friendly SAM: ascends along ``d = g - sigma m``, and then sets ``m = lambda m + (1 - lambda) g``.
 
-    The average m stands for the gradient of all data, which should not be climbed. One copy of the weights is kept for
-    it. With several processes g is their average, so that m is the same everywhere.
+    The average m stands for the gradient of all data, which should not be climbed. As in the authors' code it is that
+    of the batches before, and starts at the first gradient, along which the first ascent goes; in the paper's equations
+    m takes the batch in before it is subtracted. One copy of the weights is kept for it. With several processes g is
+    their average, so that m is the same everywhere.
 
     Source: Li et al., Friendly Sharpness-Aware Minimization, CVPR 2024.
 
@@ -46,15 +48,18 @@ class FriendlySAM(Composite):
 
     def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
         """Return the direction's ascent along d, written into ``grads``."""
+        known = [(name, gradient) for name, gradient in zip(weights, grads, strict=True) if name in self._average]
         for name, gradient in zip(weights, grads, strict=True):
             if name not in self._average:
-                self._average[name] = torch.zeros_like(gradient)
+                self._average[name] = gradient.clone()
             elif self._average[name].device != gradient.device:
                 self._average[name] = self._average[name].to(gradient)
-        averages = [self._average[name] for name in weights]
-        torch._foreach_mul_(averages, self.momentum)
-        torch._foreach_add_(averages, list(grads), alpha=1 - self.momentum)
-        torch._foreach_sub_(list(grads), averages, alpha=self.sigma)
+        if known:
+            averages, gradients = [self._average[name] for name, _ in known], [gradient for _, gradient in known]
+            torch._foreach_sub_(gradients, averages, alpha=self.sigma)
+            # lambda m + (1 - lambda) g, where g is d + sigma m: it has been overwritten by d.
+            torch._foreach_mul_(averages, self.momentum + (1 - self.momentum) * self.sigma)
+            torch._foreach_add_(averages, gradients, alpha=1 - self.momentum)
         return super().ascend(weights, grads)
 
     def state_dict(self) -> dict[str, Any]:
