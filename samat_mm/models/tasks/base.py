@@ -1,5 +1,6 @@
 """What every task is: the way from a model and its data samples to logits, labels and the share that is wrong."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Task(ABC):
         Raises:
             ValueError: if it has nothing to aim at, with the reason.
         """
-        return attack
+        return attack if attack.objective.output == 'logits' else without_goal(attack)
 
     def check(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> None:
         """Compare the arg max of :meth:`logits` with what the model itself predicts on clean images.
@@ -134,7 +135,16 @@ class Undecided(Task):
         """Refuse an attack on logits, and any attack where there are no labels; raises ValueError."""
         if attack.objective.output == 'logits' or not self.has_labels:
             raise InputError(self.reason)
+        return super().fitted(attack)
+
+
+def without_goal(attack: Attack) -> Attack:
+    """Return the attack with the goal 'loss', where no single answer shows an error: what is reported is what runs."""
+    if getattr(attack, 'goal', 'loss') == 'loss':
         return attack
+    changed: Any = copy.copy(attack)
+    changed.goal = 'loss'
+    return changed
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Segmentors: a class for every pixel."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samat_mm.models.tasks.base import Task, check_label, cross_entropy, without_labels
+from samat_mm.models.tasks.base import Task, check_label, cross_entropy, without_goal, without_labels
 from samat_mm.models.tasks.decisions import deciding_between_two, from_probabilities
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
@@ -80,11 +79,7 @@ class Segmentation(Task):
 
     def fitted(self, attack: Attack) -> Attack:
         """Return the attack with the goal 'loss': an image with some wrong pixels is not done."""
-        if getattr(attack, 'goal', 'loss') == 'loss':
-            return attack
-        changed: Any = copy.copy(attack)
-        changed.goal = 'loss'
-        return changed
+        return without_goal(attack)
 
     def in_training_geometry(self, samples: Sequence[Any], inputs: Tensor) -> list[Any]:
         """Return samples that say: nothing was resized, flipped or padded, for labels are at the input's size."""

@@ -35,7 +35,7 @@ class ProjectedAscent(Attack):
         objective: the name of what is driven up, see ``OBJECTIVES``.
         goal: 'loss' for the highest loss. 'error' for a wrong prediction, as an evaluation of accuracy needs: an image
             of a classifier on which the model errs, before the attack or at an iterate, is returned so and not asked
-            about again. Without effect on label maps and class probabilities.
+            about again. Of class probabilities, the largest is the label. Without effect on label maps.
         seed: of the random starts.
 
     Raises:

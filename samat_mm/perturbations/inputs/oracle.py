@@ -80,7 +80,7 @@ class ErrorOracle(Oracle):
 
     What it returns is of the size of the batch; for images that are done the rank is NaN and the gradient 0.
 
-    Args: as for :class:`Oracle`; ``target`` are labels (N,).
+    Args: as for :class:`Oracle`; ``target`` are labels (N,) or class probabilities (N, K).
     """
 
     target: Tensor
@@ -136,6 +136,6 @@ GOALS: dict[str, type[Oracle]] = {'loss': Oracle, 'error': ErrorOracle}
 
 
 def oracle_type(goal: str, objective: Objective, target: Tensor | None) -> type[Oracle]:
-    """Return what asks for this goal. One label per image and logits are what an error can be seen from."""
-    one_label = target is not None and target.ndim == 1 and not target.is_floating_point()
+    """Return what asks for this goal. One label per image, or the most probable one, shows an error of logits."""
+    one_label = target is not None and (target.ndim == 1 or target.is_floating_point())
     return GOALS[goal] if one_label and objective.output == 'logits' else Oracle
