@@ -55,6 +55,22 @@ def test_a_classifiers_metric_keeps_its_slash():
     assert report['results']['pgd-linf']['accuracy/top1'] == 30.0
 
 
+def test_what_metrics_return_arrives_whole_and_as_numbers():
+    """Tensors, arrays, dicts and lists of any size; NaN is null."""
+    metrics = {
+        'matrix': torch.arange(2000.0).reshape(40, 50),
+        'per class': {'cat': np.float32(0.5), 3: np.array([1, 2]), 'dog': float('nan')},
+        'list': [torch.tensor(1), (np.int64(2), 'three', None, True)],
+        'text': 'fine',
+        'count': 7,
+    }
+    clean = json.loads(json.dumps(report_of(metrics, [])))['results']['clean']
+    assert clean['matrix'] == metrics['matrix'].tolist()
+    assert clean['per class'] == {'cat': 0.5, '3': [1, 2], 'dog': None}
+    assert clean['list'] == [1, [2, 'three', None, True]]
+    assert (clean['text'], clean['count']) == ('fine', 7)
+
+
 def test_a_clean_report_has_no_attacks():
     assert report_of({'mIoU': 1.0}, [])['results'] == {'clean': {'mIoU': 1.0}}
 
