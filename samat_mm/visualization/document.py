@@ -15,11 +15,21 @@ def main_metric(report: Mapping[str, Any]) -> str:
     Raises:
         ValueError: if the clean results hold no metric.
     """
-    clean = report['results'][CLEAN]
-    for name in (*MAIN_METRICS, *clean):
-        if name in clean and (clean[name] is None or isinstance(clean[name], (int, float))):
-            return name
+    name = _metric(report)
+    if name is not None:
+        return name
     raise InputError('the report must have at least one metric on clean images; it has none. Test the model again.')
+
+
+def has_metric(report: Mapping[str, Any]) -> bool:
+    """Tell whether the clean results hold a number; with ``format_only`` metrics write files and return none."""
+    return _metric(report) is not None
+
+
+def _metric(report: Mapping[str, Any]) -> str | None:
+    clean = report['results'][CLEAN]
+    numbers = [name for name, value in clean.items() if value is None or isinstance(value, (int, float))]
+    return next((name for name in (*MAIN_METRICS, *numbers) if name in numbers), None)
 
 
 def attacks_of(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
