@@ -18,6 +18,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from samat_mm import compat
+from samat_mm.compat import distributions
 
 # ------------------------------------------------------------------------------------------------- configs
 
@@ -52,8 +53,8 @@ def test_references_lead_to_the_forks_that_are_installed_and_to_no_other(monkeyp
     original = {'mmseg': 'mmsegmentation', 'mmpretrain': 'mmpretrain', 'mmdet': 'mmdet'}
     mapping = dict(original)
     monkeypatch.setattr(config_utils, 'MODULE2PACKAGE', mapping)
-    monkeypatch.setattr(compat, 'is_installed', lambda name: name == 'onedl-mmpretrain')
-    compat.map_config_references()
+    monkeypatch.setattr(distributions, 'is_installed', lambda name: name == 'onedl-mmpretrain')
+    distributions.map_config_references()
     assert mapping == {**original, 'mmpretrain': 'onedl-mmpretrain'}
 
 

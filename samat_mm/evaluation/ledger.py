@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from samat_mm.compat import load_checkpoint_file
+from samat_mm.compat import load_checkpoint_bytes
 from samat_mm.errors import InputError
 from samat_mm.evaluation.image_score import ImageScore
 
@@ -89,4 +89,4 @@ def _packed(score: ImageScore) -> bytes:
 
 
 def _unpacked(score: bytes, file: Path) -> ImageScore:
-    return ImageScore(**load_checkpoint_file(file, content=score))
+    return ImageScore(**load_checkpoint_bytes(score, f'in {file}'))
