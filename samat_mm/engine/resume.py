@@ -1,7 +1,9 @@
 """Go on with a training: from the newest checkpoint that is whole, or from one that is named."""
 
 import glob
+import logging
 import re
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,7 +125,7 @@ def _newest_of(runner: Runner) -> str | None:
     names = '*'.join(glob.escape(part) for part in re.split(r'\{[^}]*\}', template))
     newest, skipped = newest_checkpoint(folder, names)
     for reason in skipped.values():
-        runner.logger.warning(f'skipped: {reason}')
+        _say(runner, f'skipped: {reason}')
     if newest is not None:
         found = progress_of(newest)
         runner.logger.info(f'resuming from {newest}, of iteration {found.iteration} and epoch {found.epoch}.')
@@ -139,5 +141,11 @@ def _newest_of(runner: Runner) -> str | None:
             f'{pointer} tells of a checkpoint, but there is none in {folder}. Remove the file to begin anew, or name '
             'the checkpoint with --resume PATH.'
         )
-    runner.logger.warning(f'nothing to resume in {folder}: the training starts from the beginning.')
+    _say(runner, f'nothing to resume in {folder}: the training starts from the beginning.')
     return None
+
+
+def _say(runner: Runner, text: str) -> None:
+    runner.logger.warning(text)
+    if not runner.logger.isEnabledFor(logging.WARNING):
+        print(text, file=sys.stderr)

@@ -64,7 +64,7 @@ def test_a_checkpoint_of_another_architecture_is_a_sentence(path):
 @pytest.mark.parametrize('content', [{}, {'state_dict': {}}, [1, 2], torch.ones(2), {'optimizer': {'lr': 1}}], ids=repr)
 def test_a_file_without_weights_is_a_sentence(content, path):
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r'of another architecture'):
+    with pytest.raises(ValueError, match=r'holds no weights'):
         load_for_evaluation(segmentor(), str(path))
 
 
