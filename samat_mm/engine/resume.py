@@ -147,5 +147,5 @@ def _newest_of(runner: Runner) -> str | None:
 
 def _say(runner: Runner, text: str) -> None:
     runner.logger.warning(text)
-    if not runner.logger.isEnabledFor(logging.WARNING):
+    if all(handler.level > logging.WARNING for handler in runner.logger.handlers):  # log_level = 'ERROR'
         print(text, file=sys.stderr)
