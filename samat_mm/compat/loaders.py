@@ -30,9 +30,7 @@ def _load(file: Any, map_location: Any = None, weights_only: bool | None = None)
     return load_checkpoint_file(file, map_location)
 
 
-def _download_and_load(
-    url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
-) -> Any:
+def _download_and_load(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> Any:
     """Stand in for ``torch.hub.load_state_dict_from_url``, and keep files where it keeps them."""
     folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
     file = folder / Path(urlparse(url).path).name
@@ -41,7 +39,9 @@ def _download_and_load(
         try:
             torch.hub.download_url_to_file(url, str(file), progress=progress)
         except OSError as error:
-            raise FileError(f'{url} could not be downloaded ({error}); fetch it elsewhere and give its path.') from error
+            raise FileError(
+                f'{url} could not be downloaded ({error}); fetch it elsewhere and give its path.'
+            ) from error
     return load_checkpoint_file(file, map_location)
 
 

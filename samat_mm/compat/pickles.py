@@ -92,10 +92,10 @@ def _storage_of(content: bytes) -> Any:
 
 @cache
 def _yaml_loader() -> Any:
+    """Return the safe loader, with the tuples that MMEngine writes."""
     import yaml
 
-    class Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
-        """The safe one, with the tuples that MMEngine writes."""
-
-    Loader.add_constructor('tag:yaml.org,2002:python/tuple', lambda self, node: tuple(self.construct_sequence(node)))
-    return Loader
+    base: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+    loader: Any = type('Loader', (base,), {})
+    loader.add_constructor('tag:yaml.org,2002:python/tuple', lambda self, node: tuple(self.construct_sequence(node)))
+    return loader

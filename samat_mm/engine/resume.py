@@ -96,7 +96,9 @@ def progress_of(path: Path) -> Progress:
         ValueError: if it is no checkpoint from which a training can go on.
     """
     checkpoint = peek_checkpoint_file(path)
-    lacking = [part for part in _PARTS if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), dict)]
+    lacking = [
+        part for part in _PARTS if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), dict)
+    ]
     if lacking:
         raise InputError(
             f'checkpoint {path} cannot be resumed: it holds no {", ".join(lacking)}. Start a new training from its '

@@ -56,7 +56,9 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
 def write_rows(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Keep rows, all or none, in the place of those of the same image and attack."""
     with database:
-        database.executemany('INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)', [(*row, row.digest()) for row in rows])
+        database.executemany(
+            'INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)', [(*row, row.digest()) for row in rows]
+        )
 
 
 def read_rows(database: sqlite3.Connection, condition: str = '', values: tuple[Any, ...] = ()) -> Iterator[Row]:
@@ -83,8 +85,8 @@ def mend(folder: Path) -> None:
             rows = _salvaged(file)
             aside = _replace(file, rows)
             print_log(
-                f'{file} is damaged ({damage}). The {len(rows)} results in it that are whole are kept, the other images '
-                f'are scored again; the damaged file is now {aside.name}.',
+                f'{file} is damaged ({damage}). The {len(rows)} results in it that are whole are kept, the other '
+                f'images are scored again; the damaged file is now {aside.name}.',
                 'current',
                 logging.WARNING,
             )

@@ -67,7 +67,7 @@ TAGS = [
     '!!python/object/apply:os.system ["touch {}"]',
     'a: [1, !!python/object/apply:builtins.open ["{}", "w"]]',
     '!!python/object/new:subprocess.Popen [[touch, "{}"]]',
-    'a: !!python/object/apply:builtins.eval ["open(\'{}\', \'w\')"]',
+    "a: !!python/object/apply:builtins.eval [\"open('{}', 'w')\"]",
 ]
 
 

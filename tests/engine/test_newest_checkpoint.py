@@ -153,8 +153,10 @@ def test_where_no_checkpoint_can_be_resumed_it_is_an_error_that_says_why(work_di
         resume(training(work_dir), 'auto')
     for path in work_dir.glob('*.pth'):
         path.unlink()
-    with pytest.raises(ValueError, match=r'last_checkpoint tells of a checkpoint, but there is none in .*copy'):
+    with pytest.raises(ValueError, match=r'last_checkpoint tells of a checkpoint, but there is none in .*copy. Remove'):
         resume(training(work_dir), 'auto')
+    (work_dir / 'last_checkpoint').unlink()
+    resume(training(work_dir), 'auto')
 
 
 def test_a_fresh_folder_is_begun_and_said_to_be(tmp_path, capfd):

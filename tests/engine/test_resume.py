@@ -219,7 +219,10 @@ def test_the_command_line_says_what_it_resumes(project: Path, monkeypatch: pytes
     with pytest.raises(SystemExit) as end:
         train('--resume', '')
     assert end.value.code == 1
-    assert "error: --resume expects the path of a checkpoint, or nothing for the newest one; got ''." in capfd.readouterr().err
+    assert (
+        "error: --resume expects the path of a checkpoint, or nothing for the newest one; got ''."
+        in capfd.readouterr().err
+    )
 
 
 class StopAt(Hook):
