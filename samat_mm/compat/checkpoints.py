@@ -105,7 +105,7 @@ def _refuse_damage(source: Path | io.BytesIO, origin: str) -> None:
                 # torch.serialization.set_crc32_options(False) writes zeros
                 damaged = archive.testzip() if any(member.CRC for member in archive.infolist()) else None
     except UNREADABLE as error:
-        raise InputError(f'checkpoint {origin} is damaged or no checkpoint: {_first_line(error)}') from None
+        raise InputError(f'checkpoint {origin} is damaged or no checkpoint: {_cause(error)}') from None
     if damaged is not None:
         raise InputError(f'checkpoint {origin} is damaged: the checksum of {damaged} in it does not fit.')
 
@@ -123,7 +123,7 @@ def _load(source: Path | io.BytesIO, origin: str, **options: Any) -> Any:
                 f'checkpoint {origin} was refused: it holds {refused}, which loading would have to execute. '
                 f'If you trust the file, set {TRUST_VARIABLE}=1 and run again.'
             ) from None
-        raise InputError(f'checkpoint {origin} is damaged or no checkpoint: {_first_line(error)}') from None
+        raise InputError(f'checkpoint {origin} is damaged or no checkpoint: {_cause(error)}') from None
 
 
 def _without_program(checkpoint: Any) -> Any:
@@ -137,8 +137,11 @@ def _without_program(checkpoint: Any) -> Any:
     return checkpoint
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition('\n')[0] or type(error).__name__
+def _cause(error: BaseException) -> str:
+    """Return the first sentence about the cause; torch goes on with the advice to let the file run code."""
+    text = str(error).strip()
+    text = text.partition('WeightsUnpickler error: ')[2] or text
+    return text.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
 
 
 def _admitted_types() -> list[Any]:

@@ -39,6 +39,9 @@ def resume(runner: Runner, wanted: str) -> None:
         ValueError: if the checkpoint is damaged or none of a training, or there are some and all of them are.
     """
     check(wanted)
+    if wanted == NEWEST and '://' in _store(runner):
+        runner._resume, runner._load_from = True, None  # MMEngine's backends know the way, last_checkpoint the name
+        return
     answer: list[Any] = [None]
     if is_main_process():
         try:
@@ -111,6 +114,16 @@ def progress_of(path: Path) -> Progress:
     return Progress(str(meta.get('time', '')), iteration, epoch)
 
 
+def _checkpoint_hook(runner: Runner) -> CheckpointHook | None:
+    return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+
+
+def _store(runner: Runner) -> str:
+    """Return where the training keeps its checkpoints."""
+    hook, work_dir = _checkpoint_hook(runner), Path(runner.work_dir)
+    return str(work_dir) if hook is None or hook.out_dir is None else f'{hook.out_dir}/{work_dir.name}'
+
+
 def _named(wanted: str) -> str:
     local = '://' not in wanted and not Path(wanted).is_dir()  # DeepSpeed's are folders, which MMEngine judges
     if local:
@@ -119,13 +132,9 @@ def _named(wanted: str) -> str:
 
 
 def _newest_of(runner: Runner) -> str | None:
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
-    folder = Path(runner.work_dir)
-    if hook is not None and hook.out_dir is not None:
-        folder = Path(hook.out_dir) / folder.name
-    template = '*.pth' if hook is None else hook.filename_tmpl
-    names = '*'.join(glob.escape(part) for part in re.split(r'\{[^}]*\}', template))
-    newest, skipped = newest_checkpoint(folder, names)
+    folder, hook = Path(_store(runner)), _checkpoint_hook(runner)
+    parts = re.split(r'\{[^}]*\}', hook.filename_tmpl) if hook is not None else []
+    newest, skipped = newest_checkpoint(folder, '*'.join(glob.escape(part) for part in parts) or '*.pth')
     for reason in skipped.values():
         _say(runner, f'skipped: {reason}')
     if newest is not None:

@@ -178,6 +178,12 @@ def test_checkpoints_may_be_elsewhere_and_have_other_names(form, tmp_path):
     assert run._load_from == str(tmp_path / wanted)
 
 
+def test_a_remote_store_is_left_to_mmengine(tmp_path):
+    run = training(tmp_path, checkpoint={**SAVE, 'out_dir': 's3://bucket/folder'})
+    resume(run, 'auto')
+    assert (run._resume, run._load_from) == (True, None)
+
+
 def test_one_that_is_named_is_checked_before_the_training(work_dir):
     run = training(work_dir)
     resume(run, str(work_dir / 'iter_1.pth'))
