@@ -141,7 +141,7 @@ def _cause(error: BaseException) -> str:
     """Return the first sentence about the cause; torch goes on with the advice to let the file run code."""
     text = str(error).strip()
     text = text.partition('WeightsUnpickler error: ')[2] or text
-    return text.partition('\n')[0].partition('. ')[0].rstrip('.') or type(error).__name__
+    return text.partition('\n')[0].partition('. ')[0].rstrip('.') or f'it cannot be read ({type(error).__name__})'
 
 
 def _admitted_types() -> list[Any]:
