@@ -17,6 +17,8 @@ from mmengine.utils import import_modules_from_strings
 from rich.console import Console
 
 from samat_mm.command_line import errors_as_sentences
+from samat_mm.engine.resume import newest_checkpoint
+from samat_mm.errors import MissingFileError
 from samat_mm.evaluation import load_for_evaluation, print_report
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.presets import build_attacks
@@ -67,7 +69,10 @@ def draw(path: Path) -> None:
 
 def last_checkpoint(method: str) -> str:
     """Return the path of the newest checkpoint of a method."""
-    return (OUT / method / 'last_checkpoint').read_text(encoding='utf-8').strip()
+    newest, skipped = newest_checkpoint(OUT / method)
+    if newest is None:
+        raise MissingFileError(f'there is no checkpoint in {OUT / method}. {" ".join(skipped.values())}')
+    return str(newest)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.engine.resume import NEWEST, check, resume
 from samat_mm.errors import InputError
 
 
@@ -32,18 +33,20 @@ def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('config', help='a config file')
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='PATH', help='continue from PATH, or from the latest checkpoint'
+        '--resume', nargs='?', const=NEWEST, metavar='PATH', help='continue from PATH, or from the newest checkpoint'
     )
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     args = parser.parse_args()
     with errors_as_sentences():
+        if args.resume is not None:
+            check(args.resume)
         config = load_config(args)
         if args.amp:
             use_mixed_precision(config)
-        if args.resume:
-            config.resume = True
-            config.load_from = None if args.resume == 'auto' else args.resume
-        Runner.from_cfg(config).train()
+        runner = Runner.from_cfg(config)
+        if args.resume is not None:
+            resume(runner, args.resume)
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -1,12 +1,10 @@
 """Load a checkpoint for evaluation: all of the model or nothing."""
 
-import re
-from typing import Any
-
-from torch import Tensor, nn
+from torch import nn
 
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.errors import InputError
+from samat_mm.models.weights_by_name import bare_name, weights_by_name
 
 
 def load_for_evaluation(model: nn.Module, path: str) -> None:
@@ -23,18 +21,17 @@ def load_for_evaluation(model: nn.Module, path: str) -> None:
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be loaded safely, or is not of this architecture.
     """
-    checkpoint: Any = load_checkpoint_file(path)
-    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
-    state = {re.sub(r'^module\.', '', key): value for key, value in state.items() if isinstance(value, Tensor)}
-    wanted = model.state_dict()
-    missing = [key for key in wanted if key not in state]
+    state = weights_by_name(load_checkpoint_file(path), f'checkpoint {path}')
+    wanted = {bare_name(key): (key, value) for key, value in model.state_dict().items()}
+    # Batch norm counts its batches for momentum=None only, and no forward reads the count.
+    missing = [key for key in wanted if key not in state and not key.endswith('num_batches_tracked')]
     left_over = [key for key in state if key not in wanted]
-    reshaped = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    reshaped = [key for key, (_, value) in wanted.items() if key in state and state[key].shape != value.shape]
     if missing or left_over or reshaped:
-        examples = ', '.join((missing + reshaped + left_over)[:3])
+        examples = ', '.join(missing[:2] + reshaped[:2] + left_over[:2])
         raise InputError(
             f'checkpoint {path} is of another architecture than the {type(model).__name__} of this config: '
             f'{len(missing)} weights are missing in it, {len(left_over)} are left over and {len(reshaped)} have '
             f'another shape ({examples}). Give the config it was trained with.'
         )
-    model.load_state_dict(state)
+    model.load_state_dict({wanted[key][0]: value for key, value in state.items()}, strict=False)

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from samat_mm.compat import versions
 from samat_mm.errors import FileError, InputError
+from samat_mm.evaluation.scores_file import mend
 
 Fingerprint = dict[str, Any]
+FILE = 'fingerprint.json'
+CHECKSUM = 'checksum'  # a damaged name of an attack would let its scores pass for those of any other
 
 
 def fingerprint(
@@ -62,18 +67,31 @@ def open_folder(parent: Path, fingerprint: Fingerprint, name: str, must_resume: 
 
     Raises:
         ValueError: if ``must_resume`` and nothing was begun, or something else (the message says what changed), or what
-            was begun is running.
+            was begun is running, or it cannot be told what was begun last.
     """
-    begun = sorted(folder for folder in parent.glob('*') if (folder / 'fingerprint.json').is_file())
-    unfinished = [folder for folder in begun if not (folder / 'finished').is_file()]
-    same = [folder for folder in (begun if must_resume else unfinished) if not _changes(folder, fingerprint)]
+    begun, damaged = _fingerprints(parent)
+    unfinished = {folder: before for folder, before in begun.items() if not (folder / 'finished').is_file()}
+    same = [
+        folder
+        for folder, before in (begun if must_resume else unfinished).items()
+        if not differences(before, fingerprint)
+    ]
+    if must_resume and any(folder > max(same, default=parent) for folder in damaged):
+        raise InputError(
+            f'{damaged[-1] / FILE} is damaged, so its evaluation cannot be resumed; remove the folder, or leave out '
+            '--resume to begin another one.'
+        )
+    for folder in damaged:
+        print_log(f'{folder / FILE} is damaged; its evaluation is left alone.', 'current', logging.WARNING)
     candidates = reversed(same) if must_resume else itertools.chain(reversed(same), _new_folders(parent, name))
     found = next(((folder, claim) for folder in candidates if (claim := _claim(folder)) is not None), None)
     if found is None:
-        raise InputError(_refusal(parent, (same or unfinished or begun)[-1:], fingerprint))
+        latest = (same or [*unfinished] or [*begun])[-1:]
+        raise InputError(_refusal(parent, latest, begun, fingerprint))
     folder, claim = found
     with closing(claim):
-        known = _read_fingerprint(folder)['attacks'] if folder in same else {}
+        known = begun[folder]['attacks'] if folder in same else {}
+        mend(folder)
         _write_fingerprint(folder, {**fingerprint, 'attacks': {**known, **fingerprint['attacks']}})
         (folder / 'finished').unlink(missing_ok=True)
         yield folder, folder in same
@@ -91,7 +109,8 @@ def _new_folders(parent: Path, name: str) -> Iterator[Path]:
 
 def _claim(folder: Path) -> sqlite3.Connection | None:
     """Return a lock that ends with the process, however it ends; None while another evaluation holds it."""
-    claim = sqlite3.connect(folder / 'running.sqlite', timeout=0, isolation_level=None)
+    file = folder / 'running.sqlite'
+    claim = sqlite3.connect(file, timeout=0, isolation_level=None)
     try:
         claim.execute('BEGIN EXCLUSIVE')
     except sqlite3.OperationalError as error:
@@ -99,24 +118,24 @@ def _claim(folder: Path) -> sqlite3.Connection | None:
         if 'locked' not in str(error):
             raise FileError(f'the folder {folder} cannot be locked ({error}); give another --work-dir.') from error
         return None
+    except sqlite3.DatabaseError:  # damaged, and held by nobody
+        claim.close()
+        file.unlink()
+        return _claim(folder)
     return claim
 
 
-def _refusal(parent: Path, latest: list[Path], fingerprint: Fingerprint) -> str:
+def _refusal(parent: Path, latest: list[Path], begun: Mapping[Path, Fingerprint], fingerprint: Fingerprint) -> str:
     """Return why nothing goes on."""
     if not latest:
         return f'there is no evaluation to resume in {parent}; leave out --resume to begin one.'
-    changes = _changes(latest[0], fingerprint)
+    changes = differences(begun[latest[0]], fingerprint)
     if not changes:
         return f'the evaluation in {latest[0]} is running; wait for it, or leave out --resume to begin another one.'
     return (
         f'the evaluation in {latest[0]} cannot be resumed, because {"; ".join(changes[:3])}. '
         'Resume it with the settings it was begun with, or leave out --resume to begin another one.'
     )
-
-
-def _changes(folder: Path, fingerprint: Fingerprint) -> list[str]:
-    return differences(_read_fingerprint(folder), fingerprint)
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
@@ -138,11 +157,36 @@ def _compared(old: Any, new: Any, path: str) -> list[tuple[str, Any, Any]]:
     return [] if old == new else [(path, old, new)]
 
 
-def _read_fingerprint(folder: Path) -> Fingerprint:
-    return json.loads((folder / 'fingerprint.json').read_text(encoding='utf-8'))
+def _fingerprints(parent: Path) -> tuple[dict[Path, Fingerprint], list[Path]]:
+    """Return the fingerprints of the evaluations in a folder, in their order, and the folders whose own is damaged."""
+    begun, damaged = {}, []
+    for folder in sorted(folder for folder in parent.glob('*') if (folder / FILE).is_file()):
+        found = _read_fingerprint(folder)
+        if found is None:
+            damaged.append(folder)
+        else:
+            begun[folder] = found
+    return begun, damaged
+
+
+def _read_fingerprint(folder: Path) -> Fingerprint | None:
+    """Return a fingerprint, or None if it is not as it was written."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding='utf-8'))
+    except (ValueError, OSError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get('attacks'), dict):
+        return None
+    checksum = found.pop(CHECKSUM, None)  # older versions wrote none
+    return found if checksum in (None, _checksum(found)) else None
 
 
 def _write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
-    partial = folder / 'fingerprint.json.partial'
-    partial.write_text(json.dumps(fingerprint, indent=1), encoding='utf-8')
-    partial.replace(folder / 'fingerprint.json')
+    fingerprint = json.loads(json.dumps(fingerprint))
+    partial = folder / f'{FILE}.partial'
+    partial.write_text(json.dumps({**fingerprint, CHECKSUM: _checksum(fingerprint)}, indent=1), encoding='utf-8')
+    partial.replace(folder / FILE)
+
+
+def _checksum(fingerprint: Fingerprint) -> str:
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,22 +1,21 @@
 """Results on disk, image by image, so that an evaluation that was killed goes on where it stopped."""
 
 import io
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
 
-from samat_mm.compat import load_checkpoint_file
+from samat_mm.compat import load_checkpoint_bytes
 from samat_mm.errors import InputError
 from samat_mm.evaluation.image_score import ImageScore
-
-TABLE = 'CREATE TABLE IF NOT EXISTS scores (attack TEXT, image INTEGER, score BLOB, PRIMARY KEY (attack, image))'
+from samat_mm.evaluation.scores_file import Row, opened, read_rows, write_rows
 
 
 class Ledger:
     """The scores that all processes have written; each process writes into a database of its own.
+
+    What is not as it was written counts as not there.
 
     Args:
         folder: of the evaluation, which all processes see.
@@ -30,56 +29,48 @@ class Ledger:
         """Keep scores by attack and image: all of them, or none if the process dies.
 
         Raises:
+            OSError: if the file cannot be written.
             ValueError: if a score could not be read again, because a metric keeps objects of other types.
         """
-        rows = [(name, image, _packed(score)) for name, part in scores.items() for image, score in part.items()]
-        with _opened(self.file) as database, database:
-            database.executemany('INSERT OR REPLACE INTO scores VALUES (?, ?, ?)', rows)
-            _unpacked(rows[0][2], self.file)
+        rows = [Row(name, image, _packed(score)) for name, part in scores.items() for image, score in part.items()]
+        _unpacked(rows[0].score, self.file)
+        with opened(self.file) as database:
+            write_rows(database, rows)
 
     def images(self, attack: str) -> set[int]:
         """Return the numbers of the images whose scores under an attack are known."""
-        return {image for _, database in self._all() for (image,) in _select(database, 'image', attack)}
+        return {row.image for _, row in self._rows(attack)}
 
     def read(self, attack: str) -> dict[int, ImageScore]:
         """Return what is known under an attack, by image.
 
         Raises:
-            ValueError: if a score cannot be read without executing something, or a file is damaged.
+            OSError: if a file cannot be read.
+            ValueError: if a file is damaged, or a score cannot be read without executing something.
         """
-        return {
-            image: _unpacked(score, file)
-            for file, database in self._all()
-            for image, score in _select(database, 'image, score', attack)
-        }
+        return {row.image: _unpacked(row.score, file) for file, row in self._rows(attack)}
 
     def read_images(self, numbers: Sequence[int], attack: str) -> list[ImageScore]:
-        """Return what is known under an attack of these images, in their order."""
+        """Return what is known under an attack of these images, in their order.
+
+        Raises:
+            OSError: if a file cannot be read.
+            ValueError: if a score is missing or damaged.
+        """
         scores = self.read(attack)
+        missing = [image for image in numbers if image not in scores]
+        if missing:
+            raise InputError(
+                f'the results of image {missing[0]} under {attack} are missing or damaged in {self.folder}; '
+                'run the same command again to have them scored again.'
+            )
         return [scores[image] for image in numbers]
 
-    def _all(self) -> Iterator[tuple[Path, sqlite3.Connection]]:
+    def _rows(self, attack: str) -> Iterator[tuple[Path, Row]]:
         for file in sorted(self.folder.glob('scores-*.sqlite')):
-            with _opened(file) as database:
-                yield file, database
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database; one whose process died before it had a table gets it now."""
-    try:
-        with closing(sqlite3.connect(file, timeout=60)) as database:
-            database.execute(TABLE)
-            yield database
-    except sqlite3.Error as error:
-        raise InputError(
-            f'the results in {file} cannot be read or written ({error}); free space, or remove the file to have its '
-            'images scored again.'
-        ) from error
-
-
-def _select(database: sqlite3.Connection, columns: str, attack: str) -> sqlite3.Cursor:
-    return database.execute(f'SELECT {columns} FROM scores WHERE attack = ?', (attack,))
+            with opened(file) as database:
+                for row in read_rows(database, 'WHERE attack = ?', (attack,)):
+                    yield file, row
 
 
 def _packed(score: ImageScore) -> bytes:
@@ -89,4 +80,4 @@ def _packed(score: ImageScore) -> bytes:
 
 
 def _unpacked(score: bytes, file: Path) -> ImageScore:
-    return ImageScore(**load_checkpoint_file(file, content=score))
+    return ImageScore(**load_checkpoint_bytes(score, f'in {file}'))

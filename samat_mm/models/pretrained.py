@@ -1,18 +1,19 @@
 """Backbone weights from a local file, whoever's names its keys have."""
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from samat_mm.compat import load_checkpoint_file
-from samat_mm.errors import InputError
+from samat_mm.compat.checkpoints import UNREADABLE
+from samat_mm.errors import InputError, MissingFileError
+from samat_mm.models.weights_by_name import weights_by_name
 
-_PREFIX = re.compile(r'^(module\.)?(backbone\.)?')
 # torchvision's MobileNetV2 numbers its 17 inverted residuals through; OpenMMLab groups them in 7 layers.
 _BLOCKS_PER_LAYER = (1, 2, 3, 4, 3, 3, 1)
 
@@ -45,16 +46,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint, without the prefixes of wrappers."""
     if path.suffix == '.npz':
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                state: Mapping = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-        except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with np.load(path, allow_pickle=False) as arrays:  # which compares the checksums
+                content: Any = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+        except FileNotFoundError:
+            raise MissingFileError(f'{path} is not a file; give the path of a .npz or .pth file.') from None
+        except UNREADABLE as error:
             raise InputError(f'{path} is damaged or no .npz file: {error}') from None
     else:
-        state = load_checkpoint_file(path)
-        if not isinstance(state, Mapping):
-            raise InputError(f'{path} holds no weights by name but a {type(state).__name__}.')
-        state = state.get('state_dict', state)
-    return {_PREFIX.sub('', key): value for key, value in state.items() if isinstance(value, Tensor)}
+        content = load_checkpoint_file(path)
+    return {key.removeprefix('backbone.'): value for key, value in weights_by_name(content, str(path)).items()}
 
 
 def from_torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

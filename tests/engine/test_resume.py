@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -191,6 +192,37 @@ def test_a_killed_run_resumes_bit_for_bit(project: Path) -> None:
     groups = [run['optimizer']['param_groups'][0] for run in (found, expected)]
     assert groups[0] == groups[1]
     assert groups[0]['rho'] == pytest.approx(0.3)
+
+
+def test_the_command_line_says_what_it_resumes(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """A fresh folder is begun and said to be; a torn checkpoint and an empty pointer are passed by."""
+    main = runpy.run_path(str(REPOSITORY / 'tools/train.py'))['main']
+
+    def train(*resume: str) -> str:
+        name = f'experiment_name=cli-{next(run_numbers)}'
+        options = ('--cfg-options', name, 'train_cfg.max_iters=8', 'val_cfg=None', 'val_dataloader=None')
+        command = ['train.py', str(project / 'toy.py'), '--work-dir', str(run), *resume, *options, 'val_evaluator=None']
+        monkeypatch.setattr(sys, 'argv', command)
+        capfd.readouterr()
+        main()
+        return ''.join(capfd.readouterr())
+
+    run = project / 'run'
+    assert f'nothing to resume in {run}: the training starts from the beginning.' in train('--resume')
+    (run / 'last_checkpoint').write_text('')
+    torn = run / 'iter_8.pth'
+    torn.write_bytes(torn.read_bytes()[:-3000])
+    said = train('--resume')
+    assert f'skipped: checkpoint {torn} is damaged' in said
+    assert f'resuming from {run / "iter_4.pth"}, of iteration 4 and epoch 0.' in said
+    assert torch.load(torn, weights_only=False)['meta']['iter'] == 8
+    with pytest.raises(SystemExit) as end:
+        train('--resume', '')
+    assert end.value.code == 1
+    assert (
+        "error: --resume expects the path of a checkpoint, or nothing for the newest one; got ''."
+        in capfd.readouterr().err
+    )
 
 
 class StopAt(Hook):

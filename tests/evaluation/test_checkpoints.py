@@ -3,6 +3,9 @@
 import pytest
 import torch
 from helpers import assert_same_state, classifier, segmentor, state_of
+from mmengine.model import ExponentialMovingAverage
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from samat_mm.evaluation import load_for_evaluation
 
@@ -12,15 +15,54 @@ def path(tmp_path):
     return tmp_path / 'weights.pth'
 
 
-@pytest.mark.parametrize('form', ['bare', 'state_dict', 'distributed'])
-def test_the_right_checkpoint_fills_every_weight_and_statistic(form, path):
+def compiled(model):
+    return torch.compile(model, backend='eager')
+
+
+WRAPPED = {
+    'none': lambda model: model.state_dict(),
+    'data parallel': lambda model: nn.DataParallel(model).state_dict(),
+    'compiled': lambda model: compiled(model).state_dict(),
+    'compiled in part': lambda model: [setattr(model, 'backbone', compiled(model.backbone)), model.state_dict()][1],
+    'both': lambda model: compiled(nn.DataParallel(compiled(model))).state_dict(),
+    'averaged by torch': lambda model: AveragedModel(model).state_dict(),
+    'averaged by MMEngine': lambda model: ExponentialMovingAverage(model).state_dict(),
+    'without counts of batches': lambda model: {
+        key: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')
+    },
+}
+
+
+@pytest.mark.parametrize('form', WRAPPED)
+@pytest.mark.parametrize('place', ['top', 'state_dict'])
+def test_the_right_checkpoint_fills_every_weight_and_statistic(form, place, path):
+    """Whatever the model was wrapped in when it was saved."""
     source, model = segmentor(seed=1), segmentor(seed=2)
-    state = source.state_dict()
-    if form == 'distributed':
-        state = {f'module.{key}': value for key, value in state.items()}
-    torch.save(state if form == 'bare' else {'state_dict': state, 'meta': {'epoch': 1}}, path)
+    expected, state = state_of(source), WRAPPED[form](source)
+    torch.save(state if place == 'top' else {'state_dict': state, 'meta': {'epoch': 1}}, path)
     load_for_evaluation(model, str(path))
-    assert_same_state(state_of(model), state_of(source))
+    assert_same_state(state_of(model), expected)
+
+
+def test_a_model_that_is_wrapped_itself_is_filled_too(path):
+    source, model = segmentor(seed=1), compiled(segmentor(seed=2))
+    torch.save(source.state_dict(), path)
+    load_for_evaluation(model, str(path))
+    assert_same_state(state_of(model._orig_mod), state_of(source))
+
+
+def test_weights_in_other_places_are_named_and_not_guessed(path):
+    state = segmentor().state_dict()
+    torch.save({'model': state, 'model_ema': state, 'epoch': 3}, path)
+    with pytest.raises(ValueError, match=r"holds no weights .* but \d+ under 'model' and \d+ under 'model_ema'; save"):
+        load_for_evaluation(segmentor(), str(path))
+
+
+def test_two_models_in_one_are_not_mixed(path):
+    state = segmentor().state_dict()
+    torch.save({**state, **{f'module.{key}': value + 1 for key, value in state.items()}}, path)
+    with pytest.raises(ValueError, match=r'weights.pth holds the weights of two models'):
+        load_for_evaluation(segmentor(), str(path))
 
 
 def spoiled(state, damage):
@@ -64,7 +106,7 @@ def test_a_checkpoint_of_another_architecture_is_a_sentence(path):
 @pytest.mark.parametrize('content', [{}, {'state_dict': {}}, [1, 2], torch.ones(2), {'optimizer': {'lr': 1}}], ids=repr)
 def test_a_file_without_weights_is_a_sentence(content, path):
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r'of another architecture'):
+    with pytest.raises(ValueError, match=r'holds no weights'):
         load_for_evaluation(segmentor(), str(path))
 
 

@@ -1,6 +1,9 @@
 """A folder for each evaluation: which one goes on, and which one is nobody else's business."""
 
 import json
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from samat_mm.evaluation import folders
 from samat_mm.evaluation.folders import differences, digest, fingerprint, open_folder
 
 PGD = {'type': 'PGD', 'eps': 0.1}
@@ -105,6 +109,74 @@ def test_a_folder_without_a_fingerprint_is_none(tmp_path):
     with pytest.raises(ValueError, match=r'there is no evaluation to resume in'):
         enter(tmp_path, resume=True)
     assert enter(tmp_path, name='1') == ('1-2', False)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What is said about damage."""
+    texts = []
+    monkeypatch.setattr(folders, 'print_log', lambda text, *_: texts.append(text))
+    return texts
+
+
+def test_damage_to_a_fingerprint_never_mixes_evaluations(tmp_path, said):
+    """It is the same evaluation that goes on, or a new one that begins, or with --resume one sentence."""
+    enter(tmp_path, document({'pgd': PGD, 'l2': PGD}), name='1', finish=False)
+    file = tmp_path / '1' / 'fingerprint.json'
+    before = file.read_bytes()
+    for seed in range(200):
+        source, changed = random.Random(seed), bytearray(before)
+        if seed % 3 == 0:
+            del changed[source.randrange(len(changed)) :]
+        for _ in range(seed % 3):
+            changed[source.randrange(len(changed))] = source.randrange(256)
+        file.write_bytes(changed)
+        said.clear()
+        try:
+            found, resumed = enter(tmp_path, document({'pgd': {**PGD, 'eps': 0.2}}), name='2', resume=seed % 2 == 0)
+        except ValueError as error:
+            assert re.search(r'1.fingerprint.json is damaged, so its|1 cannot be resumed, because', str(error))
+        else:
+            assert (found, resumed) == ('2', False)
+            assert bytes(changed) == before or said == [f'{file} is damaged; its evaluation is left alone.']
+            shutil.rmtree(tmp_path / '2')
+        assert file.read_bytes() == bytes(changed)
+    file.write_bytes(before)
+    assert enter(tmp_path, document({'l2': PGD}), name='3') == ('1', True)
+
+
+@pytest.mark.parametrize('content', [b'', b'\xff\x00', b'[]', b'{}', b'{"attacks": 3}', b'[' * 10**5])
+def test_a_damaged_fingerprint_does_not_stop_the_others(content, tmp_path, said):
+    enter(tmp_path, name='1')
+    (tmp_path / '2').mkdir()
+    (tmp_path / '2' / 'fingerprint.json').write_bytes(content)
+    with pytest.raises(ValueError, match=r'2.fingerprint.json is damaged, so its evaluation cannot be resumed; remove'):
+        enter(tmp_path, resume=True)
+    assert enter(tmp_path, name='3') == ('3', False)
+    assert enter(tmp_path, resume=True) == ('3', True)  # which is the latest
+    assert len(said) == 2
+
+
+def test_a_fingerprint_of_an_older_version_has_no_checksum(tmp_path):
+    enter(tmp_path, name='1')
+    file = tmp_path / '1' / 'fingerprint.json'
+    kept = json.loads(file.read_text())
+    del kept['checksum']
+    file.write_text(json.dumps(kept))
+    assert enter(tmp_path, resume=True) == ('1', True)
+
+
+def test_a_damaged_lock_is_held_by_nobody(tmp_path):
+    enter(tmp_path, name='1', finish=False)
+    (tmp_path / '1' / 'running.sqlite').write_bytes(b'no database' * 1000)
+    assert enter(tmp_path, name='2') == ('1', True)
+
+
+def test_damaged_scores_are_set_aside_on_entering(tmp_path):
+    enter(tmp_path, name='1', finish=False)
+    (tmp_path / '1' / 'scores-0.sqlite').write_bytes(b'no database' * 1000)
+    assert enter(tmp_path, name='2') == ('1', True)
+    assert (tmp_path / '1' / 'scores-0.sqlite.damaged').exists()
 
 
 def test_differences_are_named_by_their_path():

@@ -1,5 +1,7 @@
 """Backbone weights from a local file, by the names of torchvision and of OpenMMLab."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +135,29 @@ def test_what_is_no_file_of_weights_is_a_sentence_with_its_name(suffix, content,
     path = no_checkpoint(tmp_path / f'weights.{suffix}', content)
     with pytest.raises(ValueError, match=f'weights.{suffix}'):
         load_backbone(mmseg_backbone(type='ResNet', depth=18, base_channels=4, stem_channels=4), path)
+
+
+@pytest.mark.parametrize('suffix', ['pth', 'npz'])
+def test_a_flipped_bit_is_seen_wherever_it_matters(suffix, tmp_path):
+    """Refused with the file's name, or the same weights."""
+    backbone = mmseg_backbone(type='ResNet', depth=18, base_channels=2, stem_channels=2)
+    state, path = backbone.state_dict(), tmp_path / f'weights.{suffix}'
+    if suffix == 'npz':
+        np.savez(path, **{key: value.numpy() for key, value in state.items()})
+    else:
+        torch.save(state, path)
+    expected, content, refused = state_of(backbone), path.read_bytes(), 0
+    for seed in range(40):
+        source, changed = random.Random(seed), bytearray(content)
+        changed[source.randrange(len(changed))] ^= 1 << source.randrange(8)
+        path.write_bytes(changed)
+        try:
+            load_backbone(backbone, path)
+        except ValueError as error:
+            assert path.name in str(error)
+            refused += 1
+        assert_same_state(state_of(backbone), expected)
+    assert refused > 10
 
 
 @pytest.mark.parametrize('suffix', ['pth', 'npz'])

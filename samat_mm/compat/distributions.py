@@ -1,0 +1,95 @@
+"""What is installed, and how OpenMMLab's names lead to it."""
+
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from samat_mm.errors import MissingPackageError
+
+# import name -> the maintained distribution that may provide it
+FORKS = {'mmseg': 'onedl-mmsegmentation', 'mmpretrain': 'onedl-mmpretrain', 'mmdet': 'onedl-mmdetection'}
+REPORTED = (
+    'samat-mm',
+    'torch',
+    'torchvision',
+    'onedl-mmengine',
+    'mmengine',
+    'onedl-mmcv',
+    'mmcv',
+    'onedl-mmsegmentation',
+    'mmsegmentation',
+    'onedl-mmpretrain',
+    'mmpretrain',
+    'torchattacks',
+)
+
+
+def is_installed(distribution: str) -> bool:
+    """Tell whether a distribution is installed, by its name on the package index."""
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def map_config_references() -> None:
+    """Make ``mmseg::`` and ``mmpretrain::`` resolve to the distributions that are installed.
+
+    MMEngine maps an import name to one distribution, and where that is missing it runs ``pip install`` for it, which
+    would overwrite a maintained fork with files of another version.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    for module, fork in FORKS.items():
+        if is_installed(fork):
+            MODULE2PACKAGE[module] = fork
+
+
+def refuse_installations() -> None:
+    """Keep ``mmengine.hub``, which asks for every library it reads, from running ``pip install`` for a missing one."""
+    from mmengine.hub import hub
+
+    hub.install_package = _require_installed
+
+
+def _require_installed(package: str) -> None:
+    from mmengine.utils import is_installed as is_importable
+
+    if not is_installed(package) and not is_importable(package):
+        raise MissingPackageError(
+            f'{package} is not installed, and samat_mm keeps mmengine from installing it; install it.'
+        )
+
+
+def let_torchvision_import() -> None:
+    """Let a torchvision built for CUDA be imported beside a CPU-only torch.
+
+    Its compiled operators do not load there, and it fails at import because the schemas of two of them are missing.
+    Where they do load, nothing is done.
+    """
+    try:
+        import torchvision
+    except ImportError:
+        return
+    except RuntimeError as error:
+        if 'torchvision::nms' not in str(error):
+            raise
+        _declare_torchvision_operators()
+        import torchvision  # noqa: F401
+
+
+_torchvision_library: Any = None  # a Library withdraws its schemas when it is collected
+
+
+def _declare_torchvision_operators() -> None:
+    global _torchvision_library
+    _torchvision_library = torch.library.Library('torchvision', 'FRAGMENT')
+    for name in ('nms', 'qnms'):
+        _torchvision_library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the distributions a result depends on."""
+    return {name: metadata.version(name) for name in REPORTED if is_installed(name)}

@@ -1,0 +1,162 @@
+"""Go on with a training: from the newest checkpoint that is whole, or from one that is named."""
+
+import glob
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from samat_mm.compat.checkpoints import load_checkpoint_file, peek_checkpoint_file
+from samat_mm.errors import InputError, UserError
+
+NEWEST = 'auto'  # as in MMEngine's own tools
+_PARTS = ('meta', 'state_dict', 'message_hub', 'optimizer')
+
+
+class Progress(NamedTuple):
+    """How far a training was when it wrote a checkpoint, in the order of what is newer."""
+
+    time: str  # as MMEngine writes it, which sorts; a folder may hold leftovers of a longer training of before
+    iteration: int
+    epoch: int
+
+
+def resume(runner: Runner, wanted: str) -> None:
+    """Let a training that has not started go on from a checkpoint. Every process must call it.
+
+    Args:
+        runner: of the training.
+        wanted: the path of a checkpoint, or 'auto' for the newest one of the folder. Where there is none, it is said
+            that the training starts from the beginning.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the checkpoint is damaged or none of a training, or there are some and all of them are.
+    """
+    check(wanted)
+    if wanted == NEWEST and '://' in _store(runner):
+        runner._resume, runner._load_from = True, None  # MMEngine's backends know the way, last_checkpoint the name
+        return
+    answer: list[Any] = [None]
+    if is_main_process():
+        try:
+            answer[0] = _newest_of(runner) if wanted == NEWEST else _named(wanted)
+        except UserError as error:
+            answer[0] = error
+    broadcast_object_list(answer)
+    if isinstance(answer[0], UserError):
+        raise answer[0]
+    if answer[0] is not None:
+        runner._resume, runner._load_from = True, answer[0]
+
+
+def check(wanted: str) -> None:
+    """Refuse a checkpoint without a name.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if not wanted.strip():
+        raise InputError(f'--resume expects the path of a checkpoint, or nothing for the newest one; got {wanted!r}.')
+
+
+def newest_checkpoint(folder: Path, names: str = '*.pth') -> tuple[Path | None, dict[Path, str]]:
+    """Return the newest checkpoint of a folder from which a training can go on, and why others were skipped.
+
+    The order is that of what the files say of themselves; neither their names and dates nor ``last_checkpoint`` count,
+    which a kill may leave empty and which names another folder after a copy.
+
+    Args:
+        folder: of the checkpoints.
+        names: pattern of their names.
+    """
+    progress, skipped = {}, {}
+    for path in sorted({*folder.glob('*.pth'), *folder.glob(names)}):
+        try:
+            progress[path] = progress_of(path)
+        except UserError as error:
+            skipped[path] = str(error)
+    for path in sorted(progress, key=lambda path: progress[path], reverse=True):
+        try:
+            load_checkpoint_file(path)
+        except UserError as error:
+            skipped[path] = str(error)
+        else:
+            return path, skipped
+    return None, skipped
+
+
+def progress_of(path: Path) -> Progress:
+    """Return how far a training was; nothing is said about the tensors.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no checkpoint from which a training can go on.
+    """
+    checkpoint = peek_checkpoint_file(path)
+    lacking = [
+        part for part in _PARTS if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), dict)
+    ]
+    if lacking:
+        raise InputError(
+            f'checkpoint {path} cannot be resumed: it holds no {", ".join(lacking)}. Start a new training from its '
+            f'weights with --cfg-options load_from={path}.'
+        )
+    meta = checkpoint['meta']
+    iteration, epoch = meta.get('iter'), meta.get('epoch')
+    if type(iteration) is not int or type(epoch) is not int:
+        raise InputError(f'checkpoint {path} cannot be resumed: it does not say of which iteration and epoch it is.')
+    return Progress(str(meta.get('time', '')), iteration, epoch)
+
+
+def _checkpoint_hook(runner: Runner) -> CheckpointHook | None:
+    return next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+
+
+def _store(runner: Runner) -> str:
+    """Return where the training keeps its checkpoints."""
+    hook, work_dir = _checkpoint_hook(runner), Path(runner.work_dir)
+    return str(work_dir) if hook is None or hook.out_dir is None else f'{hook.out_dir}/{work_dir.name}'
+
+
+def _named(wanted: str) -> str:
+    local = '://' not in wanted and not Path(wanted).is_dir()  # DeepSpeed's are folders, which MMEngine judges
+    if local:
+        progress_of(Path(wanted).expanduser())
+    return wanted
+
+
+def _newest_of(runner: Runner) -> str | None:
+    folder, hook = Path(_store(runner)), _checkpoint_hook(runner)
+    parts = re.split(r'\{[^}]*\}', hook.filename_tmpl) if hook is not None else []
+    newest, skipped = newest_checkpoint(folder, '*'.join(glob.escape(part) for part in parts) or '*.pth')
+    for reason in skipped.values():
+        _say(runner, f'skipped: {reason}')
+    if newest is not None:
+        found = progress_of(newest)
+        runner.logger.info(f'resuming from {newest}, of iteration {found.iteration} and epoch {found.epoch}.')
+        return str(newest)
+    pointer = Path(runner.work_dir) / 'last_checkpoint'
+    if skipped:
+        raise InputError(
+            f'none of the checkpoints in {folder} can be resumed; {" ".join(skipped.values())} '
+            'Remove them to begin anew, or name another one with --resume PATH.'
+        )
+    if pointer.exists():
+        raise InputError(
+            f'{pointer} tells of a checkpoint, but there is none in {folder}. Remove the file to begin anew, or name '
+            'the checkpoint with --resume PATH.'
+        )
+    _say(runner, f'nothing to resume in {folder}: the training starts from the beginning.')
+    return None
+
+
+def _say(runner: Runner, text: str) -> None:
+    runner.logger.warning(text)
+    if all(handler.level > logging.WARNING for handler in runner.logger.handlers):  # log_level = 'ERROR'
+        print(text, file=sys.stderr)
