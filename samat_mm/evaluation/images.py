@@ -1,18 +1,21 @@
 """The images of a test set by number; one that cannot be read is named."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from samat_mm.errors import FileError
+from samat_mm.decoding import UNDECODABLE, decode
+from samat_mm.errors import FileError, UserError
 
 
 class NamedErrors(Dataset):
     """A data set that returns, for an image it fails to read, an error that says which image it is.
 
-    The error is returned and not raised: the processes of a loader would bury it in a trace.
+    The error is returned and not raised: the processes of a loader would bury it in a trace. What is no fault of a file
+    is raised with its trace, as a mistake in the code of the pipeline.
 
     Args:
         dataset: any.
@@ -22,20 +25,41 @@ class NamedErrors(Dataset):
         self.dataset = dataset
 
     def __getitem__(self, number: int) -> Any:
-        """Return an image as the data set gives it, or an OSError."""
+        """Return an image as the data set gives it, or an OSError.
+
+        Raises:
+            RuntimeError: if the code of the pipeline fails; its cause is what it raised.
+        """
         try:
             return self.dataset[number]
-        except Exception as error:  # a pipeline may raise anything
+        except UserError as error:
+            return FileError(f'image {number} of the test set: {error}')
+        except Exception as error:  # the pipeline may be anybody's
+            path = self._path(number)
+            named = f'image {number} of the test set' + (f', {path},' if path else '')
+            if not _is_of_file(error, path):
+                raise RuntimeError(f'the pipeline fails at {named.rstrip(",")}') from error
             said = str(error).partition('\n')[0] or type(error).__name__
-            return FileError(
-                f'image {number} of the test set{self._path(number)} cannot be read ({said}); mend the file.'
-            )
+            return FileError(f'{named} cannot be read ({said}); mend the file.')
 
     def _path(self, number: int) -> str:
         try:
-            return f', {self.dataset.get_data_info(number)["img_path"]},'
+            return str(self.dataset.get_data_info(number)['img_path'])
         except (AttributeError, LookupError, TypeError):
             return ''
+
+
+def _is_of_file(error: Exception, path: str) -> bool:
+    """Whether an error comes of a file rather than of code: a file that Pillow cannot read either is at fault."""
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, UNDECODABLE) or not os.path.isfile(path):
+        return False
+    try:
+        decode('image', path)
+    except UserError:
+        return True
+    return False
 
 
 def first_sample(dataset: Any) -> Any:

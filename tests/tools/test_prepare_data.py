@@ -24,7 +24,10 @@ def run(tmp_path, monkeypatch, capsys):
 
     def run_tool(*arguments):
         monkeypatch.setattr('sys.argv', ['prepare_data.py', *map(str, arguments), '--out', str(tmp_path / 'data')])
-        status = tool.main()
+        try:
+            status = tool.main()
+        except SystemExit as end:
+            status = end.code
         captured = capsys.readouterr()
         return status, captured.out + captured.err
 
@@ -226,6 +229,6 @@ def test_the_target_appears_only_after_the_check(stanford, tmp_path, monkeypatch
         assert not (tmp_path / 'data' / STANFORD).exists() and (root / 'images').is_dir()
         return preparation.Findings({'images': 10})
 
-    layout = preparation.Layout(STANFORD, ('images', 'labels'), 'iccv09Data', check)
+    layout = preparation.Layout(STANFORD, ('images', 'labels'), 'iccv09Data', 10**6, check)
     target, _ = preparation.prepare(stanford, tmp_path / 'data', layout, lambda items, title: items)
     assert target == tmp_path / 'data' / STANFORD and (target / 'images').is_dir()
