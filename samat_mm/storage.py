@@ -58,7 +58,7 @@ def reading(path: Any) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingFileError(f'{path} is missing; restore it.') from error
     except OSError as error:
-        if error.errno is None:
+        if error.errno in (None, errno.EINVAL):  # decoders of damaged files seek to where there is nothing
             raise
         raise FileError(f'{path} cannot be read {_reason(error)}.') from error
 

@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
-from samat_mm.datasets.decompression import CHUNK, Stream, most_expanded, open_stream
-from samat_mm.datasets.sources import Source, too_large
+from samat_mm.datasets.decompression import CHUNK, Stream, check_size, open_stream
+from samat_mm.datasets.sources import Source
 from samat_mm.errors import InputError, UserError
 from samat_mm.storage import reading, writing
 
 MOST_MEMBERS = 500_000  # twelve times PASCAL VOC 2012; each takes about a kilobyte of memory
-END_OF_ZIP, LONGEST_END_OF_ZIP = b'PK\x05\x06', 22 + 0xFFFF
+END_OF_ZIP = struct.Struct('<4s4HIIH')  # signature, disks, numbers of members, size and place of the list, comment
 # What the standard library raises for bytes that are no archive; it is not particular about it.
 DAMAGED = (
     tarfile.TarError,
@@ -68,7 +68,7 @@ def _decoding(path: Path) -> Iterator[None]:
 def _list_tar(path: Path, limit: int, stack: ExitStack) -> Source:
     stream = stack.enter_context(open_stream(path, limit))
     try:
-        tar = stack.enter_context(tarfile.open(fileobj=stream, mode='r:'))
+        tar = stack.enter_context(tarfile.TarFile(fileobj=stream))
     except tarfile.ReadError as error:
         raise InputError(f'{path} is neither a folder nor a tar or zip archive, or is damaged ({error}).') from error
     members: dict[str, tarfile.TarInfo] = {}
@@ -82,7 +82,8 @@ def _list_tar(path: Path, limit: int, stack: ExitStack) -> Source:
         # The folder to unpack to is not there yet. Nothing lies below a file, so no link on the disk leads astray.
         member = tarfile.data_filter(listed, str(path))
         total += member.size
-        _refuse_excess(path, count, total, limit)
+        check_size(path, total, limit)
+        _check_number(path, count)
         if member.size < 0:
             raise InputError(f'{path} is damaged: its member {member.name!r} has a negative size; download it again.')
         if member.isdir():
@@ -107,7 +108,7 @@ def _check_end(path: Path, tar: tarfile.TarFile, stream: Stream) -> None:
 
 
 def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
-    _check_end_of_zip(path)
+    number = _read_end_of_zip(path)
     zipped = stack.enter_context(zipfile.ZipFile(path))
     members: dict[str, zipfile.ZipInfo] = {}
 
@@ -115,9 +116,13 @@ def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
         with _decoding(path), writing(folder / name):
             zipped.extract(members[name], folder)
 
-    source, total = Source(copy), sum(member.file_size for member in zipped.infolist())
-    _refuse_excess(path, len(zipped.infolist()), total, min(limit, most_expanded(path)))
-    for member in zipped.infolist():
+    listed = zipped.infolist()
+    _check_number(path, len(listed))
+    check_size(path, sum(member.file_size for member in listed), limit)
+    if number not in (len(listed) % 0x10000, 0xFFFF) or min((member.header_offset for member in listed), default=0):
+        raise InputError(f'{path} is damaged, or several in one: its list of members is not whole; download it again.')
+    source = Source(copy)
+    for member in listed:
         name = PurePosixPath(member.filename.replace('\\', '/'))
         if name.is_absolute() or '..' in name.parts:  # zipfile would quietly put it elsewhere
             raise InputError(f'{path} was refused: its member {member.filename!r} would land outside the folder.')
@@ -132,18 +137,23 @@ def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
     return source
 
 
-def _check_end_of_zip(path: Path) -> None:
-    """Refuse what follows a zip file, which ``zipfile`` does not look at."""
+def _read_end_of_zip(path: Path) -> int:
+    """Return how many members a zip file should have, modulo 65536; ``zipfile`` looks neither at that nor at the end.
+
+    Raises:
+        ValueError: if the end is missing, or something follows it.
+    """
     with path.open('rb') as file:
-        file.seek(max(0, path.stat().st_size - LONGEST_END_OF_ZIP))
+        file.seek(max(0, path.stat().st_size - END_OF_ZIP.size - 0xFFFF))
         end = file.read()
-    start = end.rfind(END_OF_ZIP)
-    if start < 0 or start + 22 + int.from_bytes(end[start + 20 : start + 22], 'little') != len(end):
-        raise InputError(f'{path} is cut off or followed by something else; download it again.')
+    start = end.rfind(b'PK\x05\x06')
+    if 0 <= start <= len(end) - END_OF_ZIP.size:
+        *_, number, _, _, comment = END_OF_ZIP.unpack_from(end, start)
+        if start + END_OF_ZIP.size + comment == len(end):
+            return number
+    raise InputError(f'{path} is cut off or followed by something else; download it again.')
 
 
-def _refuse_excess(path: Path, members: int, total: int, limit: int) -> None:
-    if total > limit:
-        raise too_large(path, limit)
+def _check_number(path: Path, members: int) -> None:
     if members > MOST_MEMBERS:
         raise InputError(f'{path} has more than {MOST_MEMBERS:,} members, too many for this data set.')

@@ -23,34 +23,49 @@ MOST_EXPANSION = 200  # times that pictures and their labels shrink at the very 
 UNSUSPICIOUS = 1 << 26  # bytes that may come out of an archive however small it is
 
 
+def check_size(archive: Path, size: int, limit: int) -> None:
+    """Refuse an archive that unpacks to so many bytes, if that is more than the limit or than images could shrink.
+
+    Args:
+        archive: its path.
+        size: bytes that it unpacks to, as far as is known.
+        limit: bytes.
+
+    Raises:
+        ValueError: if the size is too much.
+    """
+    if size > limit:
+        raise too_large(archive, limit)
+    if size > max(UNSUSPICIOUS, MOST_EXPANSION * archive.stat().st_size):
+        raise InputError(
+            f'{archive} unpacks to more than {MOST_EXPANSION} times its size, as images never do; give another one.'
+        )
+
+
 class Stream(io.BufferedReader):
     """What an archive unpacks to, up to a bound.
 
     Args:
         raw: the unpacked bytes.
+        archive: which.
         limit: bytes; reading on beyond them is refused.
-        archive: which, for the error.
     """
 
-    def __init__(self, raw: io.RawIOBase, limit: int, archive: Path) -> None:
+    def __init__(self, raw: io.RawIOBase, archive: Path, limit: int) -> None:
         super().__init__(raw, CHUNK)
-        self._limit, self._archive = limit, archive
+        self._archive, self._limit = archive, limit
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to so many bytes; raises ValueError if they are too many."""
         if size is None or not 0 <= size <= LARGEST_READ:
             raise InputError(f'{self._archive} is damaged: a header has {size} bytes; download it again.')
-        self._refuse_beyond(self.tell() + size)
+        check_size(self._archive, self.tell() + size - LARGEST_READ, self._limit)
         return super().read(size)
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a position, which unpacks all that is before it; raises ValueError if that is too far."""
-        self._refuse_beyond(position)
+        check_size(self._archive, position - LARGEST_READ, self._limit)
         return super().seek(position, whence)
-
-    def _refuse_beyond(self, position: int) -> None:
-        if position > self._limit + LARGEST_READ:
-            raise too_large(self._archive, self._limit)
 
 
 def open_stream(path: Path, limit: int) -> Stream:
@@ -70,13 +85,8 @@ def open_stream(path: Path, limit: int) -> Stream:
     elif start == b'\xfd7zXZ\x00':
         raw = _Decompressed(path, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY))
     else:
-        return Stream(io.FileIO(path), limit, path)
-    return Stream(raw, min(limit, most_expanded(path)), path)
-
-
-def most_expanded(path: Path) -> int:
-    """Return how many bytes may come out of a compressed file."""
-    return max(UNSUSPICIOUS, MOST_EXPANSION * path.stat().st_size)
+        raw = io.FileIO(path)
+    return Stream(raw, path, limit)
 
 
 class _Decompressed(io.RawIOBase):

@@ -60,8 +60,8 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
         held = _open(source, layout.most_bytes, stack)
         root = _find_root(held.folders, layout)
         chosen = {name: size for name, size in held.sizes.items() if PurePosixPath(name).is_relative_to(root)}
-        _refuse_excess(source, sum(chosen.values()), layout.most_bytes, out)
         stack.enter_context(_made(staging, out))
+        _refuse_excess(source, sum(chosen.values()), layout.most_bytes, staging)
         for name in track(list(chosen), 'copying'):
             held.copy(name, staging)
         findings = layout.check(staging / root, track)
@@ -113,15 +113,14 @@ def _find_root(folders: Iterable[PurePosixPath], layout: Layout) -> PurePosixPat
     return root
 
 
-def _refuse_excess(source: Path, size: int, limit: int, out: Path) -> None:
+def _refuse_excess(source: Path, size: int, limit: int, staging: Path) -> None:
     """Refuse what is too large for the data set, or for the disk, before any of it is written."""
     if size > limit:
         raise too_large(source, limit)
-    disk = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(disk).free
+    free = shutil.disk_usage(staging).free
     if size > free:
         raise FileError(
-            f'{source} unpacks to {size / 1e6:,.0f} MB, but {out} has {free / 1e6:,.0f} MB left; free some space.'
+            f'{source} holds {size / 1e6:,.0f} MB, but {staging.parent} has {free / 1e6:,.0f} MB left; free some space.'
         )
 
 
