@@ -57,9 +57,10 @@ def check_file(what: str, path: Any) -> None:
             width, height = image.size
         most = Image.MAX_IMAGE_PIXELS
         if most is not None and width * height > most:
-            raise Image.DecompressionBombError(f'{width} x {height} pixels are more than the {most:,} allowed')
+            raise Image.DecompressionBombError(f'{width} x {height} pixels exceed the limit of {most} pixels')
     except Image.DecompressionBombError as error:
-        raise InputError(f'{what} {path} is too large ({error}); replace the file.') from error
+        reason = str(error).partition(',')[0]
+        raise InputError(f'{what} {path} is too large ({reason}); replace the file.') from error
     except UNDECODABLE:
         return  # not for Pillow; another decoder may know it, and says what is wrong
 

@@ -78,7 +78,7 @@ def _refuse_overlap(source: Path, out: Path, made: Iterable[Path]) -> None:
         return
     here = os.path.realpath(source)
     if Path(os.path.realpath(out)).is_relative_to(here):
-        raise InputError(f'{out}, where the data set is to go, lies in {source}; choose an --out beside it.')
+        raise InputError(f'{out}, where the data set is to go, lies in {source}; give another --out.')
     if inside := next((path for path in made if Path(here).is_relative_to(os.path.realpath(path))), None):
         raise InputError(f'{source} lies in {inside}, which is to be made; give the archive or folder you downloaded.')
 

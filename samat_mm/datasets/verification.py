@@ -56,7 +56,9 @@ def check_voc(root: Path, track: Track) -> Findings:
     findings = Findings()
     for split in ('train', 'val'):
         path = root / voc.LISTS / f'{split}.txt'
-        names = voc.read_names(path) if path.is_file() else []
+        names: list[str] = []
+        with _noting(findings, root):
+            names = voc.read_names(path)
         if not names:
             findings.problems['list(s) missing or empty'].append(f'{voc.LISTS}/{split}.txt')
         findings.counts[split] = len(names)

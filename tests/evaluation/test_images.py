@@ -1,11 +1,15 @@
 """Images by number, and the name of the one that cannot be read."""
 
 import pickle
+import traceback
 
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import pseudo_collate
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from samat_mm.errors import FileError, InputError, UserError
 from samat_mm.evaluation.images import first_sample, read_batches
 
 
@@ -13,7 +17,7 @@ class Numbers(Dataset):
     """Its inputs are the numbers; some cannot be read."""
 
     def __init__(self, broken=(), error=None, info=True):
-        self.broken, self.error = broken, error or KeyError('a\nb')
+        self.broken, self.error = broken, error or OSError('gone')
         if info:
             self.get_data_info = self.info
 
@@ -27,6 +31,24 @@ class Numbers(Dataset):
         if number in self.broken:
             raise self.error
         return {'inputs': number, 'data_samples': f'sample {number}'}
+
+
+class Loaded(Numbers):
+    """Reads a file as mmcv does, and may then fail."""
+
+    after: Exception | None = None
+
+    def __init__(self, path):
+        self.path = path
+
+    def get_data_info(self, number):
+        return {'img_path': self.path}
+
+    def __getitem__(self, number):
+        loaded = LoadImageFromFile()({'img_path': self.path})
+        if self.after is not None:
+            raise self.after
+        return loaded
 
 
 def read(dataset, numbers, size=2, **more):
@@ -51,16 +73,56 @@ def test_nothing_to_read():
 def test_the_image_that_cannot_be_read_is_named_once_those_before_it_are_done(workers):
     batches = read(Numbers(broken=[4]), [0, 1, 2, 3, 4, 5], num_workers=workers)
     assert [next(batches)[0] for _ in range(2)] == [[0, 1], [2, 3]]
-    with pytest.raises(OSError, match=r"^image 4 of the test set, /data/4\.jpg, cannot be read \('a\\nb'\); mend"):
+    with pytest.raises(
+        OSError, match=r'^image 4 of the test set, /data/4\.jpg, cannot be read \(gone\); mend the file\.$'
+    ):
         next(batches)
 
 
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_mistake_in_the_pipeline_keeps_its_trace(workers):
+    batches = read(Numbers(broken=[4], error=KeyError('no such key')), [0, 1, 2, 3, 4], num_workers=workers)
+    assert [next(batches)[0] for _ in range(2)] == [[0, 1], [2, 3]]
+    with pytest.raises(RuntimeError, match=r'the pipeline fails at image 4 of the test set, /data/4\.jpg') as caught:
+        next(batches)
+    assert not isinstance(caught.value, UserError)
+    trace = ''.join(traceback.format_exception(caught.value))
+    assert "KeyError: 'no such key'" in trace and 'raise self.error' in trace
+
+
 @pytest.mark.parametrize(
-    ('error', 'said'), [(ValueError('first\nsecond'), r'\(first\)'), (RuntimeError(), r'\(RuntimeError\)')]
+    ('error', 'said'),
+    [
+        (OSError('first\nsecond'), r'image 3 of the test set cannot be read \(first\); mend the file\.'),
+        (OSError(), r'image 3 of the test set cannot be read \(OSError\); mend the file\.'),
+        (
+            InputError('labels 3.png hold [77]; repair the file.'),
+            r'image 3.*: labels 3\.png hold \[77\]; repair the file\.',
+        ),
+    ],
 )
 def test_the_sentence_is_one_line(error, said):
-    with pytest.raises(OSError, match=rf'image 3 of the test set cannot be read {said}; mend the file\.$'):
+    with pytest.raises(OSError, match=f'^{said}$') as caught:
         list(read(Numbers(broken=[3], error=error, info=False), [3]))
+    assert isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture', None])
+def test_loaders_that_do_not_name_the_file(tmp_path, content):
+    """Those of mmcv fail an assertion, or OpenCV's, and so may a transform of the user's: the file tells."""
+    path = tmp_path / 'one.jpg'
+    Image.new('RGB', (8, 8)).save(path)
+    dataset = Loaded(str(path))
+    if content is None:
+        dataset.after = ValueError('operands could not be broadcast')
+        with pytest.raises(RuntimeError, match=r'the pipeline fails at image 0 .*one\.jpg'):
+            list(read(dataset, [0]))
+    else:
+        path.write_bytes(content)
+        with pytest.raises(
+            FileError, match=r'image 0 of the test set, .*one\.jpg, cannot be read \(.+\); mend the file'
+        ):
+            list(read(dataset, [0]))
 
 
 def test_the_first_sample():
