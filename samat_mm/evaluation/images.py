@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 from samat_mm.decoding import UNDECODABLE, decode
 from samat_mm.errors import FileError, UserError
 
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that Pillow reads if they are whole; it is not so sure of TIFF
+
 
 class NamedErrors(Dataset):
     """A data set that returns, for an image it fails to read, an error that says which image it is.
@@ -35,31 +37,30 @@ class NamedErrors(Dataset):
         except UserError as error:
             return FileError(f'image {number} of the test set: {error}')
         except Exception as error:  # the pipeline may be anybody's
-            path = self._path(number)
-            named = f'image {number} of the test set' + (f', {path},' if path else '')
-            if not _is_of_file(error, path):
-                raise RuntimeError(f'the pipeline fails at {named.rstrip(",")}') from error
-            said = str(error).partition('\n')[0] or type(error).__name__
-            return FileError(f'{named} cannot be read ({said}); mend the file.')
+            if fault := self._fault(number, error):
+                return FileError(f'image {number} of the test set{fault}')
+            path = self._path(number, 'img_path')
+            raise RuntimeError(f'the pipeline fails at image {number} of the test set ({path})') from error
 
-    def _path(self, number: int) -> str:
+    def _fault(self, number: int, error: Exception) -> str | None:
+        """Return what is wrong with which file, or None if the code is at fault."""
+        for what, key in (('image', 'img_path'), ('labels', 'seg_map_path')) if isinstance(error, UNDECODABLE) else ():
+            path = self._path(number, key)
+            if path.lower().endswith(PICTURES) and os.path.isfile(path):
+                try:
+                    decode(what, path)
+                except UserError as damage:
+                    return f': {damage}'
+        if not isinstance(error, OSError):
+            return None
+        path, said = self._path(number, 'img_path'), str(error).partition('\n')[0] or type(error).__name__
+        return f'{path and f", {path},"} cannot be read ({said}); mend the file.'
+
+    def _path(self, number: int, key: str) -> str:
         try:
-            return str(self.dataset.get_data_info(number)['img_path'])
+            return str(self.dataset.get_data_info(number)[key])
         except (AttributeError, LookupError, TypeError):
             return ''
-
-
-def _is_of_file(error: Exception, path: str) -> bool:
-    """Whether an error comes of a file rather than of code: a file that Pillow cannot read either is at fault."""
-    if isinstance(error, OSError):
-        return True
-    if not isinstance(error, UNDECODABLE) or not os.path.isfile(path):
-        return False
-    try:
-        decode('image', path)
-    except UserError:
-        return True
-    return False
 
 
 def first_sample(dataset: Any) -> Any:

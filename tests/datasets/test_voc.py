@@ -112,7 +112,8 @@ def test_labels_fit_their_image_wherever_it_is_resized(devkit, order):
 @pytest.mark.parametrize(
     ('file', 'what'), [('JPEGImages/a.jpg', r'image .*a\.jpg'), ('SegmentationClass/a.png', r'labels .*a\.png')]
 )
-def test_what_would_fill_the_memory_is_named(devkit, file, what, monkeypatch):
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+def test_what_would_fill_the_memory_is_named(devkit, file, what):
     path = devkit / file
     dataset = VOC2012Dataset(devkit, pipeline=PIPELINE)
     for side in (60_000, 10_000):  # the first one is too large for Pillow itself

@@ -3,6 +3,7 @@
 import pickle
 import traceback
 
+import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import pseudo_collate
@@ -34,18 +35,21 @@ class Numbers(Dataset):
 
 
 class Loaded(Numbers):
-    """Reads a file as mmcv does, and may then fail."""
+    """Reads an image and its labels as mmcv does, and may then fail."""
 
     after: Exception | None = None
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, folder):
+        self.files = {'img_path': str(folder / 'image.jpg'), 'seg_map_path': str(folder / 'labels.png')}
+        for path in self.files.values():
+            Image.fromarray(np.random.default_rng(0).integers(0, 9, (40, 40), np.uint8)).save(path)
 
     def get_data_info(self, number):
-        return {'img_path': self.path}
+        return dict(self.files)
 
     def __getitem__(self, number):
-        loaded = LoadImageFromFile()({'img_path': self.path})
+        loaded = LoadImageFromFile()(self.get_data_info(number))
+        loaded['labels'] = np.asarray(Image.open(loaded['seg_map_path']))
         if self.after is not None:
             raise self.after
         return loaded
@@ -83,7 +87,7 @@ def test_the_image_that_cannot_be_read_is_named_once_those_before_it_are_done(wo
 def test_a_mistake_in_the_pipeline_keeps_its_trace(workers):
     batches = read(Numbers(broken=[4], error=KeyError('no such key')), [0, 1, 2, 3, 4], num_workers=workers)
     assert [next(batches)[0] for _ in range(2)] == [[0, 1], [2, 3]]
-    with pytest.raises(RuntimeError, match=r'the pipeline fails at image 4 of the test set, /data/4\.jpg') as caught:
+    with pytest.raises(RuntimeError, match=r'the pipeline fails at image 4 of the test set \(/data/4\.jpg\)') as caught:
         next(batches)
     assert not isinstance(caught.value, UserError)
     trace = ''.join(traceback.format_exception(caught.value))
@@ -107,22 +111,24 @@ def test_the_sentence_is_one_line(error, said):
     assert isinstance(caught.value, UserError)
 
 
-@pytest.mark.parametrize('content', [b'', b'no picture', None])
-def test_loaders_that_do_not_name_the_file(tmp_path, content):
-    """Those of mmcv fail an assertion, or OpenCV's, and so may a transform of the user's: the file tells."""
-    path = tmp_path / 'one.jpg'
-    Image.new('RGB', (8, 8)).save(path)
-    dataset = Loaded(str(path))
-    if content is None:
-        dataset.after = ValueError('operands could not be broadcast')
-        with pytest.raises(RuntimeError, match=r'the pipeline fails at image 0 .*one\.jpg'):
-            list(read(dataset, [0]))
-    else:
+@pytest.mark.parametrize('spoilt', ['image.jpg', 'labels.png'])
+def test_loaders_that_do_not_name_the_file(tmp_path, spoilt):
+    """Those of mmcv fail an assertion, or OpenCV's, or say what of a file is wrong but not of which."""
+    dataset = Loaded(tmp_path)
+    path = tmp_path / spoilt
+    whole = path.read_bytes()
+    for content in (b'', b'no picture', whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(
-            FileError, match=r'image 0 of the test set, .*one\.jpg, cannot be read \(.+\); mend the file'
-        ):
+        with pytest.raises(FileError, match=rf'^image 0 of the test set: {path.stem} {path} cannot be decoded \(.+\)'):
             list(read(dataset, [0]))
+
+
+def test_whole_files_are_not_blamed(tmp_path):
+    """What a decoder may raise may also be raised by the code of a transform."""
+    dataset = Loaded(tmp_path)
+    dataset.after = ValueError('operands could not be broadcast')
+    with pytest.raises(RuntimeError, match=r'the pipeline fails at image 0 of the test set \(.*image\.jpg\)'):
+        list(read(dataset, [0]))
 
 
 def test_the_first_sample():

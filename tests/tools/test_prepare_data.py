@@ -292,7 +292,7 @@ def zeros_in_a_tar(path, *members):
             tar.addfile(member, io.BytesIO(bytes(size)))
 
 
-def test_what_unpacks_to_too_much_is_refused_before_anything_is_written(run, tmp_path, monkeypatch):
+def test_what_is_damaged_or_too_much_is_refused_before_anything_is_written(run, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, '_made', None)  # would make the folder to unpack to
     monkeypatch.setattr(decompression, 'UNSUSPICIOUS', 1 << 20)
     image = 'iccv09Data/images/a.jpg'
@@ -301,7 +301,11 @@ def test_what_unpacks_to_too_much_is_refused_before_anything_is_written(run, tmp
     zeros_in_a_tar(tmp_path / 'other.tar.gz', ('thesis/data.bin', 1 << 20))
     with zipfile.ZipFile(tmp_path / 'one.zip', 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
         zipped.writestr(image, bytes(3 << 20))
+    with zipfile.ZipFile(tmp_path / 'damaged.zip', 'w') as zipped:
+        zipped.writestr(image, b'abcdef')
+    (tmp_path / 'damaged.zip').write_bytes((tmp_path / 'damaged.zip').read_bytes().replace(b'abcdef', b'abcdeg'))
     for name, words in {
+        'damaged.zip': 'Bad CRC-32',
         'one.tar.gz': '200 times its size',
         'many.tar.gz': '200 times its size',
         'one.zip': '200 times its size',
