@@ -13,6 +13,7 @@ REMEDIES = {
     errno.EROFS: 'choose a disk that can be written',
     errno.EACCES: 'change the permissions or choose another place',
     errno.EPERM: 'change the permissions or choose another place',
+    errno.ENOENT: 'check the path',
     errno.ENAMETOOLONG: 'choose a shorter name',
     errno.ENOTDIR: 'choose another name, because a file has that of a folder',
     errno.EEXIST: 'choose another name, because this one is taken',

@@ -15,7 +15,7 @@ FULL = Path('/dev/full')  # Linux has a disk that is always full
 @pytest.mark.skipif(not FULL.exists(), reason='there is no /dev/full')
 def test_a_full_disk_is_named():
     with (
-        pytest.raises(FileError, match=r'^a\.json cannot be written \(No space left.*\); free some'),
+        pytest.raises(FileError, match=r'^a\.json cannot be written \(No space left.*\); free'),
         writing('a.json'),
     ):
         FULL.write_text('text')

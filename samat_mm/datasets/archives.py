@@ -87,7 +87,7 @@ def _list_tar(path: Path, limit: int, stack: ExitStack) -> Source:
         if member.size < 0:
             raise InputError(f'{path} is damaged: its member {member.name!r} has a negative size; download it again.')
         if member.isdir():
-            source.folders.add(PurePosixPath(member.name))
+            source.add_folder(member.name)
         else:
             members[member.name] = listed
             source.add(member.name, member.size)
@@ -130,7 +130,7 @@ def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
             while file.read(CHUNK):  # compares the check sum at the end
                 pass
         if member.is_dir():
-            source.folders.add(name)
+            source.add_folder(str(name))
         else:
             members[member.filename] = member
             source.add(member.filename, member.file_size)

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from samat_mm.errors import InputError
 from samat_mm.storage import reading, writing
 
+LONGEST_PATH = 4096  # of Linux
+
 
 @dataclass
 class Source:
@@ -26,10 +28,27 @@ class Source:
     folders: set[PurePosixPath] = field(default_factory=set)
 
     def add(self, name: str, size: int) -> None:
-        """Add a file; the last one of a name counts, as it would overwrite the others."""
+        """Add a file; the last one of a name counts, as it would overwrite the others.
+
+        Raises:
+            ValueError: if no file can have such a name.
+        """
+        self.add_folder(str(PurePosixPath(name).parent))
         self.sizes.pop(name, None)
         self.sizes[name] = size
-        self.folders.update(PurePosixPath(name).parents)
+
+    def add_folder(self, name: str) -> None:
+        """Add a folder and those that it is in.
+
+        Raises:
+            ValueError: if no folder can have such a name.
+        """
+        if len(name) > LONGEST_PATH:
+            raise InputError(f'the source has a name of {len(name):,} characters, {name[:40]!r}...; give another one.')
+        for folder in (PurePosixPath(name), *PurePosixPath(name).parents):
+            if folder in self.folders:
+                break
+            self.folders.add(folder)
 
 
 def too_large(path: Path, limit: int) -> InputError:
@@ -41,7 +60,7 @@ def list_folder(path: Path) -> Source:
     """Return what a folder holds, also behind links; nothing is read yet."""
     source = Source(partial(_copy_file, path))
     for folder, files in _walk(path):
-        source.folders.add(PurePosixPath(folder.relative_to(path)))
+        source.add_folder(str(folder.relative_to(path)))
         for file in files:
             source.add(str(file.relative_to(path)), file.stat().st_size if file.is_file() else 0)
     return source

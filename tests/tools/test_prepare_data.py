@@ -324,6 +324,12 @@ def test_a_header_does_not_fill_the_memory(run, tmp_path, kind):
     assert 'a header has' in run('stanford', tmp_path / 'header.tar')[1]
 
 
+def test_names_that_no_file_can_have_are_refused(run, tmp_path):
+    with zipfile.ZipFile(tmp_path / 'names.zip', 'w') as zipped:
+        zipped.writestr('a/' * 30_000 + 'b', b'')
+    assert 'a name of 59,999 characters' in run('stanford', tmp_path / 'names.zip')[1] and nothing_left(tmp_path)
+
+
 def test_a_sparse_member_does_not_hide_its_size(run, tmp_path):
     member = tarfile.TarInfo('iccv09Data/images/a.jpg')
     member.pax_headers = {'GNU.sparse.size': str(10**12), 'GNU.sparse.map': '0,1', 'GNU.sparse.numblocks': '1'}
@@ -439,3 +445,12 @@ def test_the_target_appears_only_after_the_check(stanford, tmp_path, monkeypatch
     layout = preparation.Layout(STANFORD, ('images', 'labels'), 'iccv09Data', 10**6, check)
     target, _ = preparation.prepare(stanford, tmp_path / 'data', layout, lambda items, title: items)
     assert target == tmp_path / 'data' / STANFORD and (target / 'images').is_dir()
+
+
+def test_a_tar_may_list_folders_without_those_they_are_in(run, devkit, tmp_path):
+    path = tmp_path / 'members.tar'
+    with tarfile.open(path, 'w') as tar:
+        for folder in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'):
+            tar.add(devkit / folder, arcname=f'VOCdevkit/VOC2012/{folder}')
+    assert run('voc', path)[0] == 0
+    assert len(VOC2012Dataset(tmp_path / 'data' / VOC)) == 2
