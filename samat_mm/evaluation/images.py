@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from samat_mm.decoding import UNDECODABLE, decode
+from samat_mm.decoding import decode
 from samat_mm.errors import FileError, UserError
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that Pillow reads if they are whole; it is not so sure of TIFF
@@ -43,8 +43,8 @@ class NamedErrors(Dataset):
             raise RuntimeError(f'the pipeline fails at image {number} of the test set ({path})') from error
 
     def _fault(self, number: int, error: Exception) -> str | None:
-        """Return what is wrong with which file, or None if the code is at fault."""
-        for what, key in (('image', 'img_path'), ('labels', 'seg_map_path')) if isinstance(error, UNDECODABLE) else ():
+        """Return what is wrong with which file, whatever the code made of it, or None if no file is at fault."""
+        for what, key in (('image', 'img_path'), ('labels', 'seg_map_path')):
             path = self._path(number, key)
             if path.lower().endswith(PICTURES) and os.path.isfile(path):
                 try:

@@ -49,7 +49,10 @@ class Loaded(Numbers):
         return dict(self.files)
 
     def __getitem__(self, number):
-        loaded = LoadImageFromFile()(self.get_data_info(number))
+        try:
+            loaded = LoadImageFromFile()(self.get_data_info(number))
+        except AssertionError:
+            raise AttributeError("'NoneType' object has no attribute 'shape'") from None  # of earlier versions
         loaded['labels'] = np.asarray(Image.open(loaded['seg_map_path']))
         if self.after is not None:
             raise self.after
