@@ -6,7 +6,24 @@ caller would expect. The command line tools print its sentence; anything else is
 
 
 class UserError(Exception):
-    """What all errors of samat-mm's own are."""
+    """What all errors of samat-mm's own are.
+
+    A process of a data loader hands on the type of an error and its printed trace. From these torch makes another
+    error, and passes the trace as ``message`` to types that have such an attribute. The sentence ends the trace.
+
+    Args:
+        said: the sentence.
+        message: the trace of such an error, in place of the sentence; it is kept as the cause.
+    """
+
+    message = 'the trace is passed by this name'
+
+    def __init__(self, *said: object, message: str | None = None) -> None:
+        if message is not None:
+            name = f'{type(self).__module__}.{type(self).__qualname__}: '
+            said = (message.rpartition(f'\n{name}')[2].strip(),)
+            self.__cause__ = RuntimeError(message)
+        super().__init__(*said)
 
 
 class InputError(UserError, ValueError):

@@ -4,41 +4,18 @@ The loaders of mmcv and mmseg report a damaged file as ``cannot identify image f
 assertion within OpenCV, and pass any label value on to the loss.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets.transforms import LoadAnnotations
 
-from samat_mm.errors import InputError, MissingFileError
+from samat_mm.decoding import check_file, naming
+from samat_mm.errors import InputError
 
 IGNORED = 255  # mmseg's label of pixels that are neither trained nor scored
-
-
-@contextmanager
-def naming(what: str, path: Any) -> Iterator[None]:
-    """Turn the errors of decoding a file into one that names the file.
-
-    Args:
-        what: what the file holds, such as 'image'.
-        path: the file.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if it cannot be decoded.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise MissingFileError(f'{what} {path} is missing; restore it or prepare the data set again.') from None
-    except (OSError, ValueError, SyntaxError, AssertionError, cv2.error) as error:  # what the backends raise
-        reason = str(error).strip().partition('\n')[0] or type(error).__name__
-        raise InputError(f'{what} {path} cannot be decoded ({reason}); replace the file.') from error
 
 
 def list_names(folder: Path, suffix: str) -> set[str]:
@@ -71,7 +48,8 @@ class CheckedLoadImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile``, with errors that name the file."""
 
     def transform(self, results: dict) -> dict | None:
-        """Load the image at ``img_path``; raises FileNotFoundError or ValueError."""
+        """Load the image at ``img_path``; raises OSError or ValueError."""
+        check_file('image', results['img_path'])
         with naming('image', results['img_path']):
             return super().transform(results)
 
@@ -81,7 +59,8 @@ class CheckedLoadAnnotations(LoadAnnotations):
     """mmseg's ``LoadAnnotations``, with errors that name the file."""
 
     def transform(self, results: dict) -> dict:
-        """Load the labels at ``seg_map_path``; raises FileNotFoundError or ValueError."""
+        """Load the labels at ``seg_map_path``; raises OSError or ValueError."""
+        check_file('labels', results['seg_map_path'])
         with naming('labels', results['seg_map_path']):
             return super().transform(results)
 
@@ -98,6 +77,13 @@ class CheckLabels(BaseTransform):
         self.num_classes = num_classes
 
     def transform(self, results: dict) -> dict:
-        """Return the results unchanged, or raise ValueError with the file and the values."""
-        check_labels(results['gt_seg_map'], self.num_classes, results.get('seg_map_path'))
+        """Return the results unchanged, or raise ValueError with the file and what is wrong with its values or size."""
+        labels, path = results['gt_seg_map'], results.get('seg_map_path')
+        check_labels(labels, self.num_classes, path)
+        # The image may have been resized before its labels were loaded: in tests, these are for its size on the disk.
+        sizes = [tuple(results[key][:2]) for key in ('ori_shape', 'img_shape') if key in results]
+        if sizes and labels.shape not in sizes:
+            raise InputError(
+                f'labels {path} are {labels.shape} (rows, columns), but the image is {sizes[0]}; repair the file.'
+            )
         return results

@@ -1,25 +1,23 @@
 """Bringing a downloaded archive or folder into the layout that the data sets read.
 
-Everything is unpacked beside the target and checked there; only a folder that passed is renamed into place. So a target
-that exists is whole, and a run that was killed leaves nothing that the next one does not clear away.
+All of an archive is read and listed before anything is written. The data set is unpacked beside the target and checked
+there; only a folder that passed is renamed into place. So a target that exists is whole, and a run that was killed
+leaves nothing that the next one does not clear away.
 """
 
-import lzma
 import os
 import shutil
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from samat_mm.datasets import voc
+from samat_mm.datasets.archives import list_archive
+from samat_mm.datasets.sources import Source, list_folder, too_large
 from samat_mm.datasets.verification import Findings, Track, check_stanford, check_voc
-from samat_mm.errors import InputError, MissingFileError
-
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+from samat_mm.errors import FileError, InputError, MissingFileError
+from samat_mm.storage import reading, writing
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Layout:
     target: str  # below the output folder
     parts: tuple[str, ...]  # folders that it consists of
     root: str  # the usual name of the folder that holds them
+    most_bytes: int  # four times what was published; a source that holds more is another one
     check: Callable[[Path, Track], Findings]
 
 
@@ -46,83 +45,66 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
 
     Raises:
         FileNotFoundError: if there is no such source, or the data set's folders are not in it.
-        ValueError: if the source is no archive, is damaged, or would write outside the folder it is unpacked to.
+        OSError: if the source cannot be read, or the data set cannot be written.
+        ValueError: if the source is no archive, is damaged, is too large, would write outside the folder it is unpacked
+            to, or overlaps with it.
     """
-    target = out / layout.target
-    if target.exists():
+    target, staging = out / layout.target, out / f'.{Path(layout.target).name}.partial'
+    with reading(source):
+        _refuse_overlap(source, out, (target, staging))
+    with reading(target):
+        there = target.exists()
+    if there:
         return target, layout.check(target, track)
-    if not source.exists():
-        raise MissingFileError(f'{source} does not exist; give the archive or the folder of the data set.')
-    with _staging_folder(out, target.name) as staging:
-        if source.is_dir():
-            root = _copy(_find_root(source, layout), staging / 'copy')
-        else:
-            root = _find_root(_unpack(source, staging / 'unpacked', track), layout)
-        findings = layout.check(root, track)
+    with ExitStack() as stack:
+        held = _open(source, layout.most_bytes, stack)
+        root = _find_root(held.folders, layout)
+        chosen = {name: size for name, size in held.sizes.items() if PurePosixPath(name).is_relative_to(root)}
+        stack.enter_context(_made(staging, out))
+        _refuse_excess(source, sum(chosen.values()), layout.most_bytes, staging)
+        for name in track(list(chosen), 'copying'):
+            held.copy(name, staging)
+        findings = layout.check(staging / root, track)
         if not findings.problems:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            root.rename(target)
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (staging / root).rename(target)
     return target, findings
 
 
-@contextmanager
-def _staging_folder(out: Path, name: str) -> Iterator[Path]:
-    """Make a folder to work in on the file system of the target, and leave no trace of it."""
-    existed = out.exists()
-    staging = out / f'.{name}.partial'
-    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-    staging.mkdir(parents=True)
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not existed and not any(out.iterdir()):
-            out.rmdir()
+def _refuse_overlap(source: Path, out: Path, made: Iterable[Path]) -> None:
+    """Refuse a folder that would be copied into itself, or is what is to be made."""
+    if not source.is_dir():
+        return
+    here = os.path.realpath(source)
+    if Path(os.path.realpath(out)).is_relative_to(here):
+        raise InputError(f'{out}, where the data set is to go, lies in {source}; give another --out.')
+    if inside := next((path for path in made if Path(here).is_relative_to(os.path.realpath(path))), None):
+        raise InputError(f'{source} lies in {inside}, which is to be made; give the archive or folder you downloaded.')
 
 
-def _copy(source: Path, folder: Path) -> Path:
-    """Copy the contents but not the permissions: a read-only folder could not be renamed into place."""
-    for path, _, names in os.walk(source, followlinks=True):
-        here = folder / Path(path).relative_to(source)
-        here.mkdir()
-        for name in names:
-            shutil.copyfile(Path(path, name), here / name)
-    return folder
+def _open(source: Path, limit: int, stack: ExitStack) -> Source:
+    """Return what a folder or an archive holds, as long as the stack is open."""
+    if not source.exists():
+        raise MissingFileError(f'{source} does not exist; give the archive or the folder of the data set.')
+    if source.is_dir():
+        return list_folder(source)
+    if not source.is_file():
+        raise InputError(f'{source} is a device, a pipe or a socket; give the archive or the folder of the data set.')
+    if not source.stat().st_size:
+        raise InputError(f'{source} is empty; download it again.')
+    if source.stat().st_size > limit:
+        raise too_large(source, limit)
+    return list_archive(source, limit, stack)
 
 
-def _unpack(archive: Path, folder: Path, track: Track) -> Path:
-    """Unpack a tar or zip file, refusing members that would land outside the folder."""
-    folder.mkdir()
-    try:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                for member in track(tar.getmembers(), 'unpacking'):
-                    tar.extract(member, folder, filter='data')
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                for name in track(zipped.namelist(), 'unpacking'):
-                    path = PurePosixPath(name.replace('\\', '/'))
-                    if path.is_absolute() or '..' in path.parts:  # zipfile would quietly put it elsewhere
-                        raise InputError(f'{archive} was refused: its member {name!r} would land outside the folder.')
-                    zipped.extract(name, folder)
-        else:
-            raise InputError(f'{archive} is neither a folder nor a tar or zip archive.')
-    except tarfile.FilterError as error:
-        raise InputError(f'{archive} was refused: {error}.') from error
-    except DAMAGED as error:
-        raise InputError(f'{archive} cannot be unpacked ({error}); if it is damaged, download it again.') from error
-    return folder
-
-
-def _find_root(folder: Path, layout: Layout) -> Path:
+def _find_root(folders: Iterable[PurePosixPath], layout: Layout) -> PurePosixPath:
     """Return the folder that holds the parts: one with the usual name if there is, else the outermost."""
-    candidates = []
-    for path, folders, _ in os.walk(folder):
-        missing = [part for part in layout.parts if not Path(path, part).is_dir()]
+    known, candidates = set(folders), []
+    for folder in known:
+        missing = [part for part in layout.parts if folder / part not in known]
         if len(missing) < len(layout.parts):
-            candidates.append((len(missing), Path(path).name != layout.root, len(path), Path(path), missing))
-        if not missing:
-            folders.clear()  # the data itself is not searched
+            candidates.append((len(missing), folder.name != layout.root, len(folder.parts), folder, missing))
     if not candidates:
         raise MissingFileError(f'the source holds no folder with {", ".join(layout.parts)}; give another one.')
     *_, root, missing = min(candidates)
@@ -131,7 +113,34 @@ def _find_root(folder: Path, layout: Layout) -> Path:
     return root
 
 
+def _refuse_excess(source: Path, size: int, limit: int, staging: Path) -> None:
+    """Refuse what is too large for the data set, or for the disk, before any of it is written."""
+    if size > limit:
+        raise too_large(source, limit)
+    free = shutil.disk_usage(staging).free
+    if size > free:
+        raise FileError(
+            f'{source} holds {size / 1e6:,.0f} MB, but {staging.parent} has {free / 1e6:,.0f} MB left; free some space.'
+        )
+
+
+@contextmanager
+def _made(staging: Path, out: Path) -> Iterator[None]:
+    """Make a folder to work in on the file system of the target, and leave no trace of it."""
+    existed = out.exists()
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    try:
+        with writing(staging):
+            staging.mkdir(parents=True)
+        yield
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not existed:
+            with suppress(OSError):  # it holds something
+                out.rmdir()
+
+
 LAYOUTS = {
-    'stanford': Layout('stanford_background', ('images', 'labels'), 'iccv09Data', check_stanford),
-    'voc': Layout('VOCdevkit/VOC2012', (voc.IMAGES, voc.LABELS, voc.LISTS), 'VOC2012', check_voc),
+    'stanford': Layout('stanford_background', ('images', 'labels'), 'iccv09Data', 480_000_000, check_stanford),
+    'voc': Layout('VOCdevkit/VOC2012', (voc.IMAGES, voc.LABELS, voc.LISTS), 'VOC2012', 8_000_000_000, check_voc),
 }

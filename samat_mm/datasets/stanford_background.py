@@ -1,6 +1,7 @@
 """Stanford Background: 715 outdoor scenes with eight classes of region."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +12,15 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
-from samat_mm.datasets.loading import IGNORED, list_names, naming
+from samat_mm.datasets.loading import IGNORED, list_names
+from samat_mm.decoding import naming
 from samat_mm.errors import InputError, MissingFileError
 
 CLASSES = ('sky', 'tree', 'road', 'grass', 'water', 'building', 'mountain', 'foreground')
 UNKNOWN = -1
 FOLDS = 5
 SPLIT_SEED = 0
+LONGEST_NUMBER = 25  # bytes that numpy's savetxt takes for one; the published files take 2 or 3
 
 
 def names_in_folds(names: Iterable[str]) -> list[list[str]]:
@@ -49,8 +52,14 @@ def read_regions(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        OSError: if it cannot be read.
         ValueError: if it is no matrix of whole numbers, is not as large as its image, or holds other values than -1..7.
     """
+    most = LONGEST_NUMBER * (shape[0] + 1) * (shape[1] + 1)
+    if os.path.exists(path) and not (os.path.isfile(path) and os.path.getsize(path) <= most):
+        raise InputError(
+            f'labels {path} are a device, or far too long for an image of {tuple(shape)}; replace the file.'
+        )
     with naming('labels', path):
         regions = np.loadtxt(path, dtype=np.int64, ndmin=2)  # 1.7 ms; parsed in C since numpy 1.23
     if regions.shape != tuple(shape):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from samat_mm.datasets import voc
-from samat_mm.datasets.loading import check_labels, list_names, naming
+from samat_mm.datasets.loading import check_labels, list_names
 from samat_mm.datasets.stanford_background import read_regions
-from samat_mm.errors import InputError
+from samat_mm.decoding import decode
+from samat_mm.errors import InputError, UserError
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows the progress over items, under a title
 
@@ -42,7 +42,7 @@ def check_stanford(root: Path, track: Track) -> Findings:
     _pair(findings, images, labels)
     for name in track(sorted(images & labels), 'checking'):
         with _noting(findings, root):
-            width, height = _decode(root / 'images' / f'{name}.jpg').size
+            width, height = decode('image', root / 'images' / f'{name}.jpg').size
             read_regions(root / 'labels' / f'{name}.regions.txt', (height, width))
     if not images:
         findings.problems['folder without images'].append('images')
@@ -56,16 +56,20 @@ def check_voc(root: Path, track: Track) -> Findings:
     findings = Findings()
     for split in ('train', 'val'):
         path = root / voc.LISTS / f'{split}.txt'
-        names = path.read_text(encoding='utf-8').split() if path.is_file() else []
+        names: list[str] = []
+        with _noting(findings, root):
+            names = voc.read_names(path)
         if not names:
             findings.problems['list(s) missing or empty'].append(f'{voc.LISTS}/{split}.txt')
         findings.counts[split] = len(names)
         _pair(findings, images & set(names), labels & set(names), set(names))
         for name in track([name for name in names if name in images and name in labels], f'checking {split}'):
             with _noting(findings, root):
-                image, label = _decode(root / voc.IMAGES / f'{name}.jpg'), _decode(root / voc.LABELS / f'{name}.png')
+                image = decode('image', root / voc.IMAGES / f'{name}.jpg')
+                label = decode('labels', root / voc.LABELS / f'{name}.png')
                 if image.size != label.size:
-                    raise InputError(f'labels {name}.png are {label.size}, but the image is {image.size}.')
+                    sizes = f'{label.size} (width, height), but the image is {image.size}'
+                    raise InputError(f'labels {name}.png are {sizes}; repair the file.')
                 check_labels(np.asarray(label), voc.NUM_CLASSES, f'{name}.png')
     return findings
 
@@ -83,12 +87,5 @@ def _noting(findings: Findings, root: Path) -> Iterator[None]:
     """Note an unreadable file and go on, so that one run reports all of them."""
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         findings.problems['damaged'].append(str(error).replace(f'{root}{os.sep}', ''))
-
-
-def _decode(path: Path) -> Any:
-    """Read all of an image, since a truncated file still has a good header."""
-    with naming('image', path), Image.open(path) as image:
-        image.load()
-        return image

@@ -6,10 +6,22 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmseg.datasets import PascalVOCDataset
 
-from samat_mm.errors import MissingFileError
+from samat_mm.decoding import naming
+from samat_mm.errors import InputError, MissingFileError
 
 IMAGES, LABELS, LISTS = 'JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'
 NUM_CLASSES = len(PascalVOCDataset.METAINFO['classes'])
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the names that a list of images holds.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no text.
+    """
+    with naming('list', path):
+        return path.read_text(encoding='utf-8').split()
 
 
 @DATASETS.register_module()
@@ -23,6 +35,7 @@ class VOC2012Dataset(PascalVOCDataset):
 
     Raises:
         FileNotFoundError: if a folder or the list is missing.
+        ValueError: if the list is empty or no text.
 
     Source: M. Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, IJCV 2015.
     """
@@ -35,6 +48,8 @@ class VOC2012Dataset(PascalVOCDataset):
                 f'PASCAL VOC 2012 was not found: {data_root} lacks {", ".join(missing)}; '
                 'run `python tools/prepare_data.py voc SOURCE`.'
             )
+        if not read_names(Path(data_root) / names):
+            raise InputError(f'list {Path(data_root) / names} names no image; restore it.')
         super().__init__(
             ann_file=names,
             data_root=data_root,

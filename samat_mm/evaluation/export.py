@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samat_mm.errors import FileError, InputError
+from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.models.pixel_range import Range
+from samat_mm.storage import writing
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,16 @@ class Export:
             OSError: if a file cannot be written.
         """
         folder = self.folder / attack
-        folder.mkdir(parents=True, exist_ok=True)
         found, changes = pixels.clone(), []
         for row, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
             height, width = batch.sizes[row]
             name = Path(str(sample.metainfo.get('img_path') or 'image')).stem
             file = folder / f'{number:06d}-{name}.png'
             eight_bit = (pixels[row, :, :height, :width] * 255).round().byte().cpu().numpy().transpose(1, 2, 0)
-            if not cv2.imwrite(str(file), eight_bit if batch.space.is_bgr else eight_bit[..., ::-1]):
-                raise FileError(f'the image {file} could not be written; is there space, and are you allowed to?')
+            _, encoded = cv2.imencode('.png', eight_bit if batch.space.is_bgr else eight_bit[..., ::-1])
+            with writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(encoded.tobytes())
             read = np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)).reshape(eight_bit.shape)
             read = read if batch.space.is_bgr else read[..., ::-1]
             exported = torch.from_numpy(np.ascontiguousarray(read.transpose(2, 0, 1))).to(pixels) / 255

@@ -1,5 +1,6 @@
 """The images of a test set by number; one that cannot be read is named."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -8,13 +9,17 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from samat_mm.errors import FileError
+from samat_mm.decoding import decode
+from samat_mm.errors import FileError, UserError
+
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that Pillow reads if they are whole; it is not so sure of TIFF
 
 
 class NamedErrors(Dataset):
     """A data set that returns, for an image it fails to read, an error that says which image it is.
 
-    The error is returned and not raised: the processes of a loader would bury it in a trace.
+    The error is returned and not raised: the processes of a loader would bury it in a trace. What is no fault of a file
+    is raised with its trace, as a mistake in the code of the pipeline.
 
     Args:
         dataset: any.
@@ -24,18 +29,38 @@ class NamedErrors(Dataset):
         self.dataset = dataset
 
     def __getitem__(self, number: int) -> Any:
-        """Return an image as the data set gives it, or an OSError."""
+        """Return an image as the data set gives it, or an OSError.
+
+        Raises:
+            RuntimeError: if the code of the pipeline fails; its cause is what it raised.
+        """
         try:
             return self.dataset[number]
-        except Exception as error:  # a pipeline may raise anything
-            said = str(error).partition('\n')[0] or type(error).__name__
-            return FileError(
-                f'image {number} of the test set{self._path(number)} cannot be read ({said}); mend the file.'
-            )
+        except UserError as error:
+            return FileError(f'image {number} of the test set: {error}')
+        except Exception as error:  # the pipeline may be anybody's
+            if fault := self._fault(number, error):
+                return FileError(f'image {number} of the test set{fault}')
+            path = self._path(number, 'img_path')
+            raise RuntimeError(f'the pipeline fails at image {number} of the test set ({path})') from error
 
-    def _path(self, number: int) -> str:
+    def _fault(self, number: int, error: Exception) -> str | None:
+        """Return what is wrong with which file, whatever the code made of it, or None if no file is at fault."""
+        for what, key in (('image', 'img_path'), ('labels', 'seg_map_path')):
+            path = self._path(number, key)
+            if path.lower().endswith(PICTURES) and os.path.isfile(path):
+                try:
+                    decode(what, path)
+                except UserError as damage:
+                    return f': {damage}'
+        if not isinstance(error, OSError):
+            return None
+        path, said = self._path(number, 'img_path'), str(error).partition('\n')[0] or type(error).__name__
+        return f'{path and f", {path},"} cannot be read ({said}); mend the file.'
+
+    def _path(self, number: int, key: str) -> str:
         try:
-            return f', {self.dataset.get_data_info(number)["img_path"]},'
+            return str(self.dataset.get_data_info(number)[key])
         except (AttributeError, LookupError, TypeError):
             return ''
 

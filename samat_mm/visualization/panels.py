@@ -11,6 +11,7 @@ from torch import Tensor
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.tasks import Classification, Segmentation
 from samat_mm.models.tasks.segmentation import class_map
+from samat_mm.storage import writing
 from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
 
@@ -65,8 +66,9 @@ def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -
     for strip in strips:
         figure.paste(strip, (GAP, top))
         top += strip.height + GAP
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.save(path, compress_level=3)  # of PNG: writing is most of the time
+    with writing(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.save(path, compress_level=3)  # of PNG: writing is most of the time
 
 
 def save_panels(

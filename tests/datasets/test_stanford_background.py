@@ -89,6 +89,20 @@ def test_bad_labels_are_named(tmp_path, text, words):
         read_regions(path, (2, 2))
 
 
+def test_labels_that_would_fill_the_memory_are_named(tmp_path):
+    path = tmp_path / 'one.regions.txt'
+    path.symlink_to('/dev/zero')
+    with pytest.raises(ValueError, match=r'one\.regions\.txt are a device, or far too long for an image of \(2, 2\)'):
+        read_regions(path, (2, 2))
+    path.unlink()
+    path.write_text('0 ' * 1000)
+    with pytest.raises(ValueError, match='far too long'):
+        read_regions(path, (2, 2))
+    np.savetxt(path, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match='cannot be decoded'):  # numbers of 25 bytes are wrong, but not long
+        read_regions(path, (2, 2))
+
+
 @pytest.mark.filterwarnings('ignore:loadtxt')
 def test_empty_labels_are_named(tmp_path):
     (tmp_path / 'one.regions.txt').touch()

@@ -1,7 +1,13 @@
+import errno
+import io
+import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcv.transforms import Resize
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
@@ -71,15 +77,73 @@ def test_damaged_and_missing_files_are_named(devkit, file, what):
         dataset[0]
 
 
-def test_the_name_survives_a_worker_process(devkit):
+@pytest.mark.parametrize('spoil', [Path.unlink, lambda path: path.write_bytes(b'no picture'), lambda path: grow(path)])
+def test_the_sentence_survives_a_worker_process(devkit, spoil):
     """A worker hands its exception on like this; a real one costs five seconds at its end."""
-    (devkit / 'JPEGImages/c.jpg').write_bytes(b'no picture')
+    spoil(devkit / 'SegmentationClass/c.png')
     try:
         VOC2012Dataset(devkit, 'val', pipeline=PIPELINE)[0]
-    except ValueError:
-        handed_on = ExceptionWrapper(where='in a worker process')
-    with pytest.raises(ValueError, match=r'c\.jpg cannot be decoded'):
+    except (ValueError, OSError) as error:
+        raised, handed_on = error, ExceptionWrapper(where='in a worker process')
+    with pytest.raises(type(raised), match=re.escape(f'{devkit}/SegmentationClass/c.png')) as caught:
         handed_on.reraise()
+    assert str(caught.value) == str(raised)
+    assert 'in transform' in str(caught.value.__cause__)  # the trace, for those who ask for it
+
+
+def grow(path, width=31, height=20):
+    save_labels(path, np.zeros((height, width)))
+
+
+def test_labels_of_another_size_are_named(devkit):
+    grow(devkit / 'SegmentationClass/a.png')
+    for pipeline in (PIPELINE, [PIPELINE[0], Resize((10, 10)), *PIPELINE[1:]]):
+        with pytest.raises(ValueError, match=r'labels .*a\.png are \(20, 31\) \(rows, columns\).*image is \(20, 30\)'):
+            VOC2012Dataset(devkit, pipeline=pipeline)[0]
+
+
+@pytest.mark.parametrize('order', [[0, 1, 3, 2], [0, 3, 1, 2], [1, 2, 0]])
+def test_labels_fit_their_image_wherever_it_is_resized(devkit, order):
+    """Tests of mmseg resize the image before its labels are there, trainings resize both."""
+    steps = [*PIPELINE, Resize((60, 40))]
+    assert VOC2012Dataset(devkit, pipeline=[steps[number] for number in order])[0]['gt_seg_map'].ndim == 2
+
+
+@pytest.mark.parametrize(
+    ('file', 'what'), [('JPEGImages/a.jpg', r'image .*a\.jpg'), ('SegmentationClass/a.png', r'labels .*a\.png')]
+)
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+def test_what_would_fill_the_memory_is_named(devkit, file, what):
+    path = devkit / file
+    dataset = VOC2012Dataset(devkit, pipeline=PIPELINE)
+    for side in (60_000, 10_000):  # the first one is too large for Pillow itself
+        png = io.BytesIO()
+        Image.new('L', (1, 1)).save(png, 'PNG')
+        header = b'IHDR' + struct.pack('>II', side, side) + png.getvalue()[24:29]
+        path.write_bytes(png.getvalue()[:12] + header + struct.pack('>I', zlib.crc32(header)) + png.getvalue()[33:])
+        with pytest.raises(ValueError, match=f'{what} is too large .* exceed'):
+            dataset[0]
+    for other in ('/dev/zero', devkit):
+        path.unlink()
+        path.symlink_to(other)
+        with pytest.raises(ValueError, match=f'{what} is no file'):
+            dataset[0]
+
+
+def test_what_may_not_be_read_is_named(devkit, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr('mmengine.fileio.get', refused)
+    with pytest.raises(OSError, match=r'image .*a\.jpg cannot be read \(Permission denied\); change the permissions'):
+        VOC2012Dataset(devkit, pipeline=PIPELINE)[0]
+
+
+@pytest.mark.parametrize(('content', 'words'), [(b'\n', 'names no image'), (b'\xff', 'cannot be decoded')])
+def test_a_list_that_names_nothing_is_named(devkit, content, words):
+    (devkit / 'ImageSets/Segmentation/val.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=rf'list .*Segmentation/val\.txt {words}'):
+        VOC2012Dataset(devkit, 'val')
 
 
 @pytest.mark.parametrize('lazy', [False, True])

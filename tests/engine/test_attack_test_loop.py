@@ -225,7 +225,7 @@ class Breaking:
 
     def __getitem__(self, index):
         if index == self.broken:
-            raise AttributeError("'NoneType' object has no attribute 'shape'")
+            raise OSError('the disk is gone')
         return self.data[index]
 
 
@@ -236,7 +236,7 @@ def test_what_was_done_before_an_image_that_cannot_be_read_is_kept(kind, tmp_pat
     data = labelled_by(model, data)
     whole = evaluation(model, data, tmp_path / 'whole', [LINF]).test()
     attacked.clear()
-    with pytest.raises(OSError, match=r"image 4 of the test set, folder/image4\.jpg, cannot be read \('NoneType' obj"):
+    with pytest.raises(OSError, match=r'image 4 of the test set, folder/image4\.jpg, cannot be read \(the disk'):
         evaluation(model, Breaking(data, 4), tmp_path / 'cut', [LINF]).test()
     assert attacked == [0, 1, 2, 3]
     run = evaluation(model, Breaking(data, None), tmp_path / 'cut', [LINF], batch_size=3)

@@ -399,7 +399,7 @@ def test_a_corrupt_file_in_the_middle(workers, tool, folder, tmp_path):
     arguments = ['--attack', 'pgd-linf', '--eps', '8/255', '--steps', 2]
     line = refused(tool, folder, tmp_path, *arguments, config=config)
     assert 'image 2 of the test set' in line
-    assert 'images/2.jpg, cannot be read' in line
+    assert 'images/2.jpg cannot be decoded' in line
     assert rows(tmp_path) == {name: Counter([0, 1]) for name in ('clean', 'pgd-linf')}
     seconds = times(tmp_path)
     (tmp_path / 'images/2.jpg').write_bytes(whole)
