@@ -26,8 +26,10 @@ def chosen_images(count: int, size: int | None) -> list[int]:
     """Return the first ``size`` numbers of :func:`spread_order`, sorted; all of them for None.
 
     Raises:
-        ValueError: if ``size`` is less than 1.
+        ValueError: if ``size`` is less than 1, or there is no image at all.
     """
+    if not count:
+        raise InputError('the test set is empty; check its data_root and its list of images.')
     if size is not None and size < 1:
         raise InputError(f'max_samples must be at least 1; got {size}.')
     return list(range(count)) if size is None else sorted(spread_order(count)[:size])

@@ -186,3 +186,16 @@ def test_more_classes_than_there_is_room_for():
     picture = draw_iou_bars(ious, 0 * ious, [LONG_NAME] * 150, [[9, 9, 9]] * 150, (90, 300))
     assert picture.shape == (90, 300, 3)
     assert ((picture[:72] == CLEAN_COLOUR).all(axis=2).any(axis=1)).sum() == 3 * 8
+
+
+def test_a_class_that_is_nowhere_but_in_the_prediction_under_attack_is_drawn():
+    """'100 -> 100, 1 of 1 classes' would hide that the attack made the model see another class."""
+    label = np.zeros((8, 8), int)
+    attacked = label.copy()
+    attacked[:2] = 2
+    before, after = (image_ious(label, prediction, 4) for prediction in (label, attacked))
+    assert (before[0], after[0], after[2]) == (1, 0.75, 0)
+    assert np.isnan([before[2], before[1], after[3]]).all()
+    picture = draw_iou_bars(before, after, 'abcd', PALETTE, (240, 600))
+    swatches = [picture[24 * row + 10, 5].tolist() for row in range(3)]
+    assert swatches == [PALETTE[2], PALETTE[0], [255, 255, 255]]  # what appeared lost most; nothing else is there
