@@ -7,7 +7,5 @@ param_scheduler = [
     dict(type='PolyLR', eta_min=0.05, power=1, begin=50, end=750, by_epoch=False),
 ]
 default_hooks = dict(
-    averaging=dict(
-        type='EMAHook', ema_type='StochasticWeightAverage', begin_iter=750, interval=10, update_buffers=True
-    )
+    averaging=dict(type='EMAHook', ema_type='StochasticWeightAverage', begin_iter=750, interval=10, update_buffers=True)
 )

@@ -27,6 +27,13 @@ def use_mixed_precision(config: Config) -> None:
     config.optim_wrapper.type = twin
 
 
+def say_what_is_maximised(config: Config) -> None:
+    """Put the hook that says what the training maximises its loss over among the config's, if it is not there."""
+    hooks = dict(config.get('default_hooks') or {})
+    hooks['training_summary'] = hooks.get('training_summary') or dict(type='TrainingSummaryHook')
+    config.default_hooks = hooks
+
+
 def main() -> None:
     """Parse, build, train."""
     parser = common_parser(__doc__)
@@ -40,6 +47,7 @@ def main() -> None:
         config = load_config(args)
         if args.amp:
             use_mixed_precision(config)
+        say_what_is_maximised(config)
         if args.resume:
             config.resume = True
             config.load_from = None if args.resume == 'auto' else args.resume

@@ -9,6 +9,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.hooks.radius_schedule import scaled
+from samat_mm.engine.training_summary import attack_summary
 from samat_mm.models.crafting import DTYPES, Crafting
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.replay import unwrapped
@@ -53,6 +54,10 @@ class AdversarialTrainingHook(InputPerturbationHook):
     def full_radius(self) -> float:
         """Return the radius of the attack."""
         return self.attack.eps  # type: ignore[attr-defined]
+
+    def summary(self) -> str:
+        """Return the attack with its parameters."""
+        return attack_summary(self.attack)
 
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Change the images that the model gets."""

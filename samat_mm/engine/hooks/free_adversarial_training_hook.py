@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.engine.training_summary import input_summary
 from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.ball import norm_ball
@@ -74,6 +75,11 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
     def full_radius(self) -> float:
         """Return the radius."""
         return self.eps
+
+    def summary(self) -> str:
+        """Return the parameters."""
+        values = dict(replays=self.replays, norm=self.ball.name, eps=self.eps, step_size=self.step_size)
+        return input_summary('FreeAdversarialTraining', values)
 
     def before_train(self, runner: Runner) -> None:
         """Listen to the forward of the model.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
+from samat_mm.engine.training_summary import attack_summary
 from samat_mm.errors import StepError
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
@@ -58,6 +59,10 @@ class TRADESHook(AdversarialTrainingHook):
         self.beta = non_negative(beta, 'beta')
         DivergenceAttack(self.attack)  # refuses what it cannot drive
         self._adversarial: dict[int, Tensor] = {}
+
+    def summary(self) -> str:
+        """Return the weight of the divergence, and the attack with its parameters."""
+        return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack)})'
 
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Add to the losses of the model."""
