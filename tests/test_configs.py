@@ -1,5 +1,7 @@
 """The configs: hooks stand where inheritance merges them, and methods of one data set can be compared."""
 
+import copy
+import functools
 import re
 from fractions import Fraction
 
@@ -16,7 +18,11 @@ AT = 'adversarial_training'
 
 @pytest.fixture(scope='module')
 def configs():
-    return {path.stem: Config.fromfile(path) for path in CONFIGS}
+    """All of them, every file read once although many inherit it."""
+    read = functools.cache(Config._file2dict)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, '_file2dict', staticmethod(lambda **given: copy.deepcopy(read(**given))))
+        return {path.stem: Config(Config._file2dict(filename=str(path))[0]) for path in CONFIGS}
 
 
 def test_every_hook_stands_where_inheritance_keeps_it(configs):
