@@ -55,6 +55,7 @@ class Replay:
                 stack.callback(model.register_forward_hook(keep, with_kwargs=True).remove)
             yield
 
+    @torch.compiler.disable  # a compiled forward must not bake in what is recorded
     def _record(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         if kwargs.get('mode') != 'loss':
             return None
@@ -70,6 +71,7 @@ class Replay:
         return None if count == samples else subset(args, kwargs, torch.arange(count), samples)
 
     def _keep_losses(self, watched: SampleLosses) -> Any:
+        @torch.compiler.disable
         def keep(model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: Any) -> None:
             if kwargs.get('mode') == 'loss':
                 total, _ = unwrapped(model).parse_losses(losses)
@@ -124,6 +126,7 @@ def unwrapped(model: nn.Module) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
+@torch.compiler.disable
 def check_train_step(model: nn.Module) -> None:
     """Refuse a model whose training step is not the one forward, one update of ``BaseModel.train_step``.
 

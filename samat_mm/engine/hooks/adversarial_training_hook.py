@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -64,6 +65,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
         self._crafting = Crafting(unwrapped(model), self.craft_dtype)
         return [model.register_forward_pre_hook(self._perturb, with_kwargs=True)]
 
+    @torch.compiler.disable  # a compiled forward must neither bake in one batch nor unroll the attack
     def _perturb(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         space = self.pixel_space(unwrapped(model), kwargs)
         return None if space is None else (args, {**kwargs, 'inputs': self.adversarial_inputs(space)})

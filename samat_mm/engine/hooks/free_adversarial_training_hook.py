@@ -129,6 +129,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         """Load the perturbation."""
         self._carried = checkpoint.get(CHECKPOINT_KEY)
 
+    @torch.compiler.disable
     def _perturb(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         space = self.pixel_space(unwrapped(model), kwargs)
         if space is None:

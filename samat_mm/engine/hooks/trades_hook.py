@@ -78,6 +78,7 @@ class TRADESHook(AdversarialTrainingHook):
         """Return the attack with the radius that is due."""
         return DivergenceAttack(super().due_attack())
 
+    @torch.compiler.disable
     def _craft(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         space = self.pixel_space(model, kwargs)
         if space is not None:
@@ -85,6 +86,7 @@ class TRADESHook(AdversarialTrainingHook):
             rows = self.adversarial_inputs(space)
             self._adversarial = {id(sample): row for sample, row in zip(space.samples, rows, strict=True)}
 
+    @torch.compiler.disable
     def _add_divergence(
         self, model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: dict[str, Any]
     ) -> dict[str, Any] | None:

@@ -95,10 +95,7 @@ class SharpnessAwareMixin(SamplePasses):
         Raises:
             TypeError: if the model's training step cannot be replayed.
         """
-        self._announce()
-        self._roster.read(model)
-        self._ascending = self._needs_ascent()
-        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes and bool(self._movable()))
+        self._prepare(model)
         with ExitStack() as stack:
             if self._ascending:
                 stack.enter_context(self._replay.capture(model))
@@ -108,6 +105,14 @@ class SharpnessAwareMixin(SamplePasses):
             if self._ascending:
                 stack.enter_context(cast(model, self.ascent_dtype))
             yield
+
+    @torch.compiler.disable
+    def _prepare(self, model: nn.Module) -> None:
+        """Find out what this step needs."""
+        self._announce()
+        self._roster.read(model)
+        self._ascending = self._needs_ascent()
+        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes and bool(self._movable()))
 
     def _announce(self) -> None:
         """Say what this does, where no hook has said it; only hooks of ours are known to perturb inputs."""
@@ -128,6 +133,7 @@ class SharpnessAwareMixin(SamplePasses):
         """Return the trained weights that the radius lets move."""
         return [entry for entry in self._roster.trained(self.optimizer) if entry.group['rho'] > 0]
 
+    @torch.compiler.disable  # in a step that MMEngine compiles, the model is worth it and what surrounds it is not
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Accumulate the gradient of the loss at the perturbed weights, which are back when this returns.
 
