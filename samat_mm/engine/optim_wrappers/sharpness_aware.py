@@ -97,10 +97,9 @@ class SharpnessAwareMixin(SamplePasses):
         """
         self._prepare(model)
         with ExitStack() as stack:
-            if self._ascending:
-                stack.enter_context(self._replay.capture(model))
-                if isinstance(model, DistributedDataParallel):  # the first backward is local, see backward()
-                    stack.enter_context(model.no_sync())
+            stack.enter_context(self._replay.capture(model) if self._ascending else self._replay.standby(model))
+            if self._ascending and isinstance(model, DistributedDataParallel):
+                stack.enter_context(model.no_sync())  # the first backward is local, see backward()
             stack.enter_context(super().optim_context(model))
             if self._ascending:
                 stack.enter_context(cast(model, self.ascent_dtype))
