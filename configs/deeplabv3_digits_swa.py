@@ -6,6 +6,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, begin=0, end=50, by_epoch=False),
     dict(type='PolyLR', eta_min=0.05, power=1, begin=50, end=750, by_epoch=False),
 ]
-custom_hooks = [
-    dict(type='EMAHook', ema_type='StochasticWeightAverage', begin_iter=750, interval=10, update_buffers=True)
-]
+default_hooks = dict(
+    averaging=dict(type='EMAHook', ema_type='StochasticWeightAverage', begin_iter=750, interval=10, update_buffers=True)
+)

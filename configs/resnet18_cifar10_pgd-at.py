@@ -1,7 +1,2 @@
-_base_ = './resnet18_cifar10_sgd.py'
-custom_hooks = [
-    dict(
-        type='AdversarialTrainingHook',
-        attack=dict(type='PGD', norm='linf', eps='8/255', step_size='2/255', steps=10),
-    )
-]
+_base_ = ['./resnet18_cifar10_sgd.py', './_base_/perturbations/pgd-at-linf.py']
+default_hooks = dict(adversarial_training=_base_.pop('adversarial_training'))

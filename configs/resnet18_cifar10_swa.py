@@ -3,6 +3,8 @@ _base_ = './resnet18_cifar10_sgd.py'
 # quarter, at a constant learning rate; MMEngine evaluates and saves the average, in which the statistics of batch
 # normalisation are averaged too (the paper computes them anew).
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[60], gamma=0.5)]
-custom_hooks = [
-    dict(type='EMAHook', ema_type='StochasticWeightAverage', begin_iter=75 * 391, interval=391, update_buffers=True)
-]
+default_hooks = dict(
+    averaging=dict(
+        type='EMAHook', ema_type='StochasticWeightAverage', begin_iter=75 * 391, interval=391, update_buffers=True
+    )
+)

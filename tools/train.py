@@ -28,6 +28,13 @@ def use_mixed_precision(config: Config) -> None:
     config.optim_wrapper.type = twin
 
 
+def say_what_is_maximised(config: Config) -> None:
+    """Put the hook that says what the training maximises its loss over among the config's, if it is not there."""
+    hooks = dict(config.get('default_hooks') or {})
+    hooks['training_summary'] = hooks.get('training_summary') or dict(type='TrainingSummaryHook')
+    config.default_hooks = hooks
+
+
 def main() -> None:
     """Parse, build, train."""
     parser = common_parser(__doc__)
@@ -43,6 +50,7 @@ def main() -> None:
         config = load_config(args)
         if args.amp:
             use_mixed_precision(config)
+        say_what_is_maximised(config)
         runner = Runner.from_cfg(config)
         if args.resume is not None:
             resume(runner, args.resume)

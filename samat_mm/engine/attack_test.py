@@ -24,8 +24,13 @@ from samat_mm.presets import build_attacks
 
 
 def attacks_of_hooks(config: Config) -> list[str | dict]:
-    """Return the attacks of the config's own evaluation hooks."""
-    return [attack for hook in config.get('custom_hooks', []) if _evaluates(hook) for attack in hook['attacks']]
+    """Return the attacks of the config's own evaluation hooks, those that two of them share once."""
+    hooks = [*(config.get('default_hooks') or {}).values(), *(config.get('custom_hooks') or [])]
+    found: list[str | dict] = []
+    for attack in (attack for hook in hooks if _evaluates(hook) for attack in hook['attacks']):
+        if attack not in found:
+            found.append(attack)
+    return found
 
 
 def build_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
@@ -37,7 +42,10 @@ def build_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) 
         **options: further arguments of the loop.
     """
     config.load_from, config.resume = None, False
-    config.custom_hooks = [hook for hook in config.get('custom_hooks', []) if not _evaluates(hook)]
+    config.custom_hooks = [hook for hook in config.get('custom_hooks') or [] if not _evaluates(hook)]
+    config.default_hooks = {
+        name: hook for name, hook in (config.get('default_hooks') or {}).items() if not _evaluates(hook)
+    }
     config.test_cfg = dict(
         type=AttackTestLoop.__name__,
         fp16=(config.get('test_cfg') or {}).get('fp16', False),
@@ -119,4 +127,6 @@ def report_of(
 
 
 def _evaluates(hook: Any) -> bool:
-    return hook['type'] in (AttackEvaluationHook, AttackEvaluationHook.__name__)
+    """Tell whether the config of a hook is that of an :class:`AttackEvaluationHook`, by class or by name."""
+    kind = hook.get('type') if isinstance(hook, dict) else None  # None: a default hook that is left out
+    return kind is AttackEvaluationHook or str(kind).rpartition('.')[2] == AttackEvaluationHook.__name__

@@ -161,6 +161,6 @@ def print_verdicts(verdicts: Sequence[Mapping[str, str]], console: Console | Non
     table.add_column('check', overflow='fold')
     table.add_column('measured', overflow='fold')
     for verdict in verdicts:
-        colour = {'pass': 'green', 'FAIL': 'bold red'}.get(verdict['verdict'], 'dim')
+        colour = {'pass': 'green', 'FAIL': 'bold red', 'no evidence': 'yellow'}.get(verdict['verdict'], 'dim')
         table.add_row(f'[{colour}]{verdict["verdict"]}[/]', verdict['check'], verdict['detail'])
     (console or Console()).print(table)

@@ -31,6 +31,7 @@ class Replay:
     def __init__(self, same_dropout: bool = False, share: float = 1.0, sample_losses: bool = False) -> None:
         self.same_dropout, self.share, self.sample_losses = same_dropout, share, sample_losses
         self.model: nn.Module | None = None
+        self._recording = False
         self.first_losses: Tensor | None = None
         self.total: Tensor | None = None  # what losses of samples were last taken from
         self._calls: list[tuple[tuple, dict[str, Any]]] = []
@@ -44,8 +45,25 @@ class Replay:
             TypeError: if the model's training step is not one that can be replayed.
         """
         check_train_step(model)
+        if self.same_dropout and any(hasattr(part, '_torchdynamo_orig_callable') for part in vars(model).values()):
+            raise UnsupportedError(
+                'same_dropout gives the second forward the random numbers of the first, but a compiled forward may '
+                'draw them in a way of its own; leave out same_dropout, or `compile` in the config.'
+            )
         self.clear()
-        self.model = model
+        self.model, self._recording = model, True
+        try:
+            with self.standby(model):
+                yield
+        finally:
+            self._recording = False
+
+    @contextmanager
+    def standby(self, model: nn.Module) -> Iterator[None]:
+        """Listen to the forwards inside the block, and keep nothing of them.
+
+        A forward that is compiled without hooks does not hear those of a later call.
+        """
         watched = SampleLosses()
         with ExitStack() as stack:
             stack.callback(model.register_forward_pre_hook(self._record, with_kwargs=True).remove)
@@ -55,8 +73,9 @@ class Replay:
                 stack.callback(model.register_forward_hook(keep, with_kwargs=True).remove)
             yield
 
+    @torch.compiler.disable  # a compiled forward must not bake in what is recorded
     def _record(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-        if kwargs.get('mode') != 'loss':
+        if not self._recording or kwargs.get('mode') != 'loss':
             return None
         self._calls.append((args, kwargs))
         if self.same_dropout:
@@ -70,8 +89,9 @@ class Replay:
         return None if count == samples else subset(args, kwargs, torch.arange(count), samples)
 
     def _keep_losses(self, watched: SampleLosses) -> Any:
+        @torch.compiler.disable
         def keep(model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: Any) -> None:
-            if kwargs.get('mode') == 'loss':
+            if self._recording and kwargs.get('mode') == 'loss':
                 total, _ = unwrapped(model).parse_losses(losses)
                 self.total = total.detach()
                 with torch.no_grad():
@@ -124,6 +144,7 @@ def unwrapped(model: nn.Module) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
+@torch.compiler.disable
 def check_train_step(model: nn.Module) -> None:
     """Refuse a model whose training step is not the one forward, one update of ``BaseModel.train_step``.
 
@@ -131,11 +152,19 @@ def check_train_step(model: nn.Module) -> None:
         TypeError: naming the class and what to do.
     """
     inner = unwrapped(model)
-    if not isinstance(inner, BaseModel) or type(inner).train_step is not BaseModel.train_step:
+    expected = 'sharpness-aware training replays the one loss forward of mmengine.model.BaseModel.train_step'
+    name = type(inner).__name__
+    if not isinstance(inner, BaseModel):
+        own = 'has a train_step of its own' if hasattr(inner, 'train_step') else 'has no train_step'
         raise UnsupportedError(
-            f'sharpness-aware training replays the one loss forward of mmengine.BaseModel.train_step, but '
-            f'{type(inner).__name__} has a train_step of its own (as models with several optimizers do); '
-            'use a plain OptimWrapper with it.'
+            f'{expected}, but {name} is no BaseModel and {own}; derive it from BaseModel, or call it from one, with a '
+            "forward(..., mode='loss') that returns a dict of losses. In a loop without MMEngine, perturb the weights "
+            'by samat_mm.perturbations.weights.'
+        )
+    if type(inner).train_step is not BaseModel.train_step:
+        raise UnsupportedError(
+            f'{expected}, but {name} has a train_step of its own (as models with several optimizers do); use a plain '
+            'OptimWrapper with it.'
         )
     refuse_activation_checkpointing(inner)
     if model is not inner and not _is_plain_distributed(model):
@@ -146,7 +175,7 @@ def check_train_step(model: nn.Module) -> None:
 
 
 def _is_plain_distributed(model: Any) -> bool:
-    return type(model).train_step is MMDistributedDataParallel.train_step
+    return getattr(type(model), 'train_step', None) is MMDistributedDataParallel.train_step
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class SampleLosses:
             for handle in handles:
                 handle.remove()
 
+    @torch.compiler.disable  # a compiled forward must not bake in what is recorded
     def _record(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 0:
             self._calls.append((module, args, kwargs, output.detach().clone()))  # heads add to it in place

@@ -121,7 +121,7 @@ def test_three_steps_are_those_of_the_loop_written_out(tmp_path):
 
 def test_fast_adversarial_training_is_one_step_from_a_random_start(tmp_path):
     """Wong et al.: uniform in the ball, one step of 1.25 eps, back into the ball; the start where it is worse."""
-    config = Config.fromfile(ROOT / 'configs/_base_/perturbations/fast-at-linf.py').custom_hooks[0]
+    config = Config.fromfile(ROOT / 'configs/_base_/perturbations/fast-at-linf.py').adversarial_training
     attack = ATTACKS.build(config['attack'])
     assert (attack.eps, attack.step_size, attack.steps) == pytest.approx((8 / 255, 10 / 255, 1))
     starts = []
@@ -328,7 +328,7 @@ def test_a_presets_name_is_understood_or_refused_when_the_config_is_built():
 @MODELS
 def test_every_kind_of_training_by_its_config(build, data, name, tmp_path):
     """SegPGD is for segmentors, and says so."""
-    config = Config.fromfile(ROOT / f'configs/_base_/perturbations/{name}-linf.py').custom_hooks[0]
+    config = Config.fromfile(ROOT / f'configs/_base_/perturbations/{name}-linf.py').adversarial_training
     model, recorder = build(), Recorder()
     run = runner(model, tmp_path, train=data(4), iterations=2, hooks=[HOOKS.build(config), recorder])
     if name == 'segpgd-at' and build is classifier:

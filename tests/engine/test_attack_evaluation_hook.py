@@ -225,13 +225,15 @@ def test_interval_attacks_every_second_validation(tmp_path):
     assert all('accuracy/top1' in seen for seen in metrics.seen)
 
 
-def test_a_robust_metric_can_choose_the_best_checkpoint(tmp_path):
+@pytest.mark.parametrize('place', ['custom_hooks', 'default_hooks'])
+def test_a_robust_metric_can_choose_the_best_checkpoint(place, tmp_path):
     metrics, name = Metrics(), 'pgd-linf/mIoU'
-    hook = AttackEvaluationHook([{**LINF, 'eps': '8/255'}])
+    hook = dict(type='AttackEvaluationHook', attacks=[{**LINF, 'eps': '8/255'}])
+    more = {} if place == 'custom_hooks' else {'named_hooks': {'attack_evaluation': hook}}
     checkpoint = dict(
         type='CheckpointHook', by_epoch=False, interval=10, save_best=name, rule='greater', save_last=False
     )
-    train('maps', tmp_path, [hook, metrics], checkpoint=checkpoint)
+    train('maps', tmp_path, [metrics] if more else [hook, metrics], checkpoint=checkpoint, **more)
     scores = [seen[name] for seen in metrics.seen]
     best = 1 + scores.index(max(scores))
     assert [path.name for path in tmp_path.glob('best_*.pth')] == [f'best_pgd-linf_mIoU_iter_{best}.pth']

@@ -77,6 +77,10 @@ def failed(verdicts):
     return {check for check, verdict in verdicts.items() if verdict.verdict == 'FAIL'}
 
 
+def unseen(verdicts):
+    return {check for check, verdict in verdicts.items() if verdict.verdict == 'no evidence'}
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_plain_model_passes(kind, tmp_path):
     verdicts, loop = checked(kind, nothing, tmp_path)
@@ -98,9 +102,38 @@ def test_rounded_pixels_are_found_out(kind, tmp_path):
 
 
 def test_saturated_logits_are_found_out(tmp_path):
+    """Whatever the radius, the attack leaves the images as they are, which then says nothing."""
     verdicts, _ = checked('classes', saturate, tmp_path)
     assert {STEPS, LARGE} <= failed(verdicts)
-    assert verdicts[ZERO].verdict == 'pass'
+    assert {ZERO, RADII, NOISE} <= unseen(verdicts)
+
+
+def wrong_everywhere(model, data):
+    data = labelled_by(model, data)
+    data.labels = [(label + 1) % 4 for label in data.labels]
+    return data
+
+
+def unlabelled(model, data):
+    data.labels = [torch.full_like(label, 255) for label in data.labels]
+    return data
+
+
+@pytest.mark.parametrize(
+    ('kind', 'label'), [('maps', wrong_everywhere), ('classes', wrong_everywhere), ('maps', unlabelled)]
+)
+def test_a_model_that_is_never_right_is_no_evidence_of_anything(kind, label, tmp_path):
+    build, data = KINDS[kind]
+    model = build()
+    loop = dict(type='AttackTestLoop', attacks=[LINF])
+    run = runner(model, tmp_path, evaluate=label(model, data(2)), eval_batch_size=2, test_cfg=loop)
+    checks = add_sanity_checks(run.test_loop)
+    run.test()
+    verdicts = {verdict.check: verdict for verdict in checks.verdicts(run.test_loop.outcomes)}
+    assert 'pass' not in {verdict.verdict for verdict in verdicts.values()}
+    assert {ZERO, LARGE, STEPS} <= unseen(verdicts)
+    reason = 'no image has a label' if label is unlabelled else 'nothing is left to break'
+    assert all(reason in verdicts[check].detail for check in unseen(verdicts))
 
 
 def test_a_stronger_attack_from_a_copy_gives_saturated_maps_away(tmp_path):
@@ -172,7 +205,7 @@ def outcomes_of(checks, **changes):
         'sanity/transfer': (0.5, 1.8),
         'sanity/square': (0.5, 1.0),
     }
-    values.update({f'sanity/{name}': value for name, value in changes.items()})
+    values.update({name if name == 'clean' else f'sanity/{name}': value for name, value in changes.items()})
     assert set(values) == {'clean', *checks.attacks()}
     found = {}
     for name, (wrong, loss) in values.items():
@@ -203,6 +236,50 @@ def test_each_check_on_its_own(changes, check):
     checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
     verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes_of(checks, **changes))}
     assert failed(verdicts) == ({check} if check else set())
+    assert unseen(verdicts) == set()
+
+
+RADII_AND_STEPS = ('0.5 eps', '1 eps', '2 eps', '4 eps', '1 steps', '5 steps', '20 steps')
+STILL = dict.fromkeys((*RADII_AND_STEPS, 'noise', 'transfer', 'square'), (0.0, 0.1))
+NEARLY = {**STILL, '20 steps': (0.0, 0.1005)}
+NEVER = {'clean': (1, 9), 'eps=0': (1, 9), **dict.fromkeys(RADII_AND_STEPS, (1, 9))}
+FLAT = dict.fromkeys(('0.5 eps', '1 eps', '2 eps', '4 eps'), (0.9, 2)) | {'20 steps': (0.9, 2.1)}
+BEFORE = {'clean': (0.9, 0.1), 'eps=0': (0.9, 0.1), 'large eps': (0.9, 9), **FLAT}
+BLACK = {NOISE, TRANSFER, SQUARE}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'none', 'fails'),
+    [
+        (NEVER, {ZERO, RADII, LARGE, STEPS, *BLACK}, set()),
+        ({**NEVER, '1 eps': (0.8, 9)}, {ZERO, LARGE, STEPS, NOISE, TRANSFER, SQUARE}, {RADII}),
+        (STILL, {ZERO, RADII, *BLACK}, {STEPS}),
+        (NEARLY, {ZERO, RADII, STEPS, *BLACK}, set()),
+        ({**NEARLY, 'square': (0.2, 1)}, {ZERO, RADII, STEPS, NOISE, TRANSFER}, {SQUARE}),
+        ({'1 steps': (0.6, 1.99), '5 steps': (0.6, 2.0), '20 steps': (0.6, 2.001)}, {STEPS}, set()),
+        (dict.fromkeys(('1 steps', '5 steps', '1 eps', '20 steps', '2 eps', '4 eps'), (1, 4)), {STEPS}, set()),
+        (BEFORE, {RADII, *BLACK}, {LARGE}),
+    ],
+    ids=['never right', 'helped', 'still', 'nearly still', 'beaten', 'hardly rises', 'all broken', 'broken before'],
+)
+def test_what_holds_where_nothing_could_be_seen_is_no_evidence(changes, none, fails):
+    checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
+    verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes_of(checks, **changes))}
+    assert failed(verdicts) == fails
+    assert unseen(verdicts) == none
+
+
+@pytest.mark.parametrize('kept', [7, 0])
+def test_images_without_labels_do_not_count(kept):
+    """As of data sets in which some have none, or all."""
+    checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
+    outcomes = outcomes_of(checks)
+    for outcome in outcomes.values():
+        for score in outcome.scores[kept:]:
+            score.wrong = score.loss = float('nan')
+    verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes)}
+    assert failed(verdicts) == set()
+    assert unseen(verdicts) == (set() if kept else set(verdicts))
 
 
 def test_the_images_on_which_another_attack_is_stronger_are_counted():

@@ -169,8 +169,15 @@ def test_which_training_steps_can_be_replayed() -> None:
     check_train_step(InheritedTrainStep())
     with pytest.raises(TypeError, match='OwnTrainStep has a train_step of its own'):
         check_train_step(OwnTrainStep())
-    with pytest.raises(TypeError, match='Linear has a train_step of its own'):
+    with pytest.raises(TypeError, match=r'Linear is no BaseModel and has no train_step; derive it from BaseModel'):
         check_train_step(nn.Linear(1, 1))
+    with pytest.raises(TypeError, match=r'Trainer is no BaseModel and has a train_step of its own'):
+        check_train_step(Trainer())
+
+
+class Trainer(nn.Module):
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict:
+        return {}
 
 
 def test_a_bare_model_is_its_own_inside() -> None:

@@ -292,21 +292,21 @@ def test_exported_images_are_reported(tool, folder, tmp_path):
     assert len(list((tmp_path / 'files').rglob('*.png'))) == 2
 
 
-HOOK = """
+HOOKS = """
 _base_ = {base!r}
-custom_hooks = [dict(
-    type='AttackEvaluationHook',
-    attacks=[dict(type='PGD', norm='linf', eps='8/255', steps=2, seed=3, name='mine')],
-)]
+mine = dict(type='PGD', norm='linf', eps='8/255', steps=2, seed=3, name='mine')
+other = dict(type='FGSM', eps='8/255', name='other')
+default_hooks = dict(attack_evaluation=dict(type='AttackEvaluationHook', attacks=[mine]), timer=None)
+custom_hooks = [dict(type='mmengine.AttackEvaluationHook', attacks=[other, mine])]
 """
 
 
 def test_a_config_with_attacks_of_its_own(tool, folder, tmp_path):
-    """They are run once, by the loop, with their own seed; --attack replaces them, other options change them."""
-    (folder / 'hook.py').write_text(HOOK.format(base=str(folder / 'config.py')))
+    """In either place, they are run once, by the loop, with their own seed; options change or replace them."""
+    (folder / 'hook.py').write_text(HOOKS.format(base=str(folder / 'config.py')))
     report, _ = evaluated(tool, folder, tmp_path / 'a', '--max-samples', 2, config='hook.py')
-    assert list(report['results']) == ['clean', 'mine']
-    assert not any(key.startswith('mine') for key in report['results']['clean'])
+    assert list(report['results']) == ['clean', 'mine', 'other']
+    assert not any(key.startswith(('mine', 'other')) for key in report['results']['clean'])
     assert (report['results']['mine']['attack']['seed'], report['results']['mine']['attack']['steps']) == (3, 2)
     report, _ = evaluated(tool, folder, tmp_path / 'b', '--max-samples', 1, '--eps', '2/255', config='hook.py')
     assert report['results']['mine']['attack']['eps'] == 2 / 255

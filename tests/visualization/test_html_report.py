@@ -48,6 +48,7 @@ REPORT = {
     'sanity': [
         {'check': 'eps = 0 equals clean', 'verdict': 'pass', 'detail': 'mIoU 74.60 both times.'},
         {'check': 'more radius, less score', 'verdict': 'FAIL', 'detail': 'it rises.'},
+        {'check': 'more steps, more loss', 'verdict': 'no evidence', 'detail': 'it hardly rises.'},
     ],
     'versions': {'torch': '2.13.0', 'samat-mm': '0.1.0'},
 }
@@ -154,8 +155,10 @@ def test_the_numbers_of_each_class(tmp_path):
 
 def test_verdicts_and_how_it_was_measured(tmp_path):
     page, text = page_of(REPORT, tmp_path)
-    assert '1 of 2 sanity checks failed: more radius, less score.' in text
-    assert re.findall(r'<span(?: class="bad")?>(pass|FAIL)</span>', text) == ['pass', 'FAIL']
+    assert '1 of 3 sanity checks failed: more radius, less score.' in text
+    assert '1 of 3 sanity checks are no evidence: more steps, more loss.' in text
+    verdicts = re.findall(r'<span( class="\w+")?>(pass|FAIL|no evidence)</span>', text)
+    assert verdicts == [('', 'pass'), (' class="bad"', 'FAIL'), (' class="unseen"', 'no evidence')]
     terms = dict(zip(page.terms[::2], (' '.join(value.split()) for value in page.terms[1::2]), strict=True))
     assert terms['checkpoint'] == 'work_dirs/voc/iter_30000.pth'
     assert terms['seed'] == '3'

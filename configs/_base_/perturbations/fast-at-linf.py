@@ -1,7 +1,6 @@
-# Fast adversarial training (Wong et al., ICLR 2020): one step of 1.25 eps from a random start.
-custom_hooks = [
-    dict(
-        type='AdversarialTrainingHook',
-        attack=dict(type='PGD', norm='linf', eps='8/255', step_size='10/255', steps=1),
-    )
-]
+# Fast adversarial training (Wong et al., ICLR 2020): one step of 1.25 eps from a random start. How it is used:
+# pgd-at-linf.py.
+adversarial_training = dict(
+    type='AdversarialTrainingHook',
+    attack=dict(type='PGD', norm='linf', eps='8/255', step_size='10/255', steps=1),
+)

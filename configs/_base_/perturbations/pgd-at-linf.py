@@ -1,7 +1,9 @@
-# PGD adversarial training of the duality paper at its smallest radius: eps 1/255 in 5 steps of .5/255.
-custom_hooks = [
-    dict(
-        type='AdversarialTrainingHook',
-        attack=dict(type='PGD', norm='linf', eps='1/255', step_size='0.5/255', steps=5),
-    )
-]
+# PGD adversarial training (Madry et al., ICLR 2018): 10 steps of 2/255 from a random start.
+#
+# The configs of a method put this into default_hooks, by name, so that a config that inherits one keeps it whatever
+# hooks it adds, and changes a number (`adversarial_training=dict(attack=dict(eps='4/255'))`) or replaces the method:
+# default_hooks = dict(adversarial_training=dict(_delete_=True, type='TRADESHook'))
+adversarial_training = dict(
+    type='AdversarialTrainingHook',
+    attack=dict(type='PGD', norm='linf', eps='8/255', step_size='2/255', steps=10),
+)

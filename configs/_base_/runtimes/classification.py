@@ -1,6 +1,7 @@
 custom_imports = dict(imports=['samat_mm'], allow_failed_imports=False)
 default_scope = 'mmpretrain'
 default_hooks = dict(
+    training_summary=dict(type='TrainingSummaryHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -8,6 +8,7 @@ from samat_mm.engine.hooks.pretrained_backbone_hook import PretrainedBackboneHoo
 from samat_mm.engine.hooks.reproducible_resume_hook import ReproducibleResumeHook
 from samat_mm.engine.hooks.sharpness_hook import SharpnessHook
 from samat_mm.engine.hooks.trades_hook import TRADESHook
+from samat_mm.engine.hooks.training_summary_hook import TrainingSummaryHook
 
 __all__ = [
     'AdversarialTrainingHook',
@@ -18,4 +19,5 @@ __all__ = [
     'ReproducibleResumeHook',
     'SharpnessHook',
     'TRADESHook',
+    'TrainingSummaryHook',
 ]

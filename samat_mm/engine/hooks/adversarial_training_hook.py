@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.hooks.radius_schedule import scaled
+from samat_mm.engine.training_summary import attack_summary
 from samat_mm.models.crafting import DTYPES, Crafting
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.replay import unwrapped
@@ -61,11 +63,16 @@ class AdversarialTrainingHook(InputPerturbationHook):
         """Whether the attack's objective takes logits."""
         return self.attack.objective.output == 'logits'
 
+    def summary(self) -> str:
+        """Return the attack with its parameters."""
+        return attack_summary(self.attack)
+
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Change the images that the model gets."""
         self._crafting = Crafting(unwrapped(model), self.craft_dtype)
         return [model.register_forward_pre_hook(self._perturb, with_kwargs=True)]
 
+    @torch.compiler.disable  # a compiled forward must neither bake in one batch nor unroll the attack
     def _perturb(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         space = self.pixel_space(unwrapped(model), kwargs)
         return None if space is None else (args, {**kwargs, 'inputs': self.adversarial_inputs(space)})

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.engine.training_summary import input_summary
 from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.ball import norm_ball
@@ -85,6 +86,11 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         """Return the radius."""
         return self.eps
 
+    def summary(self) -> str:
+        """Return the parameters."""
+        values = dict(replays=self.replays, norm=self.ball.name, eps=self.eps, step_size=self.step_size)
+        return input_summary('FreeAdversarialTraining', values)
+
     def before_train(self, runner: Runner) -> None:
         """Listen to the forward of the model.
 
@@ -136,6 +142,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         """Load the perturbation."""
         self._carried = checkpoint.get(CHECKPOINT_KEY)
 
+    @torch.compiler.disable
     def _perturb(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         space = self.pixel_space(unwrapped(model), kwargs)
         if space is None:

@@ -11,7 +11,9 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
-from samat_mm.errors import UnsupportedError
+from samat_mm.engine.hooks.training_summary_hook import has_summary, log_summary
+from samat_mm.engine.training_summary import with_remarks
+from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.models.pixel_range import parse_range, stated_range
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.tasks import Task, task_of
@@ -55,8 +57,30 @@ class InputPerturbationHook(Hook, ABC):
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Put hooks on the model that is trained, or its distributed wrapper."""
 
+    def summary(self) -> str:
+        """Return how the hook maximises over inputs: its type, unless a hook says more."""
+        return type(self).__name__
+
+    def maximiser(self) -> str:
+        """Return the summary and when the radius is not the full one, for the first line of the log."""
+        drivers = ' and '.join(str(config['type']) for config in self.schedule.configs)
+        return with_remarks(self.summary(), [f'eps by {drivers}' if drivers else ''])
+
     def before_train(self, runner: Runner) -> None:
-        """Listen to the forward of the model."""
+        """Listen to the forward of the model.
+
+        Raises:
+            ValueError: if another hook perturbs the images, too.
+        """
+        found = [hook for hook in runner.hooks if isinstance(hook, InputPerturbationHook)]
+        if len(found) > 1:
+            raise InputError(
+                f'{" and ".join(type(hook).__name__ for hook in found)} would each perturb the training images, and '
+                'undo what the other does; keep one. One that a config inherits is in default_hooks: replace it there '
+                'by adversarial_training=dict(_delete_=True, type=...), rather than add another in custom_hooks.'
+            )
+        if not has_summary(runner):
+            log_summary(runner)
         self.pixel_range = stated_range(runner.cfg, self.pixel_range)
         if self.schedule.configs:
             self.schedule.start(runner, self.full_radius())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
+from samat_mm.engine.training_summary import attack_summary
 from samat_mm.errors import StepError
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
@@ -61,6 +62,10 @@ class TRADESHook(AdversarialTrainingHook):
         DivergenceAttack(self.attack)  # refuses what it cannot drive
         self._adversarial: dict[int, Tensor] = {}
 
+    def summary(self) -> str:
+        """Return the weight of the divergence, and the attack with its parameters."""
+        return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack)})'
+
     def listen(self, model: nn.Module) -> list[RemovableHandle]:
         """Add to the losses of the model."""
         # Inside a distributed wrapper, which has to see all that the loss depends on.
@@ -75,6 +80,7 @@ class TRADESHook(AdversarialTrainingHook):
         """Return the attack with the radius that is due."""
         return DivergenceAttack(super().due_attack())
 
+    @torch.compiler.disable
     def _craft(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         space = self.pixel_space(model, kwargs)
         if space is not None:
@@ -82,6 +88,7 @@ class TRADESHook(AdversarialTrainingHook):
             rows = self.adversarial_inputs(space)
             self._adversarial = {id(sample): row for sample, row in zip(space.samples, rows, strict=True)}
 
+    @torch.compiler.disable
     def _add_divergence(
         self, model: nn.Module, args: tuple, kwargs: dict[str, Any], losses: dict[str, Any]
     ) -> dict[str, Any] | None:

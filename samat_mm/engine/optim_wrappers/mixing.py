@@ -48,6 +48,7 @@ class GradientMixing(PerturbationSettings):
         if self.perturbation.steps_displaced:
             self._last = (weights, list(offsets))
 
+    @torch.compiler.disable
     def step(self, **kwargs: Any) -> None:
         """Step along the gradient that the perturbation makes of those of both passes."""
         mixed = self._mix()

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce_params, get_world_size
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from samat_mm.engine.optim_wrappers.roster import Entry
 from samat_mm.engine.optim_wrappers.sample_passes import SamplePasses, cast
+from samat_mm.engine.training_summary import ascent_summary
 from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import Replay
 from samat_mm.models.state import buffers_kept, frozen_parameters_watched
@@ -83,6 +85,7 @@ class SharpnessAwareMixin(SamplePasses):
         self.ascent_dtype = None if ascent_dtype is None else torch.bfloat16
         self._replay = Replay(same_dropout, ascent_share, method.selects_samples)
         self._steps_to_watch = 3
+        self.announced = False  # whether the log says what this does, see TrainingSummaryHook
         self._ascending: bool | None = None  # None: no forward has announced itself
 
     @contextmanager
@@ -92,18 +95,30 @@ class SharpnessAwareMixin(SamplePasses):
         Raises:
             TypeError: if the model's training step cannot be replayed.
         """
-        self._roster.read(model)
-        self._ascending = self._needs_ascent()
-        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes and bool(self._movable()))
+        self._prepare(model)
         with ExitStack() as stack:
-            if self._ascending:
-                stack.enter_context(self._replay.capture(model))
-                if isinstance(model, DistributedDataParallel):  # the first backward is local, see backward()
-                    stack.enter_context(model.no_sync())
+            stack.enter_context(self._replay.capture(model) if self._ascending else self._replay.standby(model))
+            if self._ascending and isinstance(model, DistributedDataParallel):
+                stack.enter_context(model.no_sync())  # the first backward is local, see backward()
             stack.enter_context(super().optim_context(model))
             if self._ascending:
                 stack.enter_context(cast(model, self.ascent_dtype))
             yield
+
+    @torch.compiler.disable
+    def _prepare(self, model: nn.Module) -> None:
+        """Find out what this step needs."""
+        self._announce()
+        self._roster.read(model)
+        self._ascending = self._needs_ascent()
+        self._begin(mixing=self._is_scheduled() and self.perturbation.mixes and bool(self._movable()))
+
+    def _announce(self) -> None:
+        """Say what this does, where no hook has said it; only hooks of ours are known to perturb inputs."""
+        if not self.announced:
+            self.announced = True
+            text = f'This training maximises its loss over weights by {ascent_summary(self)}'
+            print_log(f'{text}, and over inputs by no hook of samat-mm.', logger='current')
 
     def _is_scheduled(self) -> bool:
         steps = self._inner_count // self._accumulative_counts - self.start_iter
@@ -117,6 +132,7 @@ class SharpnessAwareMixin(SamplePasses):
         """Return the trained weights that the radius lets move."""
         return [entry for entry in self._roster.trained(self.optimizer) if entry.group['rho'] > 0]
 
+    @torch.compiler.disable  # in a step that MMEngine compiles, the model is worth it and what surrounds it is not
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Accumulate the gradient of the loss at the perturbed weights, which are back when this returns.
 

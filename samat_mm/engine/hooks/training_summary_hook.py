@@ -1,0 +1,56 @@
+"""Say at the beginning of every training what it maximises its loss over."""
+
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
+from samat_mm.engine.training_summary import ascent_summary, training_summary
+from samat_mm.errors import InputError
+
+KEY = 'adversarial_training'  # where our configs have their hook, in default_hooks
+
+
+@HOOKS.register_module()
+class TrainingSummaryHook(Hook):
+    """Logs what the training maximises its loss over, weights or inputs and how, or that it does neither.
+
+    A config that inherits a method and loses it is found out by the first line of its log. ``tools/train.py`` adds the
+    hook to every config; where it is absent, the hooks that perturb inputs and the sharpness-aware optimizer wrappers
+    say it.
+    """
+
+    priority = 'HIGHEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Log the sentence, once however many of these hooks there are.
+
+        Raises:
+            ValueError: if the config has a hook where nothing reads it.
+        """
+        if runner.cfg.get(KEY) is not None:
+            raise InputError(
+                f'{KEY} stands at the top of the config, where nothing reads it; put it among the hooks: '
+                f"default_hooks = dict({KEY}=_base_.pop('{KEY}')), or {KEY}=dict(type=...) in there."
+            )
+        if next(hook for hook in runner.hooks if isinstance(hook, TrainingSummaryHook)) is self:
+            log_summary(runner)
+
+
+def log_summary(runner: Runner) -> None:
+    """Log what the training of a runner maximises its loss over."""
+    wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or []
+    wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
+    aware = {name: entry for name, entry in wrappers.items() if isinstance(entry, SharpnessAwareMixin)}
+    weights = []
+    for name, entry in aware.items():
+        entry.announced = True
+        weights.append(ascent_summary(entry, schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers))
+    inputs = [hook.maximiser() for hook in runner.hooks if hasattr(hook, 'maximiser')]
+    runner.logger.info(training_summary(weights, inputs))
+
+
+def has_summary(runner: Runner) -> bool:
+    """Tell whether a :class:`TrainingSummaryHook` says it."""
+    return any(isinstance(hook, TrainingSummaryHook) for hook in runner.hooks)

@@ -1,0 +1,87 @@
+"""What a training maximises its loss over, in one sentence."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.weights import WeightPerturbation
+
+IDLE = 'a radius that moves nothing'
+
+
+def training_summary(weights: Sequence[str], inputs: Sequence[str]) -> str:
+    """Return the sentence.
+
+    Args:
+        weights: what maximises over weights, as :func:`ascent_summary` says it.
+        inputs: what maximises over inputs, as :func:`attack_summary` says it.
+    """
+    over = {'weights': ' and by '.join(weights), 'inputs': ' and by '.join(inputs)}
+    named = [f'over {what} by {how}' for what, how in over.items() if how]
+    if not named:
+        return 'This training maximises its loss neither over weights nor over inputs.'
+    left_out = ''.join(f', not over {what}' for what, how in over.items() if not how)
+    return f'This training maximises its loss {" and ".join(named)}{left_out}.'
+
+
+def attack_summary(attack: Attack) -> str:
+    """Return 'PGD(norm=linf, eps=8/255, step_size=2/255, steps=10)': radius, steps, and what is not as by default."""
+    values, default = attack.describe(), _defaults(attack)
+    different = {key for key in values.keys() & default.keys() if values[key] != default[key]}
+    shown = {'norm', 'eps', 'step_size', 'steps', 'attack', *different} - {'type', 'seed'}
+    return input_summary(str(values['type']), {key: value for key, value in values.items() if key in shown})
+
+
+def input_summary(name: str, values: Mapping[str, Any]) -> str:
+    """Return 'NAME(key=value, ...)' with radius and step size, in [0, 1] pixel units, as '8/255'."""
+    radii = ('eps', 'step_size') if 'eps' in values else ()
+    said = {key: f'{255 * value:g}/255' if key in radii else value for key, value in values.items()}
+    return with_remarks(_call(name, said), [IDLE if values.get('eps') == 0 else ''])
+
+
+def ascent_summary(wrapper: Any, schedulers: Sequence[Any] = ()) -> str:
+    """Return 'SAM(rho=0.05)', and when it rests.
+
+    Args:
+        wrapper: a sharpness-aware optimizer wrapper.
+        schedulers: MMEngine's parameter schedulers that drive something of its optimizer.
+    """
+    radii = sorted({group.get('initial_rho', group['rho']) for group in wrapper.optimizer.param_groups})
+    said = f'{radii[0]:g}' if len(radii) == 1 else f'{radii[0]:g} to {radii[-1]:g}'
+    drivers = [type(scheduler).__name__ for scheduler in schedulers if scheduler.param_name == 'rho']
+    steps = wrapper._max_counts // wrapper._accumulative_counts
+    rests = [
+        IDLE if radii[-1] == 0 else '',
+        f'rho by {" and ".join(drivers)}' if drivers else '',
+        f'from step {wrapper.start_iter + 1} on' if wrapper.start_iter else '',
+        f'which is after the last of {steps}' if 0 < steps <= wrapper.start_iter else '',
+        f'at every {wrapper.interval} steps only' if wrapper.interval > 1 else '',
+    ]
+    return with_remarks(_method(wrapper.perturbation, {'rho': said}), rests)
+
+
+def with_remarks(text: str, remarks: Sequence[str]) -> str:
+    """Return the text with the remarks that are not empty in parentheses behind it."""
+    said = ', '.join(remark for remark in remarks if remark)
+    return f'{text} ({said})' if said else text
+
+
+def _method(method: WeightPerturbation, radius: Mapping[str, str]) -> str:
+    """Return a method by what is not as by default; a direction that it builds on takes the method's radius."""
+    default = _defaults(method)
+    values = {key: getattr(method, key) for key in default if hasattr(method, key) and key not in ('rho', 'seed')}
+    direction = values.pop('direction', None)
+    said = {key: value for key, value in values.items() if key == 'interval' or value != default[key]}
+    if direction is not None and _method(direction, {}) != 'SAM':
+        said['direction'] = _method(direction, {})
+    return _call(type(method).__name__, {**radius, **said})
+
+
+def _call(name: str, values: Mapping[str, Any]) -> str:
+    said = [f'{key}={value:g}' if isinstance(value, float) else f'{key}={value}' for key, value in values.items()]
+    return f'{name}({", ".join(said)})' if said else name
+
+
+def _defaults(built: Any) -> dict[str, Any]:
+    return {name: entry.default for name, entry in inspect.signature(type(built)).parameters.items()}
