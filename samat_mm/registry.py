@@ -4,6 +4,7 @@ Attacks and weight perturbations have registries of their own; hooks, optimizer 
 to MMEngine's root registries, so that every OpenMMLab project finds them whatever its ``default_scope``.
 """
 
+import inspect
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -26,13 +27,14 @@ def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any
     }
     name = parameters.pop('type', None)
     cls = registry.module_dict.get(name) if isinstance(name, str) else name
-    if cls is None:
+    if not callable(cls):
         known = ', '.join(sorted(registry.module_dict))
         raise InputError(f'{registry.name} of type {name!r} is unknown; the known ones are {known}.')
     try:
-        return cls(**parameters)
+        inspect.signature(cls).bind(**parameters)  # rather than to catch what is raised inside
     except TypeError as error:
         raise InputError(f'{name} does not accept these parameters: {error}.') from error
+    return cls(**parameters)
 
 
 ATTACKS = Registry('attack', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations'])

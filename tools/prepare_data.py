@@ -9,31 +9,38 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from samat_mm.command_line import errors_as_sentences
 from samat_mm.datasets.preparation import LAYOUTS, prepare
 
 COMPLETE = {'stanford': {'images': 715, 'labels': 715}, 'voc': {'train': 1464, 'val': 1449}}  # as published
 
 
 def main() -> int:
-    """Run the command; returns 0 only if the data set is in place and whole."""
+    """Parse and prepare; returns 0 only if the data set is in place and whole."""
     parser = argparse.ArgumentParser(description='Bring a downloaded data set into the layout the configs expect.')
     parser.add_argument('dataset', choices=sorted(LAYOUTS))
     parser.add_argument('source', type=Path, help='archive (.tar, .tar.gz, .zip) or folder; it is left as it is')
     parser.add_argument('--out', type=Path, default=Path('data'), help='folder of the data sets (default: %(default)s)')
     args = parser.parse_args()
+    with errors_as_sentences():
+        return prepare_data(args)
 
+
+def prepare_data(args: argparse.Namespace) -> int:
+    """Put the data set into place and tell what was found; returns 0 only if it is whole.
+
+    Raises:
+        ValueError: if the source is no such data set.
+        OSError: if something cannot be read or written.
+    """
     console, errors = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     already = (args.out / LAYOUTS[args.dataset].target).exists()
-    try:
-        target, findings = prepare(
-            args.source, args.out, LAYOUTS[args.dataset], partial(track, console=console, transient=True)
-        )
-    except (OSError, ValueError) as error:
-        errors.print(f'[red]error:[/] {escape(str(error))}')
-        return 1
+    target, findings = prepare(
+        args.source, args.out, LAYOUTS[args.dataset], partial(track, console=console, transient=True)
+    )
     if findings.problems:
         what = f'{target} is not whole; delete it and run again' if already else f'{target} was not made'
-        errors.print(f'[red]error:[/] {escape(what)}:\n{escape(findings.explain())}')
+        errors.print(f'[red]error:[/] {escape(what)}, because of what is listed here.\n{escape(findings.explain())}')
         return 1
 
     table = Table(title=f'{target} {"was already there" if already else "is ready"}')

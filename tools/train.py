@@ -4,9 +4,9 @@ Any config of mmengine's works; --amp keeps the method, so that SAM stays SAM in
 """
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.command_line import build_runner, common_parser, errors_as_sentences, load_config
+from samat_mm.config_errors import building
 from samat_mm.errors import InputError
 
 
@@ -14,10 +14,12 @@ def use_mixed_precision(config: Config) -> None:
     """Put the mixed precision twin in the place of the config's optimizer wrapper.
 
     Raises:
-        ValueError: if the wrapper has no twin.
+        ValueError: if there is no wrapper, or it has no twin.
     """
     from mmengine.registry import OPTIM_WRAPPERS
 
+    if not config.get('optim_wrapper'):
+        raise InputError(f'config {config.filename} has no optim_wrapper, whose precision --amp would lower; add it.')
     given = config.optim_wrapper.get('type', 'OptimWrapper')
     name = getattr(given, '__name__', given).rpartition('.')[2]  # a class, or a name with a scope
     base = name.removeprefix('AnyDevice').removeprefix('Amp')
@@ -25,6 +27,21 @@ def use_mixed_precision(config: Config) -> None:
     if OPTIM_WRAPPERS.get(twin) is None:
         raise InputError(f'--amp needs the mixed precision twin {twin} of {name}, which is not registered.')
     config.optim_wrapper.type = twin
+
+
+def train(config: Config) -> None:
+    """Build and train.
+
+    Raises:
+        ValueError: if there is nothing to train with or on, or the config cannot be built.
+        OSError: if nothing can be written to the folder of the run.
+    """
+    missing = [name for name in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not config.get(name)]
+    if missing:
+        raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which training needs; add it.')
+    runner = build_runner(config)
+    with building(config):  # MMEngine builds the data, the loops and the optimizer as training begins
+        runner.train()
 
 
 def main() -> None:
@@ -43,7 +60,7 @@ def main() -> None:
         if args.resume:
             config.resume = True
             config.load_from = None if args.resume == 'auto' else args.resume
-        Runner.from_cfg(config).train()
+        train(config)
 
 
 if __name__ == '__main__':

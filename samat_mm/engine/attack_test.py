@@ -9,8 +9,11 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from samat_mm.command_line import build_runner
+from samat_mm.config_errors import building
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
+from samat_mm.errors import InputError
 from samat_mm.evaluation import build_report, describe_evaluation, per_class_section
 from samat_mm.evaluation.images import first_sample
 from samat_mm.evaluation.sanity import TRANSFER, SanityChecks, Verdict, surrogate
@@ -24,26 +27,35 @@ from samat_mm.presets import build_attacks
 
 def attacks_of_hooks(config: Config) -> list[str | dict]:
     """Return the attacks of the config's own evaluation hooks."""
-    return [attack for hook in config.get('custom_hooks', []) if _evaluates(hook) for attack in hook['attacks']]
+    return [attack for hook in config.get('custom_hooks') or [] if _evaluates(hook) for attack in hook['attacks']]
 
 
-def build_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
+def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
     """Build a runner whose test is an :class:`AttackTestLoop`, and no hook evaluates attacks beside it.
 
     Args:
         config: of the model, the data and the metrics; it is changed.
         attacks: by name.
         **options: further arguments of the loop.
+
+    Raises:
+        ValueError: if the config has no test set or no metrics, or cannot be built.
+        TypeError: if it names a runner of another kind than MMEngine's.
+        OSError: if nothing can be written to the folder of the run.
     """
+    missing = [name for name in ('test_dataloader', 'test_evaluator') if not config.get(name)]
+    if missing:
+        raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which a test needs; add it.')
     config.load_from, config.resume = None, False
-    config.custom_hooks = [hook for hook in config.get('custom_hooks', []) if not _evaluates(hook)]
+    config.custom_hooks = [hook for hook in config.get('custom_hooks') or [] if not _evaluates(hook)]
     config.test_cfg = dict(
         type=AttackTestLoop.__name__,
         fp16=(config.get('test_cfg') or {}).get('fp16', False),
         **options,
     )
-    runner = Runner.from_cfg(config)
-    runner.test_loop.attacks.update(attacks)
+    runner = build_runner(config)
+    with building(config):
+        runner.test_loop.attacks.update(attacks)
     return runner
 
 
@@ -115,4 +127,4 @@ def report_of(
 
 
 def _evaluates(hook: Any) -> bool:
-    return hook['type'] in (AttackEvaluationHook, AttackEvaluationHook.__name__)
+    return isinstance(hook, Mapping) and hook['type'] in (AttackEvaluationHook, AttackEvaluationHook.__name__)

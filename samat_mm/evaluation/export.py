@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samat_mm.errors import FileError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.files import file_name
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Export:
         Raises:
             OSError: if a file cannot be written.
         """
-        folder = self.folder / attack
+        folder = self.folder / file_name(attack)
         folder.mkdir(parents=True, exist_ok=True)
         found, changes = pixels.clone(), []
         for row, (number, sample) in enumerate(zip(numbers, samples, strict=True)):

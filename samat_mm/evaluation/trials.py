@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
+from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import Passes
 from samat_mm.perturbations.inputs import Attack
@@ -110,7 +111,7 @@ def evaluator_of(attack: str, evaluator: Evaluator) -> Evaluator:
     for metric in copied.metrics:
         for attribute in ('output_dir', 'outfile_prefix') if attack != CLEAN else ():
             if getattr(metric, attribute, None):
-                setattr(metric, attribute, f'{getattr(metric, attribute)}-{attack.replace("/", "-")}')
+                setattr(metric, attribute, f'{getattr(metric, attribute)}-{file_name(attack)}')
         if attack != CLEAN and getattr(metric, 'output_dir', None):
             Path(metric.output_dir).mkdir(parents=True, exist_ok=True)
     return copied

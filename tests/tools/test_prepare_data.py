@@ -24,7 +24,10 @@ def run(tmp_path, monkeypatch, capsys):
 
     def run_tool(*arguments):
         monkeypatch.setattr('sys.argv', ['prepare_data.py', *map(str, arguments), '--out', str(tmp_path / 'data')])
-        status = tool.main()
+        try:
+            status = tool.main()
+        except SystemExit as end:
+            status = end.code
         captured = capsys.readouterr()
         return status, captured.out + captured.err
 

@@ -18,6 +18,7 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.trials import evaluator_of
+from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
@@ -93,7 +94,7 @@ class AttackEvaluationHook(Hook):
             evaluator.process(data_samples=attacked, data_batch=self._batch)
             if self.show_dir is not None:
                 meta = evaluator.dataset_meta or {}
-                save_panels(self.show_dir / name, numbers, batch.space, pixels, outputs, attacked, meta)
+                save_panels(self.show_dir / file_name(name), numbers, batch.space, pixels, outputs, attacked, meta)
             self._advance(name, len(numbers))
 
     after_test_iter = after_val_iter

@@ -22,6 +22,7 @@ from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.outcome import Outcome, outcomes_of
 from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.trials import CLEAN, EXPORTED, Trial, build_trials, members_of
+from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
@@ -181,8 +182,8 @@ class AttackTestLoop(TestLoop):
         if pixels is None or name in self.checks:
             return predictions, found
         if self.show_dir is not None:
-            meta = trial.evaluator.dataset_meta or {}
-            save_panels(self.show_dir / name, numbers, batch.space, pixels, batch.predict(), predictions, meta)
+            meta, folder = trial.evaluator.dataset_meta or {}, self.show_dir / file_name(name)
+            save_panels(folder, numbers, batch.space, pixels, batch.predict(), predictions, meta)
         if self.export is not None:
             exported = self.export(name, batch, pixels, numbers, predictions)
             _, scores = trial.score(batch, exported.pixels)

@@ -1,0 +1,191 @@
+"""Mistakes in a config, told from bugs in the code that it names.
+
+MMEngine reports both by whatever exception comes up. A mistake gets a sentence with MMEngine's reason, and a bug keeps
+its traceback; which one it is follows from the code that the exception came through.
+"""
+
+import linecache
+import re
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
+
+from mmengine.config import Config
+
+from samat_mm.errors import InputError, UserError
+from samat_mm.sentences import message_of, sentence_of
+
+DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
+LONGEST = 400  # characters of a reason
+OWN = Path(__file__).parent
+STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
+OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
+BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model')  # of a runner or a loop, beside build_...
+RUNNING = ('train', 'val', 'test')
+REFUSED_ARGUMENTS = re.compile(r'([\w.<>]+)\.__init__\(\) (?:got|missing|takes) ')
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong in a config file, or in a file that it inherits from, into an :class:`InputError`.
+
+    A module that the config imports is code of its own: its errors stay as they are.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except SystemExit as end:
+        place = _place_in_config(end, path)
+        raise InputError(
+            f'config {path} ends the program (exit status {end.code or 0}) while it is read{place}; take that out.'
+        ) from end
+    except Exception as error:
+        first = _first_import_error(error)
+        after = _frames(first)[_position(first, 'mmengine.config') :]
+        configs = _config_files(after)
+        if any(_is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
+            raise
+        raise _mistake(f'config {path} cannot be read{_place_in_config(error, path)}', first) from error
+
+
+@contextmanager
+def merging(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong in options that are merged into a config into an :class:`InputError`."""
+    try:
+        yield
+    except Exception as error:
+        raise _mistake(f'--cfg-options do not fit config {path}', error) from error
+
+
+@contextmanager
+def building(config: Config) -> Iterator[None]:
+    """Turn what MMEngine cannot build, because of the config, into an :class:`InputError`.
+
+    It may also surround a run, in which MMEngine builds much only when it needs it. An error that came through code
+    which is neither MMEngine's nor another library's stays as it is, unless it says that a constructor does not take
+    the arguments that the config gives.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except SystemExit as end:
+        if not any(map(_builds, _frames(end))):
+            raise
+        raise InputError(
+            f'config {config.filename}: {_part(_frames(end))} ends the program (exit status {end.code or 0}) while it '
+            'is built; take that out.'
+        ) from end
+    except Exception as error:
+        frames = _frames(error)
+        if sentence_of(error) is not None or not _is_mistake(error, frames):
+            raise
+        raise _mistake(f'config {config.filename} cannot be built: {_part(frames)}', error) from error
+
+
+def _mistake(what: str, error: BaseException) -> InputError:
+    said, kind = message_of(error).rstrip('.'), type(error).__name__
+    if not said:
+        frame, line = list(walk_tb(error.__traceback__))[-1]
+        said = linecache.getline(frame.f_code.co_filename, line).strip()
+    said = f'{said[:LONGEST]} ...' if len(said) > LONGEST else said
+    return InputError(f'{what}: {said} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
+
+
+def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
+    last = frames[-1]
+    if _module(last).startswith('mmengine.runner') and last.f_code.co_name in RUNNING:
+        return error.__context__ is None  # a check of the runner's
+    inside = _being_built(frames)
+    return inside is not None and (not any(map(_is_foreign, inside)) or _are_arguments_refused(error, last))
+
+
+def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
+    """Return what ran below the innermost thing that was being built; None if nothing was."""
+    builders = [number for number, frame in enumerate(frames) if _builds(frame)]
+    return frames[builders[-1] + 1 :] if builders else None
+
+
+def _builds(frame: FrameType) -> bool:
+    module, function = _module(frame), frame.f_code.co_name
+    if module.startswith('mmengine.runner'):
+        return function in BUILDING or function.startswith('build_')
+    return module == 'mmengine.registry.build_functions'
+
+
+def _part(frames: Sequence[FrameType]) -> str:
+    """Return what the config calls the thing that was being built."""
+    for frame in reversed(frames):
+        if _module(frame) == 'mmengine.registry.build_functions':
+            given = frame.f_locals.get('cfg')
+            part: Any = given.get('type') if isinstance(given, (dict, Config)) else None
+            if part is not None:
+                return str(getattr(part, '__name__', part))
+        elif _builds(frame):
+            break
+    return 'Runner'
+
+
+def _are_arguments_refused(error: Exception, frame: FrameType) -> bool:
+    """Tell whether a constructor handed on to its base class what neither of them takes."""
+    refused = REFUSED_ARGUMENTS.match(message_of(error)) if isinstance(error, TypeError) else None
+    if refused is None or frame.f_code.co_name != '__init__':
+        return False
+    built = frame.f_locals.get(frame.f_code.co_varnames[0])
+    return any(refused[1] in (cls.__name__, cls.__qualname__) for cls in type(built).__mro__)
+
+
+def _is_foreign(frame: FrameType) -> bool:
+    """Tell code of the user's, or of samat-mm, from that of libraries."""
+    file = Path(frame.f_code.co_filename)
+    if OWN in file.parents:
+        return True
+    if frame.f_code.co_filename.startswith('<') or _module(frame).partition('.')[0] in OPENMMLAB:
+        return False
+    return not ({'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents)
+
+
+def _config_files(frames: Sequence[FrameType]) -> set[str]:
+    """Return the config files that MMEngine was executing."""
+    return {
+        frame.f_code.co_filename
+        for caller, frame in pairwise(frames)
+        if _module(caller).startswith('mmengine.config') and _is_foreign(frame)
+    }
+
+
+def _place_in_config(error: BaseException, path: str | Path) -> str:
+    """Return in which line of which file a config went wrong, as far as that can be told."""
+    trace = list(walk_tb(error.__traceback__))
+    configs = _config_files([frame for frame, _ in trace])
+    for frame, line in reversed(trace):
+        if frame.f_code.co_filename in configs:
+            return f' (line {line} of {frame.f_code.co_filename})'
+    read = [frame.f_locals.get('filename') for frame, _ in trace if _module(frame).startswith('mmengine.config')]
+    inner = next((str(file) for file in reversed(read) if file), str(path))
+    return '' if Path(inner).absolute() == Path(path).absolute() else f' (in {inner})'
+
+
+def _first_import_error(error: BaseException) -> BaseException:
+    """Return what MMEngine, which raises failed imports again with other words, has caught."""
+    while isinstance(error, ImportError) and (error.__cause__ or error.__context__) is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
+def _position(error: BaseException, package: str) -> int:
+    return next((i for i, frame in enumerate(_frames(error)) if _module(frame).startswith(package)), 0)
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in walk_tb(error.__traceback__)]
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get('__name__', ''))
