@@ -4,32 +4,26 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.hooks import Hook
+from mmengine.fileio import load
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from samat_mm.config_errors import DEBUG_VARIABLE, building, merging, reading
+from samat_mm.config_parts import check_parts
 from samat_mm.errors import InputError, MissingFileError, UnsupportedError
 from samat_mm.files import writable_folder
-from samat_mm.perturbations.checks import whole_number
 from samat_mm.sentences import sentence_of
 
 BUG = 'If this comes from samat-mm rather than from code of your own, please report it with the traceback above.'
 INTERRUPTED = 130  # as shells have it
 LARGEST_SEED = 2**32 - 1  # of numpy
-MAPPINGS = (
-    'model',
-    *(f'{phase}_{part}' for phase in ('train', 'val', 'test') for part in ('dataloader', 'cfg')),
-    'optim_wrapper',
-    'default_hooks',
-)
 STARTED_BY = {  # what a launcher tells its processes, by which MMEngine finds the others
     'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
@@ -97,58 +91,45 @@ def load_config(args: argparse.Namespace) -> Config:
     if unset:
         raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')
     with reading(args.config):
+        if Path(args.config).suffix != '.py' and not isinstance(load(args.config), dict):
+            raise InputError(f'config {args.config} must be a mapping, with a model and the other parts by name.')
         config = Config.fromfile(args.config)
     with merging(args.config):
         config.merge_from_dict(args.cfg_options or {})
     check_parts(config)
     config.launcher = args.launcher
     given = args.work_dir if args.work_dir is not None else config.get('work_dir')
-    config.work_dir = str(Path('work_dirs') / Path(args.config).stem) if given is None else given
+    config.work_dir = str(Path('work_dirs') / Path(args.config).stem if given is None else given)
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         _start_on_processors(config)
     return config
 
 
-def check_parts(config: Config) -> None:
-    """Refuse a config whose parts have not the form in which MMEngine and the tools read them.
-
-    Raises:
-        ValueError: if there is no model, or a part is of another kind; the message names it.
-    """
-    if config.get('model') is None:
-        raise InputError(f'config {config.filename} has no model; give one with a model=dict(type=...).')
-    for name in MAPPINGS:
-        part = config.get(name)
-        if part is not None and not isinstance(part, Mapping):
-            raise InputError(f'{name} of config {config.filename} must be a dict; got {part!r}.')
-    hooks = config.get('custom_hooks') or []
-    if not isinstance(hooks, list):
-        raise InputError(f'custom_hooks of config {config.filename} must be a list of dicts; got {hooks!r}.')
-    for hook in hooks:
-        if not isinstance(hook, Hook) and not (isinstance(hook, Mapping) and 'type' in hook):
-            raise InputError(
-                f'custom_hooks of config {config.filename} are dicts with a type; got {hook!r} among them.'
-            )
-    interval = (config.get('train_cfg') or {}).get('val_interval')
-    if interval is not None:
-        whole_number(interval, f'train_cfg.val_interval of config {config.filename}')
-
-
-def build_runner(config: Config) -> Runner:
+def build_runner(config: Config) -> Any:
     """Build the runner that a config names by its ``runner_type``, or else MMEngine's.
 
     Raises:
         ValueError: if the config cannot be built; the message has MMEngine's reason.
-        TypeError: if it names a runner of another kind.
         OSError: if nothing can be written to the folder of the run.
     """
     writable_folder(config.work_dir, '--work-dir')
     with building(config):
-        runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
-    if not isinstance(runner, Runner):
+        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+
+
+def build_runner_and_model(config: Config) -> Runner:
+    """Build a runner as :func:`build_runner` does, which must have its model before it runs.
+
+    Raises:
+        ValueError: if the config cannot be built; the message has MMEngine's reason.
+        TypeError: if the runner builds its model later, as MMEngine's FlexibleRunner does.
+        OSError: if nothing can be written to the folder of the run.
+    """
+    runner = build_runner(config)
+    if not isinstance(getattr(runner, 'model', None), torch.nn.Module):
         raise UnsupportedError(
-            f'runner_type of config {config.filename} must be a subclass of mmengine.runner.Runner; '
-            f'got {type(runner).__name__}. Use --cfg-options runner_type=Runner.'
+            f'the {type(runner).__name__} of config {config.filename} has no model until it runs, but weights must be '
+            'loaded into it before; use --cfg-options runner_type=Runner.'
         )
     return runner
 

@@ -9,6 +9,7 @@ import re
 import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from traceback import walk_tb
@@ -25,7 +26,13 @@ LONGEST = 400  # characters of a reason
 OWN = Path(__file__).parent
 STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
 OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
-BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model')  # of a runner or a loop, beside build_...
+BUILDING = (
+    'from_cfg',
+    '__init__',
+    'scale_lr',
+    'wrap_model',
+    '_maybe_compile',
+)  # of a runner or a loop, beside build_...
 RUNNING = ('train', 'val', 'test')
 REFUSED_ARGUMENTS = re.compile(r'([\w.<>]+)\.__init__\(\) (?:got|missing|takes) ')
 
@@ -45,9 +52,14 @@ def reading(path: str | Path) -> Iterator[None]:
         raise InputError(
             f'config {path} ends the program (exit status {end.code or 0}) while it is read{place}; take that out.'
         ) from end
+    except RecursionError as error:
+        raise InputError(
+            f'config {path} cannot be read{_place_in_config(error, path)}: it goes round in a circle; let no _base_ '
+            'lead back to a config that inherits from it.'
+        ) from error
     except Exception as error:
         first = _first_import_error(error)
-        after = _frames(first)[_position(first, 'mmengine.config') :]
+        after = _frames(first)[_position(first, 'mmengine') :]
         configs = _config_files(after)
         if any(_is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
             raise
@@ -91,9 +103,9 @@ def building(config: Config) -> Iterator[None]:
 
 def _mistake(what: str, error: BaseException) -> InputError:
     said, kind = message_of(error).rstrip('.'), type(error).__name__
-    if not said:
+    if ' ' not in said:  # no message or the bare key of a KeyError
         frame, line = list(walk_tb(error.__traceback__))[-1]
-        said = linecache.getline(frame.f_code.co_filename, line).strip()
+        said = f'{said} in {linecache.getline(frame.f_code.co_filename, line).strip()}'.strip()
     said = f'{said[:LONGEST]} ...' if len(said) > LONGEST else said
     return InputError(f'{what}: {said} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
 
@@ -103,13 +115,28 @@ def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
     if _module(last).startswith('mmengine.runner') and last.f_code.co_name in RUNNING:
         return error.__context__ is None  # a check of the runner's
     inside = _being_built(frames)
-    return inside is not None and (not any(map(_is_foreign, inside)) or _are_arguments_refused(error, last))
+    if inside is None:
+        return False
+    return _are_arguments_refused(error, last) or not any(map(_is_foreign, _without_derived(inside)))
 
 
 def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
     """Return what ran below the innermost thing that was being built; None if nothing was."""
     builders = [number for number, frame in enumerate(frames) if _builds(frame)]
     return frames[builders[-1] + 1 :] if builders else None
+
+
+def _without_derived(frames: Sequence[FrameType]) -> list[FrameType]:
+    """Return the frames without constructors that were in that of their base class, in a library."""
+    bases = [_built_by(frame) for frame in frames if not _is_foreign(frame)]
+    return [
+        frame for frame in frames if all(_built_by(frame) is None or _built_by(frame) is not base for base in bases)
+    ]
+
+
+def _built_by(frame: FrameType) -> Any:
+    """Return the object that a constructor makes; None for other functions."""
+    return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_name == '__init__' else None
 
 
 def _builds(frame: FrameType) -> bool:
@@ -123,8 +150,8 @@ def _part(frames: Sequence[FrameType]) -> str:
     """Return what the config calls the thing that was being built."""
     for frame in reversed(frames):
         if _module(frame) == 'mmengine.registry.build_functions':
-            given = frame.f_locals.get('cfg')
-            part: Any = given.get('type') if isinstance(given, (dict, Config)) else None
+            given: Any = frame.f_locals.get('cfg')
+            part = given.get('type', given.get('runner_type')) if isinstance(given, (dict, Config)) else None
             if part is not None:
                 return str(getattr(part, '__name__', part))
         elif _builds(frame):
@@ -135,20 +162,23 @@ def _part(frames: Sequence[FrameType]) -> str:
 def _are_arguments_refused(error: Exception, frame: FrameType) -> bool:
     """Tell whether a constructor handed on to its base class what neither of them takes."""
     refused = REFUSED_ARGUMENTS.match(message_of(error)) if isinstance(error, TypeError) else None
-    if refused is None or frame.f_code.co_name != '__init__':
+    if refused is None or _built_by(frame) is None:
         return False
-    built = frame.f_locals.get(frame.f_code.co_varnames[0])
-    return any(refused[1] in (cls.__name__, cls.__qualname__) for cls in type(built).__mro__)
+    return any(refused[1] in (cls.__name__, cls.__qualname__) for cls in type(_built_by(frame)).__mro__)
 
 
 def _is_foreign(frame: FrameType) -> bool:
     """Tell code of the user's, or of samat-mm, from that of libraries."""
-    file = Path(frame.f_code.co_filename)
-    if OWN in file.parents:
-        return True
-    if frame.f_code.co_filename.startswith('<') or _module(frame).partition('.')[0] in OPENMMLAB:
-        return False
-    return not ({'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents)
+    return _module(frame).partition('.')[0] not in OPENMMLAB and not _is_in_library(frame.f_code.co_filename)
+
+
+@cache
+def _is_in_library(name: str) -> bool:
+    file = Path(name)
+    if not file.is_absolute():
+        return True  # compiled code
+    installed = {'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents
+    return bool(installed) and OWN not in file.parents
 
 
 def _config_files(frames: Sequence[FrameType]) -> set[str]:
@@ -168,8 +198,8 @@ def _place_in_config(error: BaseException, path: str | Path) -> str:
         if frame.f_code.co_filename in configs:
             return f' (line {line} of {frame.f_code.co_filename})'
     read = [frame.f_locals.get('filename') for frame, _ in trace if _module(frame).startswith('mmengine.config')]
-    inner = next((str(file) for file in reversed(read) if file), str(path))
-    return '' if Path(inner).absolute() == Path(path).absolute() else f' (in {inner})'
+    inner = next((Path(file) for file in reversed(read) if file and Path(file).exists()), Path(path))
+    return '' if inner.resolve() == Path(path).resolve() else f' (in {inner})'
 
 
 def _first_import_error(error: BaseException) -> BaseException:

@@ -54,6 +54,17 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name, config
 
 
+def listed(attacks: Any) -> list[str | dict[str, Any]]:
+    """Return the presets and configs that a config gives.
+
+    Raises:
+        ValueError: if it gives no list of them.
+    """
+    if not isinstance(attacks, (list, tuple)):
+        raise InputError(f"attacks must be a list of presets and configs, such as ['pgd-linf']; got {attacks!r}.")
+    return list(attacks)
+
+
 def build_attacks(
     attacks: Sequence[str | dict[str, Any]], radii: Sequence[str | float] = (), **overrides: Any
 ) -> dict[str, Attack]:
@@ -78,7 +89,7 @@ def build_attacks(
     idle = [key for key in changes if key != 'seed' and not any(key in known for known in taken)]
     if named and idle:
         names = ', '.join(name for name, _ in named)
-        raise InputError(f'no chosen attack has {" or ".join(idle)}, which is given; got {names}. Leave it out.')
+        raise InputError(f'none of the attacks ({names}) takes {" or ".join(idle)}; leave it out.')
     built: dict[str, Attack] = {}
     for (name, config), known in zip(named, taken, strict=True):
         own = {key: value for key, value in changes.items() if key in known}

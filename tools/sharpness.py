@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mmengine.dist import is_main_process
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from samat_mm.command_line import build_runner, common_parser, errors_as_sentences, load_config, seed_number
+from samat_mm.command_line import build_runner_and_model, common_parser, errors_as_sentences, load_config, seed_number
 from samat_mm.config_errors import building
 from samat_mm.errors import InputError
 from samat_mm.evaluation import load_for_evaluation
@@ -48,7 +48,7 @@ def sharpness(args: argparse.Namespace) -> None:
     if args.figures is not None:
         writable_folder(args.figures, '--figures')
     config.load_from, config.resume = None, False
-    model = unwrapped(build_runner(config).model)
+    model = unwrapped(build_runner_and_model(config).model)
     with building(config):
         drawn = draw_batches(config.get('train_dataloader'), args.batches, args.seed)
     batches = prepare(model, drawn, args.seed)

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from samat_mm.command_line import build_runner, common_parser, errors_as_sentences, load_config
 from samat_mm.config_errors import building
+from samat_mm.config_parts import check_optimizer, check_training
 from samat_mm.errors import InputError
 
 
@@ -21,7 +22,7 @@ def use_mixed_precision(config: Config) -> None:
     if not config.get('optim_wrapper'):
         raise InputError(f'config {config.filename} has no optim_wrapper, whose precision --amp would lower; add it.')
     given = config.optim_wrapper.get('type', 'OptimWrapper')
-    name = getattr(given, '__name__', given).rpartition('.')[2]  # a class, or a name with a scope
+    name = str(getattr(given, '__name__', given)).rpartition('.')[2]  # a class, or a name with a scope
     base = name.removeprefix('AnyDevice').removeprefix('Amp')
     twin = 'AnyDeviceAmpOptimWrapper' if base == 'OptimWrapper' else f'Amp{base}'
     if OPTIM_WRAPPERS.get(twin) is None:
@@ -33,13 +34,12 @@ def train(config: Config) -> None:
     """Build and train.
 
     Raises:
-        ValueError: if there is nothing to train with or on, or the config cannot be built.
+        ValueError: if a part of a training is missing, or the config cannot be built.
         OSError: if nothing can be written to the folder of the run.
     """
-    missing = [name for name in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not config.get(name)]
-    if missing:
-        raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which training needs; add it.')
+    check_training(config)
     runner = build_runner(config)
+    check_optimizer(config)
     with building(config):  # MMEngine builds the data, the loops and the optimizer as training begins
         runner.train()
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
-from samat_mm.command_line import build_runner
+from samat_mm.command_line import build_runner_and_model
 from samat_mm.config_errors import building
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
@@ -22,12 +22,13 @@ from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.tasks import Classification, task_of
 from samat_mm.perturbations.inputs import PGD, Attack
-from samat_mm.presets import build_attacks
+from samat_mm.presets import build_attacks, listed
 
 
 def attacks_of_hooks(config: Config) -> list[str | dict]:
     """Return the attacks of the config's own evaluation hooks."""
-    return [attack for hook in config.get('custom_hooks') or [] if _evaluates(hook) for attack in hook['attacks']]
+    hooks = [hook for hook in config.get('custom_hooks') or [] if _evaluates(hook)]
+    return [attack for hook in hooks for attack in listed(hook.get('attacks'))]
 
 
 def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
@@ -46,14 +47,13 @@ def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: 
     missing = [name for name in ('test_dataloader', 'test_evaluator') if not config.get(name)]
     if missing:
         raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which a test needs; add it.')
+    half = (config.get('test_cfg') or {}).get('fp16', False)
+    if not isinstance(half, bool):
+        raise InputError(f'test_cfg.fp16 of config {config.filename} must be True or False; got {half!r}.')
     config.load_from, config.resume = None, False
     config.custom_hooks = [hook for hook in config.get('custom_hooks') or [] if not _evaluates(hook)]
-    config.test_cfg = dict(
-        type=AttackTestLoop.__name__,
-        fp16=(config.get('test_cfg') or {}).get('fp16', False),
-        **options,
-    )
-    runner = build_runner(config)
+    config.test_cfg = dict(type=AttackTestLoop.__name__, fp16=half, **options)
+    runner = build_runner_and_model(config)
     with building(config):
         runner.test_loop.attacks.update(attacks)
     return runner

@@ -22,7 +22,7 @@ from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.presets import build_attacks
+from samat_mm.presets import build_attacks, listed
 from samat_mm.visualization.panels import save_panels
 
 
@@ -58,7 +58,7 @@ class AttackEvaluationHook(Hook):
         if interval < 1:
             raise InputError(f'interval must be at least 1; got {interval}.')
         Crafting.check(craft_dtype)
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
+        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
         self.interval, self.craft_dtype = interval, craft_dtype
         self.show_dir = Path(show_dir) if show_dir else None
         self._evaluators: dict[str, Evaluator] = {}

@@ -26,7 +26,7 @@ from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.presets import build_attacks
+from samat_mm.presets import build_attacks, listed
 from samat_mm.visualization.panels import save_panels
 
 FOLDER = 'attack_results'
@@ -83,7 +83,7 @@ class AttackTestLoop(TestLoop):
         export_dir: str | None = None,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
+        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
         self.crafting = Crafting(unwrapped(runner.model), craft_dtype)
         self.checks: dict[str, Attack] = {}
         self.others: dict[str, Crafting] = {}
