@@ -6,10 +6,8 @@ its traceback; which one it is follows from the code that the exception came thr
 
 import linecache
 import re
-import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from traceback import walk_tb
@@ -20,19 +18,12 @@ from mmengine.config import Config
 
 from samat_mm.errors import InputError, UserError
 from samat_mm.sentences import message_of, sentence_of
+from samat_mm.traces import built_by, frames_of, is_foreign, module_of
 
 DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
 LONGEST = 400  # characters of a reason
-OWN = Path(__file__).parent
-STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
-OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
-BUILDING = (
-    'from_cfg',
-    '__init__',
-    'scale_lr',
-    'wrap_model',
-    '_maybe_compile',
-)  # of a runner or a loop, beside build_...
+# Functions of runners and loops:
+BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # beside build_...
 RUNNING = ('train', 'val', 'test')
 REFUSED_ARGUMENTS = re.compile(r'([\w.<>]+)\.__init__\(\) (?:got|missing|takes) ')
 
@@ -52,18 +43,16 @@ def reading(path: str | Path) -> Iterator[None]:
         raise InputError(
             f'config {path} ends the program (exit status {end.code or 0}) while it is read{place}; take that out.'
         ) from end
-    except RecursionError as error:
-        raise InputError(
-            f'config {path} cannot be read{_place_in_config(error, path)}: it goes round in a circle; let no _base_ '
-            'lead back to a config that inherits from it.'
-        ) from error
     except Exception as error:
         first = _first_import_error(error)
-        after = _frames(first)[_position(first, 'mmengine') :]
+        after = frames_of(first)[_position(first, 'mmengine') :]
         configs = _config_files(after)
-        if any(_is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
+        if any(is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
             raise
-        raise _mistake(f'config {path} cannot be read{_place_in_config(error, path)}', first) from error
+        what = f'config {path} cannot be read{_place_in_config(error, path)}'
+        if isinstance(error, RecursionError) and not configs:
+            raise InputError(f'{what}: its _base_ leads back to itself; take one out of the circle.') from error
+        raise _mistake(what, first) from error
 
 
 @contextmanager
@@ -88,14 +77,15 @@ def building(config: Config) -> Iterator[None]:
     except UserError:
         raise
     except SystemExit as end:
-        if not any(map(_builds, _frames(end))):
+        if not any(map(_builds, frames_of(end))):
             raise
+        part = _part(frames_of(end))
         raise InputError(
-            f'config {config.filename}: {_part(_frames(end))} ends the program (exit status {end.code or 0}) while it '
-            'is built; take that out.'
+            f'config {config.filename}: {part} ends the program (exit status {end.code or 0}) while it is built; '
+            'take that out.'
         ) from end
     except Exception as error:
-        frames = _frames(error)
+        frames = frames_of(error)
         if sentence_of(error) is not None or not _is_mistake(error, frames):
             raise
         raise _mistake(f'config {config.filename} cannot be built: {_part(frames)}', error) from error
@@ -112,12 +102,12 @@ def _mistake(what: str, error: BaseException) -> InputError:
 
 def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
     last = frames[-1]
-    if _module(last).startswith('mmengine.runner') and last.f_code.co_name in RUNNING:
+    if module_of(last).startswith('mmengine.runner') and last.f_code.co_name in RUNNING:
         return error.__context__ is None  # a check of the runner's
     inside = _being_built(frames)
     if inside is None:
         return False
-    return _are_arguments_refused(error, last) or not any(map(_is_foreign, _without_derived(inside)))
+    return _are_arguments_refused(error, last) or not any(map(is_foreign, _without_derived(inside)))
 
 
 def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
@@ -128,19 +118,12 @@ def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
 
 def _without_derived(frames: Sequence[FrameType]) -> list[FrameType]:
     """Return the frames without constructors that were in that of their base class, in a library."""
-    bases = [_built_by(frame) for frame in frames if not _is_foreign(frame)]
-    return [
-        frame for frame in frames if all(_built_by(frame) is None or _built_by(frame) is not base for base in bases)
-    ]
-
-
-def _built_by(frame: FrameType) -> Any:
-    """Return the object that a constructor makes; None for other functions."""
-    return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_name == '__init__' else None
+    bases = [built_by(frame) for frame in frames if not is_foreign(frame)]
+    return [frame for frame in frames if all(built_by(frame) is None or built_by(frame) is not base for base in bases)]
 
 
 def _builds(frame: FrameType) -> bool:
-    module, function = _module(frame), frame.f_code.co_name
+    module, function = module_of(frame), frame.f_code.co_name
     if module.startswith('mmengine.runner'):
         return function in BUILDING or function.startswith('build_')
     return module == 'mmengine.registry.build_functions'
@@ -149,7 +132,7 @@ def _builds(frame: FrameType) -> bool:
 def _part(frames: Sequence[FrameType]) -> str:
     """Return what the config calls the thing that was being built."""
     for frame in reversed(frames):
-        if _module(frame) == 'mmengine.registry.build_functions':
+        if module_of(frame) == 'mmengine.registry.build_functions':
             given: Any = frame.f_locals.get('cfg')
             part = given.get('type', given.get('runner_type')) if isinstance(given, (dict, Config)) else None
             if part is not None:
@@ -162,23 +145,9 @@ def _part(frames: Sequence[FrameType]) -> str:
 def _are_arguments_refused(error: Exception, frame: FrameType) -> bool:
     """Tell whether a constructor handed on to its base class what neither of them takes."""
     refused = REFUSED_ARGUMENTS.match(message_of(error)) if isinstance(error, TypeError) else None
-    if refused is None or _built_by(frame) is None:
+    if refused is None or built_by(frame) is None:
         return False
-    return any(refused[1] in (cls.__name__, cls.__qualname__) for cls in type(_built_by(frame)).__mro__)
-
-
-def _is_foreign(frame: FrameType) -> bool:
-    """Tell code of the user's, or of samat-mm, from that of libraries."""
-    return _module(frame).partition('.')[0] not in OPENMMLAB and not _is_in_library(frame.f_code.co_filename)
-
-
-@cache
-def _is_in_library(name: str) -> bool:
-    file = Path(name)
-    if not file.is_absolute():
-        return True  # compiled code
-    installed = {'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents
-    return bool(installed) and OWN not in file.parents
+    return any(refused[1] in (cls.__name__, cls.__qualname__) for cls in type(built_by(frame)).__mro__)
 
 
 def _config_files(frames: Sequence[FrameType]) -> set[str]:
@@ -186,7 +155,7 @@ def _config_files(frames: Sequence[FrameType]) -> set[str]:
     return {
         frame.f_code.co_filename
         for caller, frame in pairwise(frames)
-        if _module(caller).startswith('mmengine.config') and _is_foreign(frame)
+        if module_of(caller).startswith('mmengine.config') and is_foreign(frame)
     }
 
 
@@ -197,7 +166,7 @@ def _place_in_config(error: BaseException, path: str | Path) -> str:
     for frame, line in reversed(trace):
         if frame.f_code.co_filename in configs:
             return f' (line {line} of {frame.f_code.co_filename})'
-    read = [frame.f_locals.get('filename') for frame, _ in trace if _module(frame).startswith('mmengine.config')]
+    read = [frame.f_locals.get('filename') for frame, _ in trace if module_of(frame).startswith('mmengine.config')]
     inner = next((Path(file) for file in reversed(read) if file and Path(file).exists()), Path(path))
     return '' if inner.resolve() == Path(path).resolve() else f' (in {inner})'
 
@@ -210,12 +179,4 @@ def _first_import_error(error: BaseException) -> BaseException:
 
 
 def _position(error: BaseException, package: str) -> int:
-    return next((i for i, frame in enumerate(_frames(error)) if _module(frame).startswith(package)), 0)
-
-
-def _frames(error: BaseException) -> list[FrameType]:
-    return [frame for frame, _ in walk_tb(error.__traceback__)]
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get('__name__', ''))
+    return next((i for i, frame in enumerate(frames_of(error)) if module_of(frame).startswith(package)), 0)

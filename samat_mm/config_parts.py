@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import OPTIMIZERS
+from torch.utils.data import Dataset, Sampler
 
 from samat_mm.errors import InputError
 
@@ -28,6 +29,11 @@ def check_parts(config: Config) -> None:
         part = config.get(name)
         if part is not None and not isinstance(part, Mapping):
             raise InputError(f'{name} of config {config.filename} must be a dict; got {part!r}.')
+    for name in (name for name in MAPPINGS if name.endswith('dataloader')):
+        for part, kind in (('dataset', Dataset), ('sampler', Sampler)):
+            given = (config.get(name) or {}).get(part)
+            if given is not None and not isinstance(given, (Mapping, kind)):
+                raise InputError(f'{name}.{part} of config {config.filename} must be a dict; got {given!r}.')
     hooks = config.get('custom_hooks') or []
     if not isinstance(hooks, list):
         raise InputError(f'custom_hooks of config {config.filename} must be a list of dicts; got {hooks!r}.')

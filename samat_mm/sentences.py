@@ -2,13 +2,14 @@
 
 import errno
 import io
+import logging
 import re
-from traceback import walk_tb
 from urllib.error import URLError
 
 import torch
 
 from samat_mm.errors import UserError
+from samat_mm.traces import frames_of
 
 ADVICE = {
     errno.ENOSPC: 'free some space or write somewhere else',
@@ -17,6 +18,9 @@ ADVICE = {
     errno.EACCES: 'change its permissions or give another one',
     errno.EPERM: 'change its permissions or give another one',
     errno.ENOENT: 'check the path',
+    errno.ENOTDIR: 'check the path',
+    errno.EISDIR: 'give a file',
+    errno.EFBIG: 'write somewhere else',
     errno.EIO: 'check the disk',
 }
 
@@ -67,8 +71,9 @@ def _file_of(error: OSError) -> str | None:
     """Return the file that an error is about: as the error says, or the last one that was open where it arose."""
     if error.filename is not None:
         return str(error.filename)
-    for frame, _ in reversed(list(walk_tb(error.__traceback__))):
+    for frame in reversed(frames_of(error)):
         for value in frame.f_locals.values():
-            if isinstance(value, io.IOBase) and isinstance(getattr(value, 'name', None), str):
-                return str(value.name)  # type: ignore[attr-defined]
+            stream = value.stream if isinstance(value, logging.StreamHandler) else value
+            if isinstance(stream, io.IOBase) and isinstance(getattr(stream, 'name', None), str):
+                return str(stream.name)  # type: ignore[attr-defined]
     return None
