@@ -59,7 +59,7 @@ def test_a_full_disk_names_the_file_that_was_open():
             stream.write('x' * 10**6)
 
     def log():
-        handler = logging.StreamHandler(open('/dev/full', 'wb', buffering=0))
+        handler = logging.StreamHandler(open('/dev/full', 'wb', buffering=0))  # noqa: SIM115
         handler.stream.write(b'x')
 
     for action in (write, log):
