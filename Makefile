@@ -1,4 +1,4 @@
-# Every target makes its own environment first; `make demo` and `make test` need nothing but Python 3.10+.
+# Every target makes its own environment first; `make demo` and `make test` need nothing but Python 3.11+.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python

@@ -26,7 +26,12 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
+    classifiers=[  # those on which the pins of constraints.txt were installed
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+    ],
     # The configs travel inside the package, so that presets are found wherever samat-mm is installed.
     packages=[
         *find_packages(include=['samat_mm', 'samat_mm.*']),

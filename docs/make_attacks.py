@@ -20,7 +20,7 @@ HEAD = """# Attacks
 Generated from the docstrings by `python docs/make_attacks.py`. Every attack is a config for `AdversarialTrainingHook`
 and `AttackEvaluationHook`, and `ATTACKS.build(config)` makes it for plain torch: `attack(predict, inputs, target)`.
 Radii and step sizes are in [0, 1] pixel units. A preset is what `tools/test.py --attack NAME` runs; `--eps`, `--steps`,
-`--step-size`, `--restarts` and `--seed` change it.
+`--step-size`, `--restarts`, `--queries` and `--seed` change it.
 
 | attack | for | presets |
 |---|---|---|

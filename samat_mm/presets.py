@@ -1,14 +1,15 @@
 """Attacks by name: every file in ``configs/_base_/attacks/`` is a preset."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs import PGD, Attack
+from samat_mm.files import file_name
+from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS
 
@@ -39,15 +40,29 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
         if attack not in known:
             raise InputError(f'attack {attack!r} is unknown; the known ones are {", ".join(known)}.')
         return attack, dict(known[attack]['attack'])
+    if not isinstance(attack, Mapping) or 'type' not in attack:
+        raise InputError(f"an attack that is no preset's name needs a type, such as 'PGD'; got {attack!r}.")
     config = dict(attack)
-    if 'type' not in config:
-        raise InputError(f"an attack needs a type, such as 'PGD'; got {attack!r}.")
+    kind = getattr(config['type'], '__name__', config['type'])
     name = config.pop('name', None) or '-'.join(
-        str(config[key]).lower() for key in ('type', 'norm') if config.get(key) is not None
+        str(part).lower() for part in (kind, config.get('norm')) if part is not None
     )
+    if not isinstance(name, str):
+        raise InputError(f'the name of an attack must be a string; got {name!r}.')
     if name == 'clean':
         raise InputError("an attack cannot be called 'clean', as the results without one are; give it another name=.")
     return name, config
+
+
+def listed(attacks: Any) -> list[str | dict[str, Any]]:
+    """Return the presets and configs that a config gives.
+
+    Raises:
+        ValueError: if it gives no list of them.
+    """
+    if not isinstance(attacks, (list, tuple)):
+        raise InputError(f"attacks must be a list of presets and configs, such as ['pgd-linf']; got {attacks!r}.")
+    return list(attacks)
 
 
 def build_attacks(
@@ -61,29 +76,51 @@ def build_attacks(
         **overrides: parameters that replace those of every attack that has them; None leaves a parameter as it is.
 
     Raises:
-        ValueError: if an attack is unknown, two have the same name, radii do not rise, or a parameter does not fit.
+        ValueError: if an attack is unknown, two have the same name, radii do not rise, a parameter does not fit, or no
+            attack has it.
     """
-    if len(radii) > 1:
-        return _at_radii(attacks, radii, **overrides)
-    overrides['eps'] = radii[0] if radii else overrides.get('eps')
+    changes = {key: value for key, value in overrides.items() if value is not None}
+    radii = list(radii) or ([changes['eps']] if 'eps' in changes else [])
+    _check_rising(radii)
+    if radii:
+        changes['eps'] = radii[0]
+    named = [attack_config(entry) for entry in attacks]
+    taken = [_parameters(config) for _, config in named]
+    idle = [key for key in changes if key != 'seed' and not any(key in known for known in taken)]
+    if named and idle:
+        names = ', '.join(name for name, _ in named)
+        raise InputError(f'none of the attacks ({names}) takes {" or ".join(idle)}; leave it out.')
     built: dict[str, Attack] = {}
-    for entry in attacks:
-        name, config = attack_config(entry)
-        if name in built:
-            raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
-        changes = {key: value for key, value in overrides.items() if value is not None}
-        if 'eps' in changes and 'eps' not in ATTACKS.build(config).describe():
-            del changes['eps']  # Pixle, for instance, is bounded by nothing unless its config says so
-        if 'eps' in changes and 'step_size' not in changes:
+    for (name, config), known in zip(named, taken, strict=True):
+        own = {key: value for key, value in changes.items() if key in known}
+        if not radii or 'eps' not in known:
+            _add(built, name, {**config, **own})
+            continue
+        if 'step_size' not in own:
             config.pop('step_size', None)  # the attack's own default follows eps
-        known = inspect.signature(ATTACKS.get(config['type']) or PGD).parameters
-        built[name] = ATTACKS.build({**config, **{key: value for key, value in changes.items() if key in known}})
+        for radius in radii:
+            _add(built, f'{name}@{radius}' if len(radii) > 1 else name, {**config, **own, 'eps': radius})
     return built
 
 
-def _at_radii(
-    attacks: Sequence[str | dict[str, Any]], radii: Sequence[str | float], **overrides: Any
-) -> dict[str, Attack]:
+def _parameters(config: dict[str, Any]) -> set[str]:
+    """Return which parameters of an attack can be replaced.
+
+    A radius that bounds nothing unless the config says so, as in Pixle, is none of them.
+    """
+    described = ATTACKS.build(config).describe()
+    kind = ATTACKS.get(config['type']) if isinstance(config['type'], str) else config['type']
+    return {key for key in inspect.signature(kind).parameters if key != 'eps' or key in described}
+
+
+def _add(built: dict[str, Attack], name: str, config: dict[str, Any]) -> None:
+    """Build an attack under a name that no other one has, not even as a file."""
+    if file_name(name) in map(file_name, built):
+        raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
+    built[name] = ATTACKS.build(config)
+
+
+def _check_rising(radii: Sequence[str | float]) -> None:
     numbers = [parse_radius(radius, 'eps') for radius in radii]
     for position in range(1, len(numbers)):
         if numbers[position] <= numbers[position - 1]:
@@ -91,12 +128,3 @@ def _at_radii(
                 f'several radii must rise; got {radii[position]} after {radii[position - 1]}. '
                 f'Give them as {" ".join(str(radii[numbers.index(number)]) for number in sorted(set(numbers)))}.'
             )
-    built: dict[str, Attack] = {}
-    for entry in attacks:
-        for radius in radii:
-            ((name, attack),) = build_attacks([entry], [radius], **overrides).items()
-            name = f'{name}@{radius}' if 'eps' in attack.describe() else name
-            if name in built and 'eps' in attack.describe():
-                raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
-            built[name] = attack
-    return built

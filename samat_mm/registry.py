@@ -4,35 +4,40 @@ Attacks and weight perturbations have registries of their own; hooks, optimizer 
 to MMEngine's root registries, so that every OpenMMLab project finds them whatever its ``default_scope``.
 """
 
+import inspect
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs import ATTACK_TYPES
-from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
+from samat_mm.perturbations.inputs import ATTACK_TYPES, Attack
+from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES, WeightPerturbation
+
+KINDS = {'attack': Attack, 'weight perturbation': WeightPerturbation}  # by the name of the registry
 
 
 def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any, **kwargs: Any) -> Any:
     """Build from a config, with an error that lists what is registered and the builder's own message otherwise."""
-    if not isinstance(cfg, (dict, Config)):
-        if isinstance(cfg, str):
-            raise InputError(f'{registry.name} must be a config such as dict(type=...); got the name {cfg!r}.')
+    if isinstance(cfg, KINDS[registry.name]):
         return cfg  # an instance already
+    if not isinstance(cfg, (dict, Config)):
+        named = 'the name ' if isinstance(cfg, str) else ''
+        raise InputError(f'{registry.name} must be a config such as dict(type=...); got {named}{cfg!r}.')
     parameters = {
         key: registry.build(value) if isinstance(value, dict) and value.get('type') in registry.module_dict else value
         for key, value in cfg.items()
     }
     name = parameters.pop('type', None)
     cls = registry.module_dict.get(name) if isinstance(name, str) else name
-    if cls is None:
+    if not callable(cls):
         known = ', '.join(sorted(registry.module_dict))
         raise InputError(f'{registry.name} of type {name!r} is unknown; the known ones are {known}.')
     try:
-        return cls(**parameters)
+        inspect.signature(cls).bind(**parameters)  # rather than to catch what is raised inside
     except TypeError as error:
         raise InputError(f'{name} does not accept these parameters: {error}.') from error
+    return cls(**parameters)
 
 
 ATTACKS = Registry('attack', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations'])

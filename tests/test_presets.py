@@ -2,8 +2,9 @@
 
 import pytest
 
-from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import attack_config, build_attacks, configs_folder, presets
+from samat_mm.registry import ATTACKS
 
 NAMES = sorted(path.stem for path in (configs_folder() / '_base_' / 'attacks').glob('*.py'))
 
@@ -83,3 +84,36 @@ def test_an_override_reaches_the_attacks_that_have_the_parameter():
     built = build_attacks(['fgsm-linf', 'pgd-linf'], steps=3, eps='4/255')
     assert {name: attack.steps for name, attack in built.items()} == {'fgsm-linf': 1, 'pgd-linf': 3}
     assert all(attack.eps == pytest.approx(4 / 255) for attack in built.values())
+
+
+def test_queries_are_those_of_square_and_autoattack():
+    built = build_attacks(['square-linf', 'autoattack-l2', 'pgd-linf'], queries=7)
+    assert [getattr(attack, 'queries', None) for attack in built.values()] == [7, 7, None]
+
+
+@pytest.mark.parametrize(
+    ('name', 'override'),
+    [('pgd-linf', 'queries'), ('fgsm-linf', 'steps'), ('square-linf', 'step_size'), ('pixle', 'eps')],
+)
+def test_an_override_that_no_attack_has_is_refused_but_for_the_seed(name, override):
+    with pytest.raises(ValueError, match=rf'none of the attacks \({name}\) takes {override}'):
+        build_attacks([name], seed=3, **{override: 1})
+    build_attacks([name], seed=3)
+
+
+def test_a_bug_in_a_constructor_is_not_taken_for_a_wrong_parameter(monkeypatch):
+    with pytest.raises(ValueError, match=r'PGD does not accept these parameters: .*surplus'):
+        ATTACKS.build(dict(type='PGD', surplus=1))
+
+    def broken(self, eps=1):
+        self.eps = None + eps
+
+    monkeypatch.setattr(PGD, '__init__', broken)
+    with pytest.raises(TypeError, match='unsupported operand'):
+        ATTACKS.build(dict(type='PGD', eps=1))
+
+
+@pytest.mark.parametrize('given', ['pgd-linf', 3, None, [dict(type='PGD')]])
+def test_what_is_no_attack_is_refused(given):
+    with pytest.raises(ValueError, match='attack must be a config such as'):
+        ATTACKS.build(given)

@@ -32,9 +32,11 @@ SHOWN = (0, 5)  # images of the validation set
 
 
 def run(console: Console, tool: str, *arguments: str) -> None:
-    """Print a command and run it."""
+    """Print a command and run it; the demo ends with it if it fails, which it explains itself."""
     console.rule(f'python tools/{tool} {" ".join(arguments)}', align='left')
-    subprocess.run([sys.executable, str(ROOT / 'tools' / tool), *arguments], check=True)
+    done = subprocess.run([sys.executable, str(ROOT / 'tools' / tool), *arguments], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def draw(path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.command_line import build_runner_and_model, common_parser, errors_as_sentences, load_config, seed_number
+from samat_mm.config_errors import building
 from samat_mm.errors import InputError
 from samat_mm.evaluation import load_for_evaluation
+from samat_mm.files import file_name, writable_folder, writable_report
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.weights import SAM
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, one_step_rises, prepare
@@ -35,18 +36,22 @@ def sharpness(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: if an argument does not fit.
+        OSError: if something cannot be read or written.
     """
     measurement = Measurement(args.rho, args.asam_rho, args.steps, args.probes, args.seed)
-    if args.landscape is not None and not args.figures:
+    if args.landscape is not None and args.figures is None:
         raise InputError('--landscape needs --figures DIR, where it is drawn.')
     labels = labels_of(args.checkpoint)
     config = load_config(args)
-    for path in (args.out and Path(args.out).parent, args.figures):
-        if path:
-            Path(path).mkdir(parents=True, exist_ok=True)  # now, rather than after hours of work
+    if args.out is not None:
+        writable_report(args.out, '--out', (args.config, *args.checkpoint))
+    if args.figures is not None:
+        writable_folder(args.figures, '--figures')
     config.load_from, config.resume = None, False
-    model = unwrapped(Runner.from_cfg(config).model)
-    batches = prepare(model, draw_batches(config.get('train_dataloader'), args.batches, args.seed), args.seed)
+    model = unwrapped(build_runner_and_model(config).model)
+    with building(config):
+        drawn = draw_batches(config.get('train_dataloader'), args.batches, args.seed)
+    batches = prepare(model, drawn, args.seed)
 
     dimensions = LANDSCAPES[args.landscape or '1d'] if args.figures else 0
     radii = [args.rho * share for share in RADII] if args.figures else []
@@ -88,7 +93,7 @@ def draw(rises: dict[str, list[float]], radii: list[float], landscapes: dict[str
         figures['landscape'] = draw_lines(landscapes)
     for label, landscape in landscapes.items():
         if landscape.losses.ndim == 2:
-            figures[f'landscape-{label.replace("/", "-")}'] = draw_plane(landscape, label)
+            figures[f'landscape-{file_name(label)}'] = draw_plane(landscape, label)
     return figures
 
 
@@ -104,7 +109,7 @@ def main() -> None:
     parser.add_argument(
         '--probes', type=int, default=DEFAULTS.probes, help='random vectors for the trace; 0 leaves the Hessian out'
     )
-    parser.add_argument('--seed', type=int, default=DEFAULTS.seed, help='of batches, vectors and directions')
+    parser.add_argument('--seed', type=seed_number, default=DEFAULTS.seed, help='of batches, vectors and directions')
     parser.add_argument('--out', metavar='FILE.json', help='write the report; a list of them for several checkpoints')
     parser.add_argument('--figures', metavar='DIR', help='draw the landscape and the rise against the radius')
     parser.add_argument('--landscape', choices=list(LANDSCAPES), help='of the figures, 1d by default')

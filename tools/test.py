@@ -16,17 +16,20 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from samat_mm.command_line import common_parser, errors_as_sentences, load_config
-from samat_mm.engine.attack_test import add_sanity_checks, attacks_of_hooks, build_runner, report_of
+from samat_mm.command_line import common_parser, errors_as_sentences, load_config, seed_number
+from samat_mm.engine.attack_test import add_sanity_checks, attacks_of_hooks, build_test_runner, report_of
 from samat_mm.errors import InputError
 from samat_mm.evaluation import load_for_evaluation, print_report, print_verdicts
+from samat_mm.files import writable_folder, writable_report
 from samat_mm.models.crafting import DTYPES
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
+from samat_mm.visualization.document import has_metric
 from samat_mm.visualization.html_report import write_html
 
-ATTACK_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'show-dir', 'export', 'craft-dtype')
+CHANGES = ('steps', 'step_size', 'restarts', 'queries', 'seed')  # of every attack that has such a parameter
+ATTACK_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'queries', 'show-dir', 'export', 'craft-dtype')
 SANITY_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'craft-dtype')
 
 
@@ -56,22 +59,36 @@ def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack])
         raise InputError(f'{idle} needs --attack NAME; --attack list shows the names.')
 
 
+def make_outputs(args: argparse.Namespace) -> None:
+    """Make the folders of what is written, and try whether it can be: now, rather than after hours of work.
+
+    Raises:
+        ValueError: if a file or folder does not fit.
+        OSError: if it cannot be written to.
+    """
+    if args.out is not None:
+        writable_report(args.out, '--out', (args.config, args.checkpoint), beside='.html')
+    folders = {'--show-dir': args.show_dir, '--export': args.export}
+    made = [writable_folder(path, option).resolve() for option, path in folders.items() if path is not None]
+    if len(set(made)) < len(made):
+        raise InputError(f'--show-dir and --export need a folder each, as files of one name go there; got {made[0]}.')
+
+
 def test(args: argparse.Namespace) -> None:
     """Run the evaluation and report it.
 
     Raises:
         ValueError: if an argument does not fit.
+        OSError: if something cannot be read or written.
     """
     if args.max_samples is not None and args.max_samples < 1:
         raise InputError(f'--max-samples must be at least 1; got {args.max_samples}.')
-    changes = {name: getattr(args, name) for name in ('steps', 'step_size', 'restarts', 'seed')}
+    changes = {name: getattr(args, name) for name in CHANGES}
     config = load_config(args)
     attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
     refuse_idle_options(args, attacks)
-    for path in (args.out and Path(args.out).parent, args.show_dir, args.export):
-        if path:
-            Path(path).mkdir(parents=True, exist_ok=True)  # now, rather than after hours of work
-    runner = build_runner(
+    make_outputs(args)
+    runner = build_test_runner(
         config,
         attacks,
         craft_dtype=args.craft_dtype,
@@ -101,8 +118,11 @@ def test(args: argparse.Namespace) -> None:
     page = Path(args.out).with_suffix('.html') if args.out else loop.folder / 'report.html'
     if args.out:
         Path(args.out).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
-    print(f'Report: {page}. Results by image: {loop.folder}.')
+    if has_metric(report):
+        write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
+        print(f'Report: {page}. Results by image: {loop.folder}.')
+    else:
+        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {loop.folder}.')
 
 
 def main() -> None:
@@ -115,8 +135,9 @@ def main() -> None:
     parser.add_argument('--steps', type=int)
     parser.add_argument('--step-size', help="such as '1/255'; follows eps by default")
     parser.add_argument('--restarts', type=int)
-    parser.add_argument('--seed', type=int, help='of the random starts; 0 by default')
-    parser.add_argument('--max-samples', type=int, help='evaluate the first so many images only')
+    parser.add_argument('--queries', type=int, help='of the model by Square and AutoAttack, for each image')
+    parser.add_argument('--seed', type=seed_number, help='of the random starts; 0 by default')
+    parser.add_argument('--max-samples', type=int, help='evaluate so many images only, spread evenly')
     parser.add_argument('--out', metavar='FILE.json', help='write the report')
     parser.add_argument('--show-dir', help='write one picture per image and attack')
     parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files, and score these')

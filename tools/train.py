@@ -4,9 +4,10 @@ Any config of mmengine's works; --amp keeps the method, so that SAM stays SAM in
 """
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.command_line import build_runner, common_parser, errors_as_sentences, load_config
+from samat_mm.config_errors import building
+from samat_mm.config_parts import check_optimizer, check_training
 from samat_mm.engine.resume import NEWEST, check, resume
 from samat_mm.errors import InputError
 
@@ -15,12 +16,14 @@ def use_mixed_precision(config: Config) -> None:
     """Put the mixed precision twin in the place of the config's optimizer wrapper.
 
     Raises:
-        ValueError: if the wrapper has no twin.
+        ValueError: if there is no wrapper, or it has no twin.
     """
     from mmengine.registry import OPTIM_WRAPPERS
 
+    if not config.get('optim_wrapper'):
+        raise InputError(f'config {config.filename} has no optim_wrapper, whose precision --amp would lower; add it.')
     given = config.optim_wrapper.get('type', 'OptimWrapper')
-    name = getattr(given, '__name__', given).rpartition('.')[2]  # a class, or a name with a scope
+    name = str(getattr(given, '__name__', given)).rpartition('.')[2]  # a class, or a name with a scope
     base = name.removeprefix('AnyDevice').removeprefix('Amp')
     twin = 'AnyDeviceAmpOptimWrapper' if base == 'OptimWrapper' else f'Amp{base}'
     if OPTIM_WRAPPERS.get(twin) is None:
@@ -33,6 +36,26 @@ def say_what_is_maximised(config: Config) -> None:
     hooks = dict(config.get('default_hooks') or {})
     hooks['training_summary'] = hooks.get('training_summary') or dict(type='TrainingSummaryHook')
     config.default_hooks = hooks
+
+
+def train(config: Config, checkpoint: str | None) -> None:
+    """Build, resume and train.
+
+    Args:
+        config: of the training.
+        checkpoint: to resume from, see :func:`samat_mm.engine.resume.resume`; None to begin.
+
+    Raises:
+        ValueError: if a part of a training is missing, or the config cannot be built.
+        OSError: if nothing can be written to the folder of the run.
+    """
+    check_training(config)
+    runner = build_runner(config)
+    check_optimizer(config)
+    if checkpoint is not None:
+        resume(runner, checkpoint)
+    with building(config):  # MMEngine builds the data, the loops and the optimizer as training begins
+        runner.train()
 
 
 def main() -> None:
@@ -51,10 +74,7 @@ def main() -> None:
         if args.amp:
             use_mixed_precision(config)
         say_what_is_maximised(config)
-        runner = Runner.from_cfg(config)
-        if args.resume is not None:
-            resume(runner, args.resume)
-        runner.train()
+        train(config, args.resume)
 
 
 if __name__ == '__main__':

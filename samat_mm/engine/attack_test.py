@@ -9,8 +9,11 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from samat_mm.command_line import build_runner_and_model
+from samat_mm.config_errors import building
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
+from samat_mm.errors import InputError
 from samat_mm.evaluation import build_report, describe_evaluation, per_class_section
 from samat_mm.evaluation.images import first_item
 from samat_mm.evaluation.sanity import TRANSFER, SanityChecks, Verdict, surrogate
@@ -20,39 +23,47 @@ from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.tasks import Classification, task_of
 from samat_mm.perturbations.inputs import PGD, Attack
-from samat_mm.presets import build_attacks
+from samat_mm.presets import build_attacks, listed
 
 
 def attacks_of_hooks(config: Config) -> list[str | dict]:
     """Return the attacks of the config's own evaluation hooks, those that two of them share once."""
     hooks = [*(config.get('default_hooks') or {}).values(), *(config.get('custom_hooks') or [])]
     found: list[str | dict] = []
-    for attack in (attack for hook in hooks if _evaluates(hook) for attack in hook['attacks']):
+    for attack in (attack for hook in hooks if _evaluates(hook) for attack in listed(hook.get('attacks'))):
         if attack not in found:
             found.append(attack)
     return found
 
 
-def build_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
+def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
     """Build a runner whose test is an :class:`AttackTestLoop`, and no hook evaluates attacks beside it.
 
     Args:
         config: of the model, the data and the metrics; it is changed.
         attacks: by name.
         **options: further arguments of the loop.
+
+    Raises:
+        ValueError: if the config has no test set or no metrics, or cannot be built.
+        TypeError: if it names a runner of another kind than MMEngine's.
+        OSError: if nothing can be written to the folder of the run.
     """
+    missing = [name for name in ('test_dataloader', 'test_evaluator') if not config.get(name)]
+    if missing:
+        raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which a test needs; add it.')
+    half = (config.get('test_cfg') or {}).get('fp16', False)
+    if not isinstance(half, bool):
+        raise InputError(f'test_cfg.fp16 of config {config.filename} must be True or False; got {half!r}.')
     config.load_from, config.resume = None, False
     config.custom_hooks = [hook for hook in config.get('custom_hooks') or [] if not _evaluates(hook)]
     config.default_hooks = {
         name: hook for name, hook in (config.get('default_hooks') or {}).items() if not _evaluates(hook)
     }
-    config.test_cfg = dict(
-        type=AttackTestLoop.__name__,
-        fp16=(config.get('test_cfg') or {}).get('fp16', False),
-        **options,
-    )
-    runner = Runner.from_cfg(config)
-    runner.test_loop.attacks.update(attacks)
+    config.test_cfg = dict(type=AttackTestLoop.__name__, fp16=half, **options)
+    runner = build_runner_and_model(config)
+    with building(config):
+        runner.test_loop.attacks.update(attacks)
     return runner
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.files import file_name
 from samat_mm.models.pixel_range import Range
 from samat_mm.storage import writing
 
@@ -72,7 +73,7 @@ class Export:
         Raises:
             OSError: if a file cannot be written.
         """
-        folder = self.folder / attack
+        folder = self.folder / file_name(attack)
         found, changes = pixels.clone(), []
         for row, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
             height, width = batch.sizes[row]

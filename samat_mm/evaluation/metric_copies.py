@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.evaluator import Evaluator
 
+from samat_mm.files import file_name
+
 # Names of attributes that hold what a metric reads: an existing file under such a name is not written.
 READ = re.compile(r'ann|gt|truth|label|class|question|input|source|annot|categor|map|data_root', re.IGNORECASE)
 FILE = re.compile(r'\w[ \w-]*\.[A-Za-z]\w{0,7}$')
@@ -38,8 +40,7 @@ def evaluator_for(attack: str, evaluator: Evaluator) -> Evaluator:
 def beside(path: str, attack: str) -> str:
     """Return the path with the attack's name before its suffix."""
     root, suffix = os.path.splitext(path) if FILE.search(path) else (path.rstrip('/'), '')
-    name = re.sub(r'[^\w.@-]+', '-', attack)
-    return f'{root}-{name}{suffix}'
+    return f'{root}-{file_name(attack)}{suffix}'
 
 
 def _is_written(name: str, value: Any) -> bool:

@@ -41,6 +41,8 @@ def draw_batches(dataloader: dict | DataLoader | None, count: int, seed: int) ->
                 f'batches are drawn from a data set with a length; {type(dataset).__name__} has none. Wrap it in one '
                 'that gives its samples by number.'
             )
-        size = loader.batch_size or loader.batch_sampler.batch_size
+        size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+        if not isinstance(size, int):
+            raise InputError(f'batches are drawn by their size; the train_dataloader has batch_size={size!r}.')
         numbers = torch.randperm(len(dataset))[: count * size].split(size)
         return [loader.collate_fn([dataset[int(number)] for number in batch]) for batch in numbers]

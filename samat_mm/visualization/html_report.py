@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from samat_mm.files import file_name
 from samat_mm.visualization.class_bars import draw_class_bars, drawn_classes
 from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric
 from samat_mm.visualization.landscape import STYLE
@@ -41,8 +42,9 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
     Args:
         report: the document of an evaluation.
         path: of the file.
-        pictures: of images under attack, as ``ATTACK/NUMBER-NAME.png``; those of attacks that are not in the report
-            are left out. The same image under each attack stands together; the first 24 are shown.
+        pictures: of images under attack, as ``ATTACK/NUMBER-NAME.png``, each in the folder that :func:`file_name`
+            calls by its attack; those of attacks that are not in the report are left out. The same image under each
+            attack stands together; the first 24 are shown.
 
     Raises:
         ValueError: if the report holds no metric on clean images.
@@ -92,9 +94,9 @@ def _by_image(pictures: Sequence[Path], attacks: Sequence[str]) -> list[tuple[st
     """Return the name of the image, the attack and the path, by image and then in the order of the attacks."""
     found = [
         (picture.stem, attack, picture)
-        for attack in attacks  # whose name may hold a slash: pgd-linf@4/255
+        for attack in attacks
         for picture in pictures
-        if f'/{picture.parent.as_posix()}'.endswith(f'/{attack}')
+        if picture.parent.name == file_name(attack)
     ]
     return sorted(found, key=lambda entry: entry[0])
 

@@ -46,7 +46,7 @@ def test_the_documents_structure():
     assert linf['attack']['eps'] == pytest.approx(1 / 255)
     assert linf['attack']['steps'] == 10
     assert report['results']['pgd-l2']['attack']['norm'] == 'l2'
-    assert report['versions']['torch'] == torch.__version__
+    assert report['versions']['torch'].partition('+')[0] == torch.__version__.partition('+')[0]
 
 
 def test_a_classifiers_metric_keeps_its_slash():

@@ -1,7 +1,6 @@
 """tools/test.py as its users meet it: a report, or one sentence."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -18,7 +17,6 @@ import torch
 from helpers import CLASSES, ROOT, classifier, segmentor, segmentor_config
 from PIL import Image
 
-from samat_mm.compat import TRUST_VARIABLE
 from samat_mm.presets import presets
 
 CONFIG = """
@@ -57,30 +55,6 @@ class Hostile:
 
     def __reduce__(self):
         return os.system, (f'touch {self.path}',)
-
-
-@pytest.fixture
-def tool(monkeypatch, capfd):
-    """Run ``main()`` of a tool in this process; returns its status, output and errors."""
-    monkeypatch.delenv(TRUST_VARIABLE, raising=False)
-    monkeypatch.delenv('SAMAT_MM_DEBUG', raising=False)
-    monkeypatch.setenv('COLUMNS', '200')
-
-    def run(name, *arguments):
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            module.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        captured = capfd.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 def test_the_list_of_attacks_in_a_process_of_its_own():

@@ -1,6 +1,6 @@
 """Situations from public bug reports, run by the tools as their reporters would: ../shared/cases, where it is there.
 
-The numbers of issue threads depend on the processor, so that what is right is computed here, by hand, on the same weights.
+The numbers of issue threads depend on the processor, so that what is right is computed here, on the same weights.
 """
 
 import json
@@ -18,7 +18,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.utils import import_modules_from_strings
-from test_command_line import tool  # noqa: F401
 
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.tasks import Segmentation

@@ -230,9 +230,9 @@ def test_pictures_of_one_image_stand_together_and_at_most_24_are_shown(tmp_path)
 
 
 def test_pictures_are_those_of_the_attacks_of_the_report(tmp_path):
-    """A radius makes a folder in a folder; the attacks of sanity checks are no results."""
+    """Each is in one folder, whatever the attack's name; those of others are left out."""
     results = {'clean': {'mIoU': 5.0}, 'pgd@1/255': {'mIoU': 4.0}, 'pgd@11/255': {'mIoU': 3.0}}
-    folders = ('pgd@1/255', 'sanity/noise', 'sanity/pgd', 'xpgd@1/255', 'pgd@11/255')
+    folders = ('pgd@1-255', 'noise', '255', 'xpgd@1-255', 'pgd@11-255')
     page, text = page_of(changed(results=results), tmp_path, [picture_of(name, 0, tmp_path) for name in folders])
     shown = [values['alt'] for tag, values in page.tags if tag == 'img']
     assert shown == ['000000-x under pgd@1/255', '000000-x under pgd@11/255']

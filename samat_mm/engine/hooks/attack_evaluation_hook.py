@@ -19,13 +19,14 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.evaluation.progress import progress_by_attack
+from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_range import parse_range, stated_range
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.state import refuse_augmented
 from samat_mm.models.tasks import Task, task_of
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.presets import build_attacks
+from samat_mm.presets import build_attacks, listed
 from samat_mm.visualization.panels import save_panels
 
 
@@ -63,7 +64,7 @@ class AttackEvaluationHook(Hook):
         if interval < 1:
             raise InputError(f'interval must be at least 1; got {interval}.')
         Crafting.check(craft_dtype)
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
+        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
         self.interval, self.craft_dtype, self.pixel_range = interval, craft_dtype, parse_range(pixel_range)
         self.show_dir = Path(show_dir) if show_dir else None
         self._evaluators: dict[str, Evaluator] = {}
@@ -101,7 +102,7 @@ class AttackEvaluationHook(Hook):
             evaluator.process(data_samples=attacked, data_batch=self._batch)
             if self.show_dir is not None:
                 meta = evaluator.dataset_meta or {}
-                save_panels(self.show_dir / name, numbers, batch.space, pixels, outputs, attacked, meta)
+                save_panels(self.show_dir / file_name(name), numbers, batch.space, pixels, outputs, attacked, meta)
             self._advance(name, len(numbers))
         if batch_idx == len(self._numbers) - 1:  # before the clean metrics, whose files are then the last to be written
             self._evaluate(runner)

@@ -24,13 +24,14 @@ from samat_mm.evaluation.outcome import Outcome, outcomes_of
 from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.trials import CLEAN, EXPORTED, Trial, build_trials, members_of
+from samat_mm.files import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_range import stated_range
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.state import refuse_augmented
 from samat_mm.models.tasks import Task, task_of
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.presets import build_attacks
+from samat_mm.presets import build_attacks, listed
 from samat_mm.visualization.panels import save_panels
 
 FOLDER = 'attack_results'
@@ -94,7 +95,7 @@ class AttackTestLoop(TestLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         refuse_augmented(unwrapped(runner.model))
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(list(attacks))
+        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
         self.crafting = Crafting(unwrapped(runner.model), craft_dtype)
         self.checks: dict[str, Attack] = {}
         self.others: dict[str, Crafting] = {}
@@ -239,8 +240,8 @@ class AttackTestLoop(TestLoop):
         if pixels is None or name in self.checks:
             return predictions, found
         if self.show_dir is not None:
-            meta = trial.evaluator.dataset_meta or {}
-            save_panels(self.show_dir / name, numbers, batch.space, pixels, batch.predict(), predictions, meta)
+            meta, folder = trial.evaluator.dataset_meta or {}, self.show_dir / file_name(name)
+            save_panels(folder, numbers, batch.space, pixels, batch.predict(), predictions, meta)
         if self.export is not None:
             exported = self.export(name, batch, pixels, numbers, predictions)
             _, scores = trial.score(batch, exported.pixels, time.perf_counter())

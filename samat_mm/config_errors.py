@@ -1,0 +1,182 @@
+"""Mistakes in a config, told from bugs in the code that it names.
+
+MMEngine reports both by whatever exception comes up. A mistake gets a sentence with MMEngine's reason, and a bug keeps
+its traceback; which one it is follows from the code that the exception came through.
+"""
+
+import linecache
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
+
+from mmengine.config import Config
+
+from samat_mm.errors import InputError, UserError
+from samat_mm.sentences import message_of, sentence_of
+from samat_mm.traces import built_by, frames_of, is_foreign, module_of
+
+DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
+LONGEST = 400  # characters of a reason
+# Functions of runners and loops:
+BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # beside build_...
+RUNNING = ('train', 'val', 'test')
+REFUSED_ARGUMENTS = re.compile(r'([\w.<>]+)\.__init__\(\) (?:got|missing|takes) ')
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong in a config file, or in a file that it inherits from, into an :class:`InputError`.
+
+    A module that the config imports is code of its own: its errors stay as they are.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except SystemExit as end:
+        place = _place_in_config(end, path)
+        raise InputError(
+            f'config {path} ends the program (exit status {end.code or 0}) while it is read{place}; take that out.'
+        ) from end
+    except Exception as error:
+        first = _first_import_error(error)
+        after = frames_of(first)[_position(first, 'mmengine') :]
+        configs = _config_files(after)
+        if any(is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
+            raise
+        what = f'config {path} cannot be read{_place_in_config(error, path)}'
+        if isinstance(error, RecursionError) and not configs:
+            raise InputError(f'{what}: its _base_ leads back to itself; take one out of the circle.') from error
+        raise _mistake(what, first) from error
+
+
+@contextmanager
+def merging(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong in options that are merged into a config into an :class:`InputError`."""
+    try:
+        yield
+    except Exception as error:
+        raise _mistake(f'--cfg-options do not fit config {path}', error) from error
+
+
+@contextmanager
+def building(config: Config) -> Iterator[None]:
+    """Turn what MMEngine cannot build, because of the config, into an :class:`InputError`.
+
+    It may also surround a run, in which MMEngine builds much only when it needs it. An error that came through code
+    which is neither MMEngine's nor another library's stays as it is, unless it says that a constructor does not take
+    the arguments that the config gives.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except SystemExit as end:
+        if not any(map(_builds, frames_of(end))):
+            raise
+        part = _part(frames_of(end))
+        raise InputError(
+            f'config {config.filename}: {part} ends the program (exit status {end.code or 0}) while it is built; '
+            'take that out.'
+        ) from end
+    except Exception as error:
+        frames = frames_of(error)
+        if sentence_of(error) is not None or not _is_mistake(error, frames):
+            raise
+        raise _mistake(f'config {config.filename} cannot be built: {_part(frames)}', error) from error
+
+
+def _mistake(what: str, error: BaseException) -> InputError:
+    said, kind = message_of(error).rstrip('.'), type(error).__name__
+    if ' ' not in said:  # no message or the bare key of a KeyError
+        frame, line = list(walk_tb(error.__traceback__))[-1]
+        said = f'{said} in {linecache.getline(frame.f_code.co_filename, line).strip()}'.strip()
+    said = f'{said[:LONGEST]} ...' if len(said) > LONGEST else said
+    return InputError(f'{what}: {said} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
+
+
+def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
+    last = frames[-1]
+    if module_of(last).startswith('mmengine.runner') and last.f_code.co_name in RUNNING:
+        return error.__context__ is None  # a check of the runner's
+    inside = _being_built(frames)
+    if inside is None:
+        return False
+    return _are_arguments_refused(error, last) or not any(map(is_foreign, _without_derived(inside)))
+
+
+def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
+    """Return what ran below the innermost thing that was being built; None if nothing was."""
+    builders = [number for number, frame in enumerate(frames) if _builds(frame)]
+    return frames[builders[-1] + 1 :] if builders else None
+
+
+def _without_derived(frames: Sequence[FrameType]) -> list[FrameType]:
+    """Return the frames without constructors that were in that of their base class, in a library."""
+    bases = [built_by(frame) for frame in frames if not is_foreign(frame)]
+    return [frame for frame in frames if all(built_by(frame) is None or built_by(frame) is not base for base in bases)]
+
+
+def _builds(frame: FrameType) -> bool:
+    module, function = module_of(frame), frame.f_code.co_name
+    if module.startswith('mmengine.runner'):
+        return function in BUILDING or function.startswith('build_')
+    return module == 'mmengine.registry.build_functions'
+
+
+def _part(frames: Sequence[FrameType]) -> str:
+    """Return what the config calls the thing that was being built."""
+    for frame in reversed(frames):
+        if module_of(frame) == 'mmengine.registry.build_functions':
+            given: Any = frame.f_locals.get('cfg')
+            part = given.get('type', given.get('runner_type')) if isinstance(given, (dict, Config)) else None
+            if part is not None:
+                return str(getattr(part, '__name__', part))
+        elif _builds(frame):
+            break
+    return 'Runner'
+
+
+def _are_arguments_refused(error: Exception, frame: FrameType) -> bool:
+    """Tell whether a constructor handed on to its base class what neither of them takes."""
+    refused = REFUSED_ARGUMENTS.match(message_of(error)) if isinstance(error, TypeError) else None
+    if refused is None or built_by(frame) is None:
+        return False
+    return any(refused[1] in (cls.__name__, cls.__qualname__) for cls in type(built_by(frame)).__mro__)
+
+
+def _config_files(frames: Sequence[FrameType]) -> set[str]:
+    """Return the config files that MMEngine was executing."""
+    return {
+        frame.f_code.co_filename
+        for caller, frame in pairwise(frames)
+        if module_of(caller).startswith('mmengine.config') and is_foreign(frame)
+    }
+
+
+def _place_in_config(error: BaseException, path: str | Path) -> str:
+    """Return in which line of which file a config went wrong, as far as that can be told."""
+    trace = list(walk_tb(error.__traceback__))
+    configs = _config_files([frame for frame, _ in trace])
+    for frame, line in reversed(trace):
+        if frame.f_code.co_filename in configs:
+            return f' (line {line} of {frame.f_code.co_filename})'
+    read = [frame.f_locals.get('filename') for frame, _ in trace if module_of(frame).startswith('mmengine.config')]
+    inner = next((Path(file) for file in reversed(read) if file and Path(file).exists()), Path(path))
+    return '' if inner.resolve() == Path(path).resolve() else f' (in {inner})'
+
+
+def _first_import_error(error: BaseException) -> BaseException:
+    """Return what MMEngine, which raises failed imports again with other words, has caught."""
+    while isinstance(error, ImportError) and (error.__cause__ or error.__context__) is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
+def _position(error: BaseException, package: str) -> int:
+    return next((i for i, frame in enumerate(frames_of(error)) if module_of(frame).startswith(package)), 0)

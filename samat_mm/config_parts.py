@@ -1,0 +1,78 @@
+"""What every config must have, and in which form; MMEngine itself would notice late or never, and say it in riddles."""
+
+from collections.abc import Mapping
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import OPTIMIZERS
+from torch.utils.data import Dataset, Sampler
+
+from samat_mm.errors import InputError
+
+MAPPINGS = (
+    'model',
+    *(f'{phase}_{part}' for phase in ('train', 'val', 'test') for part in ('dataloader', 'cfg')),
+    'optim_wrapper',
+    'default_hooks',
+)
+
+
+def check_parts(config: Config) -> None:
+    """Refuse a config whose parts have not the form in which MMEngine and the tools read them.
+
+    Raises:
+        ValueError: if there is no model, or a part is of another kind; the message names it.
+    """
+    if config.get('model') is None:
+        raise InputError(f'config {config.filename} has no model; give one with a model=dict(type=...).')
+    for name in MAPPINGS:
+        part = config.get(name)
+        if part is not None and not isinstance(part, Mapping):
+            raise InputError(f'{name} of config {config.filename} must be a dict; got {part!r}.')
+    for name in (name for name in MAPPINGS if name.endswith('dataloader')):
+        for part, kind in (('dataset', Dataset), ('sampler', Sampler)):
+            given = (config.get(name) or {}).get(part)
+            if given is not None and not isinstance(given, (Mapping, kind)):
+                raise InputError(f'{name}.{part} of config {config.filename} must be a dict; got {given!r}.')
+    hooks = config.get('custom_hooks') or []
+    if not isinstance(hooks, list):
+        raise InputError(f'custom_hooks of config {config.filename} must be a list of dicts; got {hooks!r}.')
+    for hook in hooks:
+        if not isinstance(hook, Hook) and not (isinstance(hook, Mapping) and 'type' in hook):
+            raise InputError(f'custom_hooks of config {config.filename} are dicts with a type; got {hook!r} in it.')
+    for hook in [*hooks, *(config.get('default_hooks') or {}).values()]:
+        interval = hook.get('interval', 1) if isinstance(hook, Mapping) else 1
+        if isinstance(interval, bool) or not isinstance(interval, int):
+            raise InputError(
+                f'interval of {hook.get("type")} in config {config.filename} must be a whole number; got {interval!r}.'
+            )
+
+
+def check_training(config: Config) -> None:
+    """Refuse a config without the parts of a training, or one that would train or validate at no step.
+
+    Raises:
+        ValueError: if there is such a part; the message names it.
+    """
+    missing = [name for name in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not config.get(name)]
+    if missing:
+        raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which training needs; add it.')
+    for name in ('max_iters', 'max_epochs', *(['val_interval'] if config.get('val_dataloader') else [])):
+        count = config.train_cfg.get(name, 1)
+        whole = isinstance(count, (int, float)) and not isinstance(count, bool) and float(count).is_integer()
+        if not whole or count < 1:
+            raise InputError(
+                f'train_cfg.{name} of config {config.filename} must be a whole number of at least 1; got {count!r}.'
+            )
+
+
+def check_optimizer(config: Config) -> None:
+    """Refuse an optimizer that is not registered; the runner must be there, whose scope counts.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    optimizer = config.optim_wrapper.get('optimizer')
+    name = optimizer.get('type') if isinstance(optimizer, Mapping) else None
+    if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        raise InputError(f'optimizer {name!r} of config {config.filename} is not registered; check its name.')

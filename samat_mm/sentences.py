@@ -1,0 +1,79 @@
+"""What the command line tools say of an error that a user can mend; of a bug they show the traceback instead."""
+
+import errno
+import io
+import logging
+import re
+from urllib.error import URLError
+
+import torch
+
+from samat_mm.errors import UserError
+from samat_mm.traces import frames_of
+
+ADVICE = {
+    errno.ENOSPC: 'free some space or write somewhere else',
+    errno.EDQUOT: 'free some space or write somewhere else',
+    errno.EROFS: 'write somewhere else',
+    errno.EACCES: 'change its permissions or give another one',
+    errno.EPERM: 'change its permissions or give another one',
+    errno.ENOENT: 'check the path',
+    errno.ENOTDIR: 'check the path',
+    errno.EISDIR: 'give a file',
+    errno.EFBIG: 'write somewhere else',
+    errno.EIO: 'check the disk',
+}
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """Return an error in one line, for somebody who did not write the code.
+
+    Sentences are there for the package's own errors, for what the operating system refuses and for memory that does
+    not suffice. MMEngine raises some errors of hooks again as its own; these count as what they were.
+
+    Returns:
+        None if the error is a bug, of the package's or of the user's own code.
+    """
+    for known in (error, error.__cause__, error.__context__):
+        if isinstance(known, UserError) and (known is error or str(known) in str(error)):
+            return message_of(known)
+    if isinstance(error, URLError):
+        return f'a file could not be downloaded ({error.reason}); connect to the network, or give a local file.'
+    if isinstance(error, OSError):
+        return _refusal_of_system(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return f'memory does not suffice ({message_of(error).rstrip(".")}); make batches or images smaller.'
+    return None
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error in one line, without the trace in which a data loader's worker wraps it."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        text = text.rpartition(f'{type(error).__name__}: ')[2]
+    return ' '.join(text.split())
+
+
+def _refusal_of_system(error: OSError) -> str | None:
+    """Return what the operating system refused; an error that it did not number was raised by some library."""
+    number, reason, file = error.errno, error.strerror, _file_of(error)
+    wrapped = re.fullmatch(r"\[Errno (\d+)\] (.*?)(?:: '(.*)')?", message_of(error))
+    if number is None and wrapped is not None:  # by a worker, as text
+        number, reason, file = int(wrapped[1]), wrapped[2], wrapped[3]
+    if number is None:
+        return None
+    subject = f'{file} cannot be read or written' if file else 'the operating system refused what was asked of it'
+    advice = f'; {ADVICE[number]}' if number in ADVICE else ''
+    return f'{subject} ({reason}){advice}.'
+
+
+def _file_of(error: OSError) -> str | None:
+    """Return the file that an error is about: as the error says, or the last one that was open where it arose."""
+    if error.filename is not None:
+        return str(error.filename)
+    for frame in reversed(frames_of(error)):
+        for value in frame.f_locals.values():
+            stream = value.stream if isinstance(value, logging.StreamHandler) else value
+            if isinstance(stream, io.IOBase) and isinstance(getattr(stream, 'name', None), str):
+                return str(stream.name)  # type: ignore[attr-defined]
+    return None

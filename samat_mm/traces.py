@@ -1,0 +1,41 @@
+"""Which code an exception came through."""
+
+import sysconfig
+from functools import cache
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
+
+OWN = Path(__file__).parent
+STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
+OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
+
+
+def frames_of(error: BaseException) -> list[FrameType]:
+    """Return the frames of an exception, the one where it was raised last."""
+    return [frame for frame, _ in walk_tb(error.__traceback__)]
+
+
+def module_of(frame: FrameType) -> str:
+    """Return the name of the module whose code it is; '' for a config."""
+    return str(frame.f_globals.get('__name__', ''))
+
+
+def built_by(frame: FrameType) -> Any:
+    """Return the object that a constructor makes; None for other functions."""
+    return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_name == '__init__' else None
+
+
+def is_foreign(frame: FrameType) -> bool:
+    """Tell code of the user's, or of samat-mm, from that of libraries."""
+    return module_of(frame).partition('.')[0] not in OPENMMLAB and not _is_in_library(frame.f_code.co_filename)
+
+
+@cache
+def _is_in_library(name: str) -> bool:
+    file = Path(name)
+    if not file.is_absolute():
+        return True  # compiled code
+    installed = {'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents
+    return bool(installed) and OWN not in file.parents
