@@ -20,7 +20,7 @@ demo: install
 	$(RUN) tools/demo.py
 
 test: install
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist worksteal
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -16,7 +16,13 @@ OPENMMLAB = [  # the maintained distributions of mmengine, mmcv, mmsegmentation 
     'ftfy',  # imported by mmsegmentation, which does not declare them
     'regex',
 ]
-TEST = ['pytest>=8', 'hypothesis>=6', 'scipy', 'tqdm']  # scipy and tqdm serve torchattacks, see the Makefile
+TEST = [
+    'pytest>=8',
+    'pytest-xdist>=3',
+    'hypothesis>=6',
+    'scipy',
+    'tqdm',
+]  # scipy and tqdm serve torchattacks, see the Makefile
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(
