@@ -150,6 +150,3 @@ class ProjectedAscent(Attack):
             **({} if self.goal == 'loss' else {'goal': self.goal}),
             'seed': self.seed,
         }
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'

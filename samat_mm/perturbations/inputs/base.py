@@ -57,6 +57,9 @@ class Attack(ABC):
     def describe(self) -> dict[str, str | float | int | bool]:
         """Return the type and the parameters for reports, in plain types."""
 
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'
+
 
 def generator_for(*key: int) -> torch.Generator:
     """Return a generator whose stream depends on the numbers of ``key`` alone (a CPU one, alike on every device)."""

@@ -109,9 +109,6 @@ class ClassificationAttack(Attack):
         """Return whether the parameters leave every image as it is."""
         return False
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'
-
 
 @contextmanager
 def isolated_randomness(device: torch.device) -> Iterator[None]:
