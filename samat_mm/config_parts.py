@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import mmengine.hooks
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import OPTIMIZERS
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from samat_mm.errors import InputError
 
+COUNTING = ('AttackEvaluationHook', 'SharpnessHook')  # our hooks with an interval; those of others may mean anything
 MAPPINGS = (
     'model',
     *(f'{phase}_{part}' for phase in ('train', 'val', 'test') for part in ('dataloader', 'cfg')),
@@ -35,13 +37,14 @@ def check_parts(config: Config) -> None:
             if given is not None and not isinstance(given, (Mapping, kind)):
                 raise InputError(f'{name}.{part} of config {config.filename} must be a dict; got {given!r}.')
     hooks = config.get('custom_hooks') or []
-    if not isinstance(hooks, list):
+    if not isinstance(hooks, (list, tuple)):
         raise InputError(f'custom_hooks of config {config.filename} must be a list of dicts; got {hooks!r}.')
     for hook in hooks:
         if not isinstance(hook, Hook) and not (isinstance(hook, Mapping) and 'type' in hook):
             raise InputError(f'custom_hooks of config {config.filename} are dicts with a type; got {hook!r} in it.')
     for hook in [*hooks, *(config.get('default_hooks') or {}).values()]:
-        interval = hook.get('interval', 1) if isinstance(hook, Mapping) else 1
+        name = str(hook.get('type', '')).rpartition('.')[2] if isinstance(hook, Mapping) else ''
+        interval = hook.get('interval', 1) if name in COUNTING or hasattr(mmengine.hooks, name) else 1
         if isinstance(interval, bool) or not isinstance(interval, int):
             raise InputError(
                 f'interval of {hook.get("type")} in config {config.filename} must be a whole number; got {interval!r}.'

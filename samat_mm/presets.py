@@ -1,7 +1,9 @@
 """Attacks by name: every file in ``configs/_base_/attacks/`` is a preset."""
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,12 @@ def configs_folder() -> Path:
 
 def presets() -> dict[str, dict[str, Any]]:
     """Return the presets by name: each has the ``attack`` config and its ``source``."""
-    files = sorted((configs_folder() / '_base_' / 'attacks').glob('*.py'))
-    return {file.stem: dict(Config.fromfile(file)) for file in files}
+    return copy.deepcopy(_read(configs_folder() / '_base_' / 'attacks'))
+
+
+@cache
+def _read(folder: Path) -> dict[str, dict[str, Any]]:
+    return {file.stem: Config.fromfile(file).to_dict() for file in sorted(folder.glob('*.py'))}
 
 
 def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:

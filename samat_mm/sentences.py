@@ -28,8 +28,8 @@ ADVICE = {
 def sentence_of(error: BaseException) -> str | None:
     """Return an error in one line, for somebody who did not write the code.
 
-    Sentences are there for the package's own errors, for what the operating system refuses and for memory that does
-    not suffice. MMEngine raises some errors of hooks again as its own; these count as what they were.
+    Sentences are there for the package's own errors, for what the operating system refuses and for lack of
+    memory. MMEngine raises some errors of hooks again as its own; these count as what they were.
 
     Returns:
         None if the error is a bug, of the package's or of the user's own code.
@@ -41,8 +41,8 @@ def sentence_of(error: BaseException) -> str | None:
         return f'a file could not be downloaded ({error.reason}); connect to the network, or give a local file.'
     if isinstance(error, OSError):
         return _refusal_of_system(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return f'memory does not suffice ({message_of(error).rstrip(".")}); make batches or images smaller.'
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return f'out of memory ({message_of(error).rstrip(".")}); make batches or images smaller.'
     return None
 
 

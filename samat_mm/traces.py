@@ -9,7 +9,7 @@ from typing import Any
 
 OWN = Path(__file__).parent
 STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
-AROUND = 'samat_mm.compat.runners'  # wraps functions of MMEngine's runner, and calls them
+AROUND = 'samat_mm.compat'  # wraps functions of MMEngine, and calls them
 OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
 
 
@@ -31,7 +31,7 @@ def built_by(frame: FrameType) -> Any:
 def is_foreign(frame: FrameType) -> bool:
     """Tell code of the user's, or of samat-mm, from that of libraries."""
     module = module_of(frame)
-    inside = module.partition('.')[0] in OPENMMLAB or module == AROUND
+    inside = module.partition('.')[0] in OPENMMLAB or module.startswith(AROUND)
     return not inside and not _is_in_library(frame.f_code.co_filename)
 
 

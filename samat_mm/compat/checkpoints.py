@@ -27,7 +27,6 @@ UNREADABLE = (
     AssertionError,
     ImportError,
     ArithmeticError,
-    MemoryError,
     pickle.PickleError,
     struct.error,
     zipfile.BadZipFile,
@@ -116,6 +115,8 @@ def _load(source: Path | io.BytesIO, origin: str, **options: Any) -> Any:
             return torch.load(source, weights_only=False, **options)
         with torch.serialization.safe_globals(_admitted_types()):
             return _without_program(torch.load(source, weights_only=True, **options))
+    except torch.OutOfMemoryError:
+        raise  # which says nothing of the file
     except UNREADABLE as error:
         if isinstance(error, pickle.UnpicklingError) and 'unsupported global' in str(error).lower():
             refused = str(error).partition('GLOBAL ')[2].split(' ')[0] or 'an unknown object'

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from samat_mm.compat.checkpoints import TRUST_VARIABLE, is_trusted, load_checkpoint_bytes
-from samat_mm.errors import InputError
+from samat_mm.compat.checkpoints import TRUST_VARIABLE, UNREADABLE, is_trusted, load_checkpoint_bytes
+from samat_mm.errors import InputError, UserError
 
 # the last ones make the values of a defaultdict
 _BUILTINS = (set, frozenset, complex, bytearray, slice, range, int, float, str, bool, list, dict, tuple)
@@ -28,7 +28,12 @@ def load_files_safely() -> None:
         def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
             if is_trusted():
                 return super().load_from_fileobj(file, **kwargs)
-            return _PlainUnpickler(file, **kwargs).load()
+            try:
+                return _PlainUnpickler(file, **kwargs).load()
+            except UserError:
+                raise
+            except UNREADABLE as error:
+                raise InputError(f'a pickle is damaged or is not one ({error}); replace the file.') from error
 
     class PlainYamlHandler(YamlHandler):
         """Reads the standard types of YAML, and tuples."""
@@ -40,6 +45,9 @@ def load_files_safely() -> None:
                 return super().load_from_fileobj(file, Loader=_yaml_loader(), **kwargs)
             except yaml.constructor.ConstructorError as error:
                 raise InputError(_refusal('a YAML file', error.problem or str(error))) from None
+            except yaml.YAMLError as error:
+                said = ' '.join(str(error).split())
+                raise InputError(f'a YAML file cannot be read ({said}); repair it.') from error
 
     register_handler(['pkl', 'pickle'])(PlainPickleHandler)
     register_handler(['yaml', 'yml'])(PlainYamlHandler)

@@ -15,7 +15,7 @@ from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.errors import InputError
 from samat_mm.evaluation import build_report, describe_evaluation, per_class_section
-from samat_mm.evaluation.images import first_item
+from samat_mm.evaluation.images import first_item, is_openmmlab_item
 from samat_mm.evaluation.sanity import TRANSFER, SanityChecks, Verdict, surrogate
 from samat_mm.evaluation.subsets import selection_of
 from samat_mm.evaluation.trials import CLEAN
@@ -81,6 +81,11 @@ def add_sanity_checks(loop: AttackTestLoop, **parameters: Any) -> SanityChecks:
     attacks = attacks or list(build_attacks(['pgd-linf'], **parameters).values())
     white = next((attack for attack in attacks if isinstance(attack, PGD)), attacks[0])
     first = first_item(loop.dataloader.dataset, loop.numbers)
+    if not is_openmmlab_item(first):
+        raise InputError(
+            f'--sanity attacks images, and the items of {type(loop.dataloader.dataset).__name__} are no '
+            'dict(inputs=image, data_samples=...); leave it out.'
+        )
     task = task_of(model, [first['data_samples']], loop.evaluator.metrics)
     checks = SanityChecks(white, isinstance(task, Classification))
     loop.checks = checks.attacks()

@@ -5,13 +5,13 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from samat_mm.compat.checkpoints import load_checkpoint_file, peek_checkpoint_file
+from samat_mm.engine.agreement import decided_by_main
 from samat_mm.errors import InputError, UserError
 
 NEWEST = 'auto'  # as in MMEngine's own tools
@@ -24,6 +24,10 @@ class Progress(NamedTuple):
     time: str  # as MMEngine writes it, which sorts; a folder may hold leftovers of a longer training of before
     iteration: int
     epoch: int
+
+
+class OfAnotherKind(InputError):
+    """A whole checkpoint, without what a training needs to go on."""
 
 
 def resume(runner: Runner, wanted: str) -> None:
@@ -42,17 +46,9 @@ def resume(runner: Runner, wanted: str) -> None:
     if wanted == NEWEST and '://' in _store(runner):
         runner._resume, runner._load_from = True, None  # MMEngine's backends know the way, last_checkpoint the name
         return
-    answer: list[Any] = [None]
-    if is_main_process():
-        try:
-            answer[0] = _newest_of(runner) if wanted == NEWEST else _named(wanted)
-        except UserError as error:
-            answer[0] = error
-    broadcast_object_list(answer)
-    if isinstance(answer[0], UserError):
-        raise answer[0]
-    if answer[0] is not None:
-        runner._resume, runner._load_from = True, answer[0]
+    found = decided_by_main(lambda: _newest_of(runner) if wanted == NEWEST else _named(wanted))
+    if found is not None:
+        runner._resume, runner._load_from = True, found
 
 
 def check(wanted: str) -> None:
@@ -75,10 +71,12 @@ def newest_checkpoint(folder: Path, names: str = '*.pth') -> tuple[Path | None, 
         folder: of the checkpoints.
         names: pattern of their names.
     """
-    progress, skipped = {}, {}
+    progress, skipped, others = {}, {}, {}
     for path in sorted({*folder.glob('*.pth'), *folder.glob(names)}):
         try:
             progress[path] = progress_of(path)
+        except OfAnotherKind as error:  # the best one so far, for instance
+            others[path] = str(error)
         except UserError as error:
             skipped[path] = str(error)
     for path in sorted(progress, key=lambda path: progress[path], reverse=True):
@@ -88,7 +86,7 @@ def newest_checkpoint(folder: Path, names: str = '*.pth') -> tuple[Path | None, 
             skipped[path] = str(error)
         else:
             return path, skipped
-    return None, skipped
+    return None, {**skipped, **others}
 
 
 def progress_of(path: Path) -> Progress:
@@ -103,7 +101,7 @@ def progress_of(path: Path) -> Progress:
         part for part in _PARTS if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), dict)
     ]
     if lacking:
-        raise InputError(
+        raise OfAnotherKind(
             f'checkpoint {path} cannot be resumed: it holds no {", ".join(lacking)}. Start a new training from its '
             f'weights with --cfg-options load_from={path}.'
         )

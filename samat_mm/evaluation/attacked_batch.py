@@ -55,6 +55,10 @@ class AttackedBatch:
             pixel_range=self.pixel_range,
         )
 
+    def check_range(self) -> None:
+        """Refuse images in another range than is known or stated; raises ValueError, see :class:`PixelSpace`."""
+        _ = self.space
+
     def subset(self, rows: Sequence[int]) -> 'AttackedBatch':
         """Return the batch of some of the images."""
         part = copy.copy(self)

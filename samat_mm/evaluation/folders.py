@@ -19,6 +19,7 @@ from samat_mm.errors import FileError, InputError
 from samat_mm.evaluation.scores_file import mend
 
 Fingerprint = dict[str, Any]
+RULES = 2  # by which images are attacked and scored; another number where the same settings give other results
 FILE = 'fingerprint.json'
 CHECKSUM = 'checksum'  # a damaged name of an attack would let its scores pass for those of any other
 
@@ -36,7 +37,14 @@ def fingerprint(
     """
     parts = {name: config.get(name) for name in ('model', 'data_preprocessor', 'test_evaluator')}
     parts['dataset'] = (config.get('test_dataloader') or {}).get('dataset')
-    document = {**parts, 'weights': digest(model), **settings, 'versions': versions(), 'attacks': dict(attacks)}
+    document = {
+        'rules': RULES,
+        **parts,
+        'weights': digest(model),
+        **settings,
+        'versions': versions(),
+        'attacks': dict(attacks),
+    }
     return json.loads(json.dumps(document, default=str))
 
 
@@ -110,16 +118,19 @@ def _new_folders(parent: Path, name: str) -> Iterator[Path]:
 def _claim(folder: Path) -> sqlite3.Connection | None:
     """Return a lock that ends with the process, however it ends; None while another evaluation holds it."""
     file = folder / 'running.sqlite'
-    claim = sqlite3.connect(file, timeout=0, isolation_level=None)
+    claim: sqlite3.Connection | None = None
     try:
+        claim = sqlite3.connect(file, timeout=0, isolation_level=None)
         claim.execute('BEGIN EXCLUSIVE')
     except sqlite3.OperationalError as error:
-        claim.close()
+        if claim is not None:
+            claim.close()
         if 'locked' not in str(error):
             raise FileError(f'the folder {folder} cannot be locked ({error}); give another --work-dir.') from error
         return None
     except sqlite3.DatabaseError:  # damaged, and held by nobody
-        claim.close()
+        if claim is not None:
+            claim.close()
         file.unlink()
         return _claim(folder)
     return claim

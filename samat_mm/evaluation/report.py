@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
         return _plain(value.tolist())
     if isinstance(value, (list, tuple, set)):
         return [_plain(entry) for entry in value]
-    if isinstance(value, (bool, str)) or value is None:
+    if isinstance(value, (bool, int, str)) or value is None:
         return value
     try:
         number = float(value)
@@ -125,10 +125,15 @@ def _plain(value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a metric is a number that a table can show."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def print_report(*reports: Mapping[str, Any], console: Console | None = None) -> None:
     """Print one table over all reports, a line per model and attack."""
     first = next(iter(reports[0]['results'].values()))
-    metrics = [key for key, value in first.items() if isinstance(value, float)]
+    metrics = [key for key, value in first.items() if is_number(value)]
     table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}')
     longest = max(len(name) for report in reports for name in report['results'])
     table.add_column('config', overflow='fold')
@@ -143,7 +148,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
         for position, (name, values) in enumerate(report['results'].items()):
             attack = values.get('attack')
             radius = f'{attack["eps"] * 255:g}/255' if attack and 'eps' in attack else ''
-            cells = [f'{values[metric]:.2f}' if isinstance(values.get(metric), float) else '' for metric in metrics]
+            cells = [f'{values[metric]:.2f}' if is_number(values.get(metric)) else '' for metric in metrics]
             if costs:
                 passes = f'{values["forwards"]:.0f}+{values["backwards"]:.0f}' if 'forwards' in values else ''
                 cells += [passes, f'{values["seconds"]:.0f}' if 'seconds' in values else '']

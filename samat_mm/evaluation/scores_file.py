@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
-from samat_mm.compat import load_checkpoint_bytes
-from samat_mm.errors import FileError, InputError, UserError
+from samat_mm.errors import FileError, InputError
 
 PATIENCE = 60.0  # seconds to wait for another process
 TABLE = (
@@ -100,7 +99,7 @@ def _damage(file: Path) -> str:
         if found != 'ok':
             return str(found).partition('\n')[0]
         if 'digest' not in _columns(database):
-            return 'an older version wrote it, without digests'
+            return 'an older version wrote it, whose numbers may differ'
         database.execute('BEGIN IMMEDIATE')  # a damaged header may forbid to write
         database.rollback()
         (written,) = database.execute('SELECT COUNT(*) FROM scores').fetchone()
@@ -119,20 +118,9 @@ def _salvaged(file: Path) -> list[Row]:
         with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=PATIENCE)) as database:
             database.text_factory = lambda text: text.decode(errors='replace')
             condition = f'NOT INDEXED ORDER BY rowid {order}'
-            read = read_rows if 'digest' in _columns(database) else _rows_without_digest
-            for row in read(database, condition):
+            for row in read_rows(database, condition):
                 found[row.attack, row.image] = row
     return list(found.values())
-
-
-def _rows_without_digest(database: sqlite3.Connection, condition: str) -> Iterator[Row]:
-    """Return rows of an older version, whose scores have checksums of their own."""
-    for columns in database.execute(f'SELECT attack, image, score FROM scores {condition}'):
-        row = Row(*columns)
-        if isinstance(row.score, bytes) and isinstance(row.image, int) and isinstance(row.attack, str):
-            with suppress(UserError):
-                load_checkpoint_bytes(row.score, row.attack)
-                yield row
 
 
 def _replace(file: Path, rows: list[Row]) -> Path:

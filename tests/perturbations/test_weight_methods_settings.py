@@ -108,7 +108,7 @@ def test_a_method_that_mixes_may_be_inside_one_that_does_not(outer: str) -> None
 
 @pytest.mark.parametrize('direction', ['ASAM', 0.05, dict(type='Unknown'), SAM])
 def test_a_direction_is_a_weight_perturbation(direction: Any) -> None:
-    with pytest.raises(TypeError, match='direction must be a weight perturbation, or its config'):
+    with pytest.raises(ValueError, match='direction must be a weight perturbation, or its config'):
         LookSAM(direction=direction)
 
 

@@ -108,7 +108,7 @@ def assert_attacks_aim_at_its_decision(runner: Runner, kind: str, size: int) -> 
     space = PixelSpace(model, raw['inputs'], prepared['inputs'], prepared['data_samples'])
     assert type(space.task).__name__.lower() == kind
     space.task.check(model, space.inputs, space.samples)
-    attack = PGD('linf', '8/255', steps=2, step_size='4/255', random_start=False)
+    attack = PGD('linf', '2/255', steps=3, step_size='0.5/255', random_start=False)
     pixels = space.attack(attack, range(2))
     losses = [space.task.logits(model, space.to_inputs(x), space.samples) for x in (space.pixels, pixels)]
     target = space.task.target(space.samples, pixels.device)

@@ -111,6 +111,8 @@ class AttackEvaluationHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Add the robust metrics to ``metrics``."""
+        if not self._results:  # a process that had no image takes part in what all of them collect
+            self._evaluate(runner)
         for name, results in self._results.items():
             if metrics is not None:
                 metrics.update({f'{name}/{key}': value for key, value in results.items()})

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size, is_main_process
+from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import LOOPS
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader
 
+from samat_mm.engine.agreement import decided_by_main
 from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.export import Export
@@ -143,7 +144,7 @@ class AttackTestLoop(TestLoop):
         self.attacks = {name: self.task.fitted(attack) for name, attack in self.attacks.items()}
         self.checks = {name: self.task.fitted(attack) for name, attack in self.checks.items()}
         if attacks:
-            _ = self._batch(self.dataloader.collate_fn([first])).space  # refuses images in another range
+            self._batch(self.dataloader.collate_fn([first])).check_range()
             if self.export is not None:
                 self.export.check(first['inputs'], self.pixel_range)
 
@@ -160,9 +161,9 @@ class AttackTestLoop(TestLoop):
         wanted = [*self.attacks, *self.checks, *(['export_dir'] if self.export else [])]
         if wanted or self.samples < len(self.dataloader.dataset) or self.resume:
             raise InputError(
-                'attacks, --max-samples and --resume need a data set with items dict(inputs=image, data_samples=...), '
-                f'as those of OpenMMLab have; {type(self.dataloader.dataset).__name__} has others, which are tested '
-                'clean and whole only.'
+                'attacks, sanity checks, --max-samples and --resume need a data set with items '
+                f'dict(inputs=image, data_samples=...), as those of OpenMMLab have; '
+                f'{type(self.dataloader.dataset).__name__} has others, which are tested clean and whole only.'
             )
         metrics = super().run()
         self.outcomes, self.folder, self.resumed = {CLEAN: Outcome(metrics, [])}, Path(self.runner.work_dir), False
@@ -170,17 +171,10 @@ class AttackTestLoop(TestLoop):
 
     def _open(self, stack: ExitStack) -> tuple[Path, bool]:
         """Return the folder of this evaluation, the same in every process, and whether it was begun before."""
-        answer: list[Any] = [None]
-        if is_main_process():
-            parent, name = Path(self.runner.work_dir) / FOLDER, self.runner.timestamp
-            try:
-                answer[0] = stack.enter_context(open_folder(parent, self._fingerprint(), name, self.resume))
-            except (ValueError, OSError) as error:
-                answer[0] = error
-        broadcast_object_list(answer)
-        if isinstance(answer[0], Exception):
-            raise answer[0]
-        folder, resumed = answer[0]
+        parent, name = Path(self.runner.work_dir) / FOLDER, self.runner.timestamp
+        folder, resumed = decided_by_main(
+            lambda: stack.enter_context(open_folder(parent, self._fingerprint(), name, self.resume))
+        )
         if not folder.is_dir():
             raise InputError(f'process {get_rank()} does not see {folder}; all need the same --work-dir.')
         if resumed:

@@ -164,6 +164,20 @@ def name_of(sample: Any) -> str:
     return str(sample.metainfo.get('img_path') or 'an image')
 
 
+def refuse_unlabelled(samples: Sequence[Any], *keys: str) -> None:
+    """Refuse samples without a label under any of the names.
+
+    Raises:
+        ValueError: naming the image.
+    """
+    for sample in samples:
+        if not any(key in sample for key in keys):
+            raise InputError(
+                f'an attack on logits needs a label for every image, but {name_of(sample)} has no {keys[0]}; annotate '
+                'it or leave it out.'
+            )
+
+
 def check_label(labels: Tensor, classes: int, sample: Any) -> None:
     """Refuse labels that are no classes.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
-from samat_mm.models.tasks.base import Task, check_label, without_labels
+from samat_mm.models.tasks.base import Task, check_label, refuse_unlabelled, without_labels
 from samat_mm.models.tasks.decisions import as_two_classes, tensor_scores
 
 SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
@@ -30,8 +30,9 @@ class Classification(Task):
         """Return the labels (N,), or the class probabilities (N, K) that label mixing leaves.
 
         Raises:
-            ValueError: if an image has several labels.
+            ValueError: if an image has several labels, or none.
         """
+        refuse_unlabelled(samples, 'gt_label', 'gt_score')
         if all('gt_score' in sample for sample in samples):
             scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
             if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):

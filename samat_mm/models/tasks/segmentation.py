@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samat_mm.models.tasks.base import Task, check_label, cross_entropy, without_goal, without_labels
+from samat_mm.models.tasks.base import (
+    Task,
+    check_label,
+    cross_entropy,
+    refuse_unlabelled,
+    without_goal,
+    without_labels,
+)
 from samat_mm.models.tasks.decisions import deciding_between_two, from_probabilities
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
@@ -28,7 +35,12 @@ class Segmentation(Task):
     threshold: float | None = None
 
     def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return the label maps, padded with 255 to a common size, shape (N, H, W)."""
+        """Return the label maps, padded with 255 to a common size, shape (N, H, W).
+
+        Raises:
+            ValueError: if an image has none.
+        """
+        refuse_unlabelled(samples, 'gt_sem_seg')
         return pad_to_common_size([self.label_map(sample) for sample in samples], IGNORED_LABEL).to(device)
 
     def label_map(self, sample: Any) -> Tensor:

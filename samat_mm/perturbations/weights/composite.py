@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.base import Named, WeightPerturbation
 from samat_mm.perturbations.weights.sam import SAM
 
@@ -19,15 +19,14 @@ class Composite(WeightPerturbation):
         direction: the perturbation to build on, SAM if None; in a config ``direction=dict(type='ASAM')``.
 
     Raises:
-        TypeError: if ``direction`` is no weight perturbation.
-        ValueError: if both mix gradients, of which there is one descent, or the direction descends on other samples
-            than it ascends on.
+        ValueError: if ``direction`` is no weight perturbation, if both mix gradients, of which there is one descent, or
+            if the direction descends on other samples than it ascends on.
     """
 
     def __init__(self, rho: float | None, direction: WeightPerturbation | None) -> None:
         direction = SAM() if direction is None else direction
         if not isinstance(direction, WeightPerturbation):
-            raise UnsupportedError(
+            raise InputError(
                 f"direction must be a weight perturbation, or its config such as dict(type='ASAM'); got {direction!r}."
             )
         if direction.mixes and type(self).combine is not Composite.combine:

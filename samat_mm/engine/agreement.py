@@ -1,0 +1,25 @@
+"""What one process decides for all."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+Decision = TypeVar('Decision')
+
+
+def decided_by_main(decide: Callable[[], Decision]) -> Decision:
+    """Return in every process what the main process decides; whatever it raises is raised in all of them.
+
+    Otherwise the others would wait for it for ever.
+    """
+    answer: list[Any] = [None]
+    if is_main_process():
+        try:
+            answer[0] = decide()
+        except Exception as error:  # raised below, here too
+            answer[0] = error
+    broadcast_object_list(answer)
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    return answer[0]
