@@ -107,6 +107,4 @@ def test_a_worker_of_a_data_loader_adds_nothing(error, said):
 
 def test_downloads_and_memory():
     assert 'could not be downloaded (no network)' in sentence_of(URLError('no network'))
-    assert 'out of memory (tried to allocate 9 GiB)' in sentence_of(
-        torch.OutOfMemoryError('tried to allocate 9 GiB.')
-    )
+    assert 'out of memory (tried to allocate 9 GiB)' in sentence_of(torch.OutOfMemoryError('tried to allocate 9 GiB.'))

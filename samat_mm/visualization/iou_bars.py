@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from samat_mm.errors import InputError
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
 
 CLEAN_COLOUR, ATTACKED_COLOUR = (150, 150, 150), (213, 94, 0)  # grey, and Okabe and Ito's vermilion
@@ -14,32 +13,16 @@ BAR = 8  # pixels, the thickness of a bar
 SWATCH = 10  # pixels, the side of the square in the colour of the class
 
 
-def image_ious(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+def image_ious(counts: Sequence[tuple[int, int, int]], classes: int) -> np.ndarray:
     """Return the IoU of each class in one image, shape (classes,), NaN for those neither in label nor prediction.
 
-    Pixels whose label is no class (255, ignored) count nowhere, as in mmsegmentation's IoUMetric.
-
     Args:
-        label: class numbers, shape (H, W).
-        prediction: class numbers, shape (H, W).
+        counts: (class, intersection, union) in pixels of each class that occurs, as :meth:`Task.judge` gives them.
         classes: how many there are.
-
-    Raises:
-        ValueError: if the shapes differ.
     """
-    if label.shape != prediction.shape:
-        raise InputError(
-            f'label and prediction must have the same shape; got {label.shape} and {prediction.shape}. '
-            'Resize the logits to the label.'
-        )
-    counted = label < classes
-    label, prediction = label[counted], prediction[counted]
-    pixels, predicted, right = (
-        np.bincount(values, minlength=classes)[:classes].astype(float)
-        for values in (label, prediction, label[label == prediction])
-    )
     ious = np.full(classes, np.nan)
-    np.divide(right, pixels + predicted - right, out=ious, where=pixels + predicted > 0)
+    for number, intersection, union in counts:
+        ious[number] = intersection / union
     return ious
 
 

@@ -1,5 +1,6 @@
 """What an attack did to an image, side by side."""
 
+import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ IGNORED_COLOUR = (235, 235, 235)
 SIDE = 320  # pixels, the longer side of a picture at most
 GAP = 8  # pixels between pictures
 FIRST_ROW = 4  # panels of a segmentor's image in the first of two rows
+HUE_STEP = 0.618  # of neighbouring classes without a colour of their own
 INVISIBLE = 1e-5  # a change of pixels below 0.003/255 comes from rounding
 Panel = tuple[str, np.ndarray]
 
@@ -105,11 +107,13 @@ def _difference(image: np.ndarray, adversarial: np.ndarray) -> Panel:
 
 def _maps(task: Segmentation, clean: Any, attacked: Any, meta: dict[str, Any], size: tuple[int, int]) -> list[Panel]:
     maps = [values.cpu().numpy() for values in (task.label_map(clean), class_map(clean), class_map(attacked))]
-    before, after = (image_ious(maps[0], prediction, len(meta['classes'])) for prediction in maps[1:])
+    judged = [task.judge(prediction) for prediction in (clean, attacked)]
+    names, palette = _legend(meta, judged[0]['classes'])
+    before, after = (image_ious(found['counts'], found['classes']) for found in judged)
     height, width = size
-    bars = draw_iou_bars(before, after, meta['classes'], meta['palette'], (height, 2 * width + GAP))
+    bars = draw_iou_bars(before, after, names, palette, (height, 2 * width + GAP))
     titles = ('label', 'clean prediction', 'prediction under attack')
-    coloured = [_colour(values, meta) for values in maps]
+    coloured = [_colour(values, palette) for values in maps]
     return [*zip(titles, coloured, strict=True), ('IoU in this image, largest drop first', bars)]
 
 
@@ -162,9 +166,20 @@ def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:
     return image[..., ::-1] if space.is_bgr and image.shape[2] == 3 else image[..., :3]
 
 
-def _colour(label_map: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
+def _legend(meta: dict[str, Any], count: int) -> tuple[list[str], list[Sequence[int]]]:
+    """Return a name and a colour for each class: the data set's own, as far as it has them."""
+    names, colours = list(meta.get('classes') or ()), list(meta.get('palette') or ())
+    hues = [colorsys.hsv_to_rgb(number * HUE_STEP % 1, 0.6, 0.9) for number in range(count)]
+    return (
+        [str(names[number]) if number < len(names) else str(number) for number in range(count)],
+        [colours[number] if number < len(colours) else [round(255 * part) for part in hues[number]]
+         for number in range(count)],
+    )  # fmt: skip
+
+
+def _colour(label_map: np.ndarray, colours: Sequence[Sequence[int]]) -> np.ndarray:
     palette = np.full((256, 3), IGNORED_COLOUR, dtype=np.uint8)
-    palette[: len(meta['palette'])] = meta['palette']
+    palette[: len(colours)] = colours[:255]
     return palette[label_map.astype(np.uint8)]
 
 

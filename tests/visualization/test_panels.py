@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers import ClassificationImages, SegmentationImages, classifier, loader, segmentor
-from mmengine.structures import BaseDataElement
+from helpers import ClassificationImages, SegmentationImages, classifier, loader, segmentation_sample, segmentor
+from mmengine.structures import BaseDataElement, PixelData
 from PIL import Image
 
 from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.models.tasks import Segmentation
 from samat_mm.visualization.iou_bars import ATTACKED_COLOUR, CLEAN_COLOUR, draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import font, shorten
 from samat_mm.visualization.panels import panel_rows, save_figure, save_panels
@@ -143,25 +144,9 @@ def test_a_text_fits_its_width(text):
 
 
 def test_the_iou_of_an_image_by_its_definition():
-    generator = np.random.default_rng(0)
-    label, prediction = generator.integers(0, 4, (2, 9, 7))
-    label[label == 2] = 255  # class 2 is only predicted
-    ious = image_ious(label, prediction, 4)
-    for index in (0, 1, 3):
-        both = ((label == index) & (prediction == index)).sum()
-        either = (((label == index) | (prediction == index)) & (label != 255)).sum()
-        assert ious[index] == pytest.approx(both / either)
-    assert ious[2] == 0  # it appears, where it is not
-    assert np.isnan(image_ious(label, np.where(prediction == 2, 1, prediction), 4)[2])
-
-
-def test_an_image_without_a_labelled_pixel_has_no_iou():
-    assert np.isnan(image_ious(np.full((3, 3), 255), np.zeros((3, 3), int), 4)).all()
-
-
-def test_shapes_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r'same shape; got \(2, 2\) and \(3, 3\). Resize'):
-        image_ious(np.zeros((2, 2), int), np.zeros((3, 3), int), 2)
+    ious = image_ious([(0, 3, 4), (2, 0, 5)], 4)
+    assert ious[[0, 2]].tolist() == [0.75, 0]  # the second appears where it is not
+    assert np.isnan(ious[[1, 3]]).all()
 
 
 def test_bars_are_as_long_as_the_ious_and_the_largest_drop_is_first():
@@ -190,10 +175,16 @@ def test_more_classes_than_there_is_room_for():
 
 def test_a_class_that_is_nowhere_but_in_the_prediction_under_attack_is_drawn():
     """'100 -> 100, 1 of 1 classes' would hide that the attack made the model see another class."""
-    label = np.zeros((8, 8), int)
-    attacked = label.copy()
+    label = torch.zeros(8, 8, dtype=torch.long)
+    attacked = label.clone()
     attacked[:2] = 2
-    before, after = (image_ious(label, prediction, 4) for prediction in (label, attacked))
+    counts = []
+    for predicted in (label, attacked):
+        sample = segmentation_sample(label)
+        logits = torch.nn.functional.one_hot(predicted, 4).permute(2, 0, 1).float()
+        sample.set_data({'seg_logits': PixelData(data=logits), 'pred_sem_seg': PixelData(data=predicted[None])})
+        counts.append(Segmentation().judge(sample)['counts'])
+    before, after = (image_ious(found, 4) for found in counts)
     assert (before[0], after[0], after[2]) == (1, 0.75, 0)
     assert np.isnan([before[2], before[1], after[3]]).all()
     picture = draw_iou_bars(before, after, 'abcd', PALETTE, (240, 600))
