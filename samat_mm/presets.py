@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from samat_mm.errors import InputError
-from samat_mm.files import file_name
+from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS

@@ -6,8 +6,8 @@ Any config of mmengine's works; --amp keeps the method, so that SAM stays SAM in
 from mmengine.config import Config
 
 from samat_mm.command_line import build_runner, common_parser, errors_as_sentences, load_config
-from samat_mm.config_errors import building
-from samat_mm.config_parts import check_optimizer, check_training
+from samat_mm.command_line.config_errors import building
+from samat_mm.command_line.config_parts import check_optimizer, check_training
 from samat_mm.engine.resume import NEWEST, check, resume
 from samat_mm.errors import InputError
 

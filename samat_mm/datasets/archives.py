@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from samat_mm.datasets.decompression import CHUNK, Stream, check_size, open_stream
 from samat_mm.datasets.sources import Source
 from samat_mm.errors import InputError, UserError
-from samat_mm.storage import reading, writing
+from samat_mm.files.access import reading, writing
 
 MOST_MEMBERS = 500_000  # twelve times PASCAL VOC 2012; each takes about a kilobyte of memory
 END_OF_ZIP = struct.Struct('<4s4HIIH')  # signature, disks, numbers of members, size and place of the list, comment

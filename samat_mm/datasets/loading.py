@@ -12,8 +12,8 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets.transforms import LoadAnnotations
 
-from samat_mm.decoding import check_file, naming
 from samat_mm.errors import InputError
+from samat_mm.files.images import check_file, naming
 
 IGNORED = 255  # mmseg's label of pixels that are neither trained nor scored
 

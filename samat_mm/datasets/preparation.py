@@ -17,7 +17,7 @@ from samat_mm.datasets.archives import list_archive
 from samat_mm.datasets.sources import Source, list_folder, too_large
 from samat_mm.datasets.verification import Findings, Track, check_stanford, check_voc
 from samat_mm.errors import FileError, InputError, MissingFileError
-from samat_mm.storage import reading, writing
+from samat_mm.files.access import reading, writing
 
 
 @dataclass(frozen=True)

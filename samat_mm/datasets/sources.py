@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from samat_mm.errors import InputError
-from samat_mm.storage import reading, writing
+from samat_mm.files.access import reading, writing
 
 LONGEST_PATH = 4096  # of Linux
 

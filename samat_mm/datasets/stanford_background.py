@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
 from samat_mm.datasets.loading import IGNORED, list_names
-from samat_mm.decoding import naming
 from samat_mm.errors import InputError, MissingFileError
+from samat_mm.files.images import naming
 
 CLASSES = ('sky', 'tree', 'road', 'grass', 'water', 'building', 'mountain', 'foreground')
 UNKNOWN = -1

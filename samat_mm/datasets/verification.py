@@ -13,8 +13,8 @@ import numpy as np
 from samat_mm.datasets import voc
 from samat_mm.datasets.loading import check_labels, list_names
 from samat_mm.datasets.stanford_background import read_regions
-from samat_mm.decoding import decode
 from samat_mm.errors import InputError, UserError
+from samat_mm.files.images import decode
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows the progress over items, under a title
 

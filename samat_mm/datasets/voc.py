@@ -6,8 +6,8 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmseg.datasets import PascalVOCDataset
 
-from samat_mm.decoding import naming
 from samat_mm.errors import InputError, MissingFileError
+from samat_mm.files.images import naming
 
 IMAGES, LABELS, LISTS = 'JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'
 NUM_CLASSES = len(PascalVOCDataset.METAINFO['classes'])

@@ -9,8 +9,8 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from samat_mm.decoding import decode
 from samat_mm.errors import FileError, UserError
+from samat_mm.files.images import decode
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that Pillow reads if they are whole; it is not so sure of TIFF
 

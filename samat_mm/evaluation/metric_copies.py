@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.evaluator import Evaluator
 
-from samat_mm.files import file_name
+from samat_mm.files.outputs import file_name
 
 # Names of attributes that hold what a metric reads: an existing file under such a name is not written.
 READ = re.compile(r'ann|gt|truth|label|class|question|input|source|annot|categor|map|data_root', re.IGNORECASE)

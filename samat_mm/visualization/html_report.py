@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from samat_mm.files import file_name
+from samat_mm.files.outputs import file_name
 from samat_mm.visualization.class_bars import draw_class_bars, drawn_classes
 from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric
 from samat_mm.visualization.landscape import STYLE

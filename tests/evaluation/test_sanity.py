@@ -8,7 +8,7 @@ import torch
 from helpers import ClassificationImages, SegmentationImages, classifier, labelled_by, runner, segmentor
 from torch import nn
 
-from samat_mm.engine.attack_test import add_sanity_checks
+from samat_mm.command_line.testing import add_sanity_checks
 from samat_mm.evaluation import SanityChecks, sanity, surrogate
 from samat_mm.evaluation.image_score import ImageScore
 from samat_mm.evaluation.outcome import Outcome

@@ -19,7 +19,7 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.evaluation.progress import progress_by_attack
-from samat_mm.files import file_name
+from samat_mm.files.outputs import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_range import parse_range, stated_range
 from samat_mm.models.replay import unwrapped

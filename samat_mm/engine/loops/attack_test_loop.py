@@ -25,7 +25,7 @@ from samat_mm.evaluation.outcome import Outcome, outcomes_of
 from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.trials import CLEAN, EXPORTED, Trial, build_trials, members_of
-from samat_mm.files import file_name
+from samat_mm.files.outputs import file_name
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_range import stated_range
 from samat_mm.models.replay import unwrapped

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from samat_mm.files import file_name, writable_folder, writable_report
+from samat_mm.files.outputs import file_name, writable_folder, writable_report
 from samat_mm.presets import build_attacks
 
 

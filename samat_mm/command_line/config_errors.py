@@ -16,11 +16,11 @@ from typing import Any
 
 from mmengine.config import Config
 
+from samat_mm.command_line.endings import DEBUG_VARIABLE
+from samat_mm.command_line.sentences import message_of, sentence_of
+from samat_mm.command_line.traces import built_by, frames_of, is_foreign, module_of
 from samat_mm.errors import InputError, UserError
-from samat_mm.sentences import message_of, sentence_of
-from samat_mm.traces import built_by, frames_of, is_foreign, module_of
 
-DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
 LONGEST = 400  # characters of a reason
 # Functions of runners and loops:
 BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # beside build_...

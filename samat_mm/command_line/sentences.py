@@ -8,8 +8,8 @@ from urllib.error import URLError
 
 import torch
 
+from samat_mm.command_line.traces import frames_of
 from samat_mm.errors import UserError
-from samat_mm.traces import frames_of
 
 ADVICE = {
     errno.ENOSPC: 'free some space or write somewhere else',

@@ -10,7 +10,7 @@ import cv2
 from PIL import Image
 
 from samat_mm.errors import InputError, UserError
-from samat_mm.storage import reading
+from samat_mm.files.access import reading
 
 UNDECODABLE = (OSError, ValueError, SyntaxError, AssertionError, EOFError, struct.error, cv2.error)  # of the decoders
 

@@ -10,7 +10,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
 from samat_mm.command_line import build_runner_and_model
-from samat_mm.config_errors import building
+from samat_mm.command_line.config_errors import building
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.errors import InputError

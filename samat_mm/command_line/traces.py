@@ -7,7 +7,7 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-OWN = Path(__file__).parent
+OWN = Path(__file__).parents[1]  # the package
 STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
 AROUND = 'samat_mm.compat'  # wraps functions of MMEngine, and calls them
 OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from samat_mm.errors import FileError, InputError, MissingFileError
-from samat_mm.storage import reading, writing
+from samat_mm.files.access import reading, writing
 
 FULL = Path('/dev/full')  # Linux has a disk that is always full
 

@@ -1,0 +1,83 @@
+"""From arguments to a config and a runner."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.fileio import load
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from samat_mm.command_line.arguments import STARTED_BY
+from samat_mm.command_line.config_errors import building, merging, reading
+from samat_mm.command_line.config_parts import check_parts
+from samat_mm.errors import InputError, MissingFileError, UnsupportedError
+from samat_mm.files.outputs import writable_folder
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Return the config that the arguments ask for.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no config, or a part of it has not the form that every config has.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise MissingFileError(f'config {args.config} is not a file; the configs are in configs/.')
+    if Path(args.config).suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise InputError(f'the config comes first and is a .py file; got {args.config}.')
+    unset = [name for name in STARTED_BY.get(args.launcher, ()) if name not in os.environ]
+    if unset:
+        raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')
+    with reading(args.config):
+        if Path(args.config).suffix != '.py' and not isinstance(load(args.config), dict):
+            raise InputError(f'config {args.config} must be a mapping, with a model and the other parts by name.')
+        config = Config.fromfile(args.config)
+    with merging(args.config):
+        config.merge_from_dict(args.cfg_options or {})
+    check_parts(config)
+    config.launcher = args.launcher
+    given = args.work_dir if args.work_dir is not None else config.get('work_dir')
+    config.work_dir = str(Path('work_dirs') / Path(args.config).stem if given is None else given)
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        _start_on_processors(config)
+    return config
+
+
+def build_runner(config: Config) -> Any:
+    """Build the runner that a config names by its ``runner_type``, or else MMEngine's.
+
+    Raises:
+        ValueError: if the config cannot be built; the message has MMEngine's reason.
+        OSError: if nothing can be written to the folder of the run.
+    """
+    writable_folder(config.work_dir, '--work-dir')
+    with building(config):
+        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+
+
+def build_runner_and_model(config: Config) -> Runner:
+    """Build a runner as :func:`build_runner` does, which must have its model before it runs.
+
+    Raises:
+        ValueError: if the config cannot be built; the message has MMEngine's reason.
+        TypeError: if the runner builds its model later, as MMEngine's FlexibleRunner does.
+        OSError: if nothing can be written to the folder of the run.
+    """
+    runner = build_runner(config)
+    if not isinstance(getattr(runner, 'model', None), torch.nn.Module):
+        raise UnsupportedError(
+            f'the {type(runner).__name__} of config {config.filename} has no model until it runs, but weights must be '
+            'loaded into it before; use --cfg-options runner_type=Runner.'
+        )
+    return runner
+
+
+def _start_on_processors(config: Config) -> None:
+    """Join the other processes over gloo: MMEngine takes it that there is a GPU for each."""
+    torch.distributed.init_process_group('gloo')
+    config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'device_ids': None})

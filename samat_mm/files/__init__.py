@@ -1,0 +1,1 @@
+"""Reading and writing files: what they are called, where they may go, and sentences for what goes wrong."""
