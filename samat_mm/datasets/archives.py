@@ -1,4 +1,4 @@
-"""Listing a tar or zip file, once all of it has been read and compared with its check sums."""
+"""Listing a tar or zip file, once all of it has been read and compared with its checksums."""
 
 import struct
 import tarfile
@@ -127,7 +127,7 @@ def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
         if name.is_absolute() or '..' in name.parts:  # zipfile would quietly put it elsewhere
             raise InputError(f'{path} was refused: its member {member.filename!r} would land outside the folder.')
         with zipped.open(member) as file:
-            while file.read(CHUNK):  # compares the check sum at the end
+            while file.read(CHUNK):  # compares the checksum at the end
                 pass
         if member.is_dir():
             source.add_folder(str(name))

@@ -1,6 +1,6 @@
 """Archives as streams of bytes that are checked to their end and never grow beyond a bound.
 
-gzip, bzip2 and xz carry a check sum of all that they hold, but ``tarfile`` stops reading at the end of its own format,
+gzip, bzip2 and xz carry a checksum of all that they hold, but ``tarfile`` stops reading at the end of its own format,
 before the sum is compared. An uncompressed tar file has sums of its headers only: a bit that flips in the content of a
 file cannot be seen here, but where that spoils the decoding of an image or a label.
 """

@@ -220,7 +220,7 @@ def test_a_tar_that_writes_outside_is_refused(run, tmp_path, link):
 
 @pytest.mark.parametrize('suffix', ['.tar', '.tar.gz', '.tar.bz2', '.tar.xz', '.zip'])
 def test_an_archive_that_is_not_whole_is_refused(run, stanford, tmp_path, suffix):
-    """However its end looks: half of it, a part of the check sum, something behind it, or two archives in one."""
+    """However its end looks: half of it, a part of the checksum, something behind it, or two archives in one."""
     path = archive(stanford, suffix)
     whole = path.read_bytes()
     cut = [whole[: len(whole) // 2], *([whole[:-3]] if suffix != '.tar' else [])]  # a tar file ends with zeros
