@@ -124,7 +124,7 @@ def report_of(
         seconds=round(seconds, 1),
         resumed=loop.resumed,
         selection=selection_of(loop.samples, len(loop.dataloader.dataset)),
-        pixel_range=loop.pixel_range and list(loop.pixel_range),
+        pixel_range=loop.range_in_use and list(loop.range_in_use),
         date=datetime.now().astimezone().isoformat(timespec='seconds'),
     )
     shown = {name: loop.outcomes[name] for name in (CLEAN, *loop.attacks)}

@@ -55,9 +55,9 @@ class AttackedBatch:
             pixel_range=self.pixel_range,
         )
 
-    def check_range(self) -> None:
-        """Refuse images in another range than is known or stated; raises ValueError, see :class:`PixelSpace`."""
-        _ = self.space
+    def range(self) -> Range:
+        """Return the numbers of the images that are the pixels 0 and 1; raises ValueError, see :class:`PixelSpace`."""
+        return self.space.range
 
     def subset(self, rows: Sequence[int]) -> 'AttackedBatch':
         """Return the batch of some of the images."""

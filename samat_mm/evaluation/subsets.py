@@ -30,8 +30,8 @@ def chosen_images(count: int, size: int | None) -> list[int]:
     """
     if not count:
         raise InputError('the test set is empty; check its data_root and its list of images.')
-    if size is not None and size < 1:
-        raise InputError(f'max_samples must be at least 1; got {size}.')
+    if size is not None and (type(size) is not int or size < 1):
+        raise InputError(f'max_samples must be a whole number of at least 1; got {size!r}.')
     return list(range(count)) if size is None else sorted(spread_order(count)[:size])
 
 

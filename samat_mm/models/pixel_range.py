@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
 
 Range = tuple[float, float]
-TOLERANCE = 0.5  # in pixels: augmentation in floating point goes a little beyond the range
+TOLERANCE = 0.02  # in pixels: resizing in floating point goes a few levels beyond the range
+WIDE_TOLERANCE = 0.5  # where the range is stated
 
 
 def parse_range(value: Any) -> Range | None:
@@ -47,11 +49,19 @@ def image_range(model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, stated:
         model: the bare model.
         raw_inputs: the images before preprocessing, a batch or a list of (C, H, W).
         stated: the range, where it is stated.
+
+    Raises:
+        ValueError: if the images are of a type that tells no range, and it is not stated.
     """
     if stated is not None:
         return stated
     largest = max((float(value.max()) for value in _normalisation(model) or ()), default=0.0)
-    eight_bit = all(str(image.dtype) == 'torch.uint8' for image in raw_inputs)
+    eight_bit = all(image.dtype == torch.uint8 for image in raw_inputs)
+    if not eight_bit and not all(image.is_floating_point() for image in raw_inputs):
+        raise InputError(
+            f'an attack needs images in a known range, and only 8 bits and floating point tell it; these are '
+            f'{raw_inputs[0].dtype}. State it in the config: pixel_range=(0, 65535), for instance.'
+        )
     return (0.0, 255.0) if eight_bit or largest > 1 else (0.0, 1.0)
 
 
@@ -68,18 +78,19 @@ def pixel_statistics(model: nn.Module, inputs: Tensor, numbers: Range) -> tuple[
     return (mean.to(inputs) - low) / (high - low), std.to(inputs) / (high - low)
 
 
-def check_range(pixels: Tensor, raw_inputs: Sequence[Tensor] | Tensor, numbers: Range) -> None:
+def check_range(pixels: Tensor, raw_inputs: Sequence[Tensor] | Tensor, numbers: Range, tolerance: float) -> None:
     """Refuse pixels that are not about in [0, 1].
 
     Args:
         pixels: of a batch, shape (N, C, H, W).
         raw_inputs: the images before preprocessing.
         numbers: that were taken for the pixels 0 and 1.
+        tolerance: how far pixels may lie beyond [0, 1].
 
     Raises:
         ValueError: with the range of the images, and what to do.
     """
-    if pixels.numel() and not (float(pixels.min()) > -TOLERANCE and float(pixels.max()) < 1 + TOLERANCE):
+    if pixels.numel() and not (float(pixels.min()) > -tolerance and float(pixels.max()) < 1 + tolerance):
         lowest, highest = (
             pick(float(getattr(image, name)()) for image in raw_inputs) for pick, name in ((min, 'min'), (max, 'max'))
         )

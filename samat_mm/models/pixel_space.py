@@ -10,7 +10,14 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
-from samat_mm.models.pixel_range import Range, check_range, image_range, pixel_statistics
+from samat_mm.models.pixel_range import (
+    TOLERANCE,
+    WIDE_TOLERANCE,
+    Range,
+    check_range,
+    image_range,
+    pixel_statistics,
+)
 from samat_mm.models.state import frozen, refuse_activation_checkpointing
 from samat_mm.models.tasks import Classification, Task, task_of
 from samat_mm.perturbations.inputs import Attack
@@ -51,12 +58,12 @@ class PixelSpace:
         self.task = task or task_of(model, samples)
         self.passes = Passes()
         self.sizes = image_sizes(raw_inputs, inputs)
-        numbers = image_range(model, raw_inputs, pixel_range)
-        self.mean, self.std = pixel_statistics(model, inputs, numbers)
+        self.range = image_range(model, raw_inputs, pixel_range)
+        self.mean, self.std = pixel_statistics(model, inputs, self.range)
         pixels = torch.zeros_like(inputs)
         for row, image, (height, width) in zip(pixels, inputs, self.sizes, strict=True):
             row[:, :height, :width] = (image * self.std + self.mean)[:, :height, :width]
-        check_range(pixels, raw_inputs, numbers)
+        check_range(pixels, raw_inputs, self.range, TOLERANCE if pixel_range is None else WIDE_TOLERANCE)
         self.pixels = pixels.clamp_(0, 1)
 
     @property
@@ -112,8 +119,10 @@ class PixelSpace:
             if not training:
                 _check_boxes(self.samples)
             return self._model_loss, None
-        samples = self.task.in_training_geometry(self.samples, self.inputs) if training else self.samples
-        return Logits(self, samples), self.task.target(samples, self.inputs.device)
+        if not training:
+            return Logits(self, self.samples), self.task.target(self.samples, self.inputs.device)
+        samples = self.task.in_training_geometry(self.samples, self.inputs)
+        return Logits(self, samples), self.task.training_target(samples, self.inputs.device)
 
     def subset(self, rows: Tensor) -> 'PixelSpace':
         """Return the same for some images of the batch (indices, shape (n,))."""

@@ -118,9 +118,8 @@ def _maps(task: Segmentation, clean: Any, attacked: Any, meta: dict[str, Any], s
 
 
 def _verdicts(clean: Any, attacked: Any, meta: dict[str, Any]) -> tuple[str, str]:
-    label, before, after = (
-        _class_name(value, meta) for value in (clean.gt_label, clean.pred_label, attacked.pred_label)
-    )
+    truth = clean.gt_label if 'gt_label' in clean else clean.gt_score.argmax()
+    label, before, after = (_class_name(value, meta) for value in (truth, clean.pred_label, attacked.pred_label))
     return f'label: {label}\nclean: {before}', f'under attack: {after}'
 
 

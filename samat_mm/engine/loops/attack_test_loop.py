@@ -27,7 +27,7 @@ from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.trials import CLEAN, EXPORTED, Trial, build_trials, members_of
 from samat_mm.files.outputs import file_name
 from samat_mm.models.crafting import Crafting
-from samat_mm.models.pixel_range import stated_range
+from samat_mm.models.pixel_range import Range, stated_range
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.state import refuse_augmented
 from samat_mm.models.tasks import Task, task_of
@@ -64,6 +64,7 @@ class AttackTestLoop(TestLoop):
     Attributes:
         numbers: of the images that are tested.
         task: what the model decides about them.
+        range_in_use: the numbers of the images that are the pixels 0 and 1, where there are attacks.
         checks: attacks by name that are tried too, without pictures and files; only the outcomes tell of them.
         others: for attacks that are made on another model, how; by name.
         outcomes: after the test, what was found by attack, 'clean' among them, and the members of ensembles.
@@ -75,6 +76,7 @@ class AttackTestLoop(TestLoop):
     """
 
     task: Task
+    range_in_use: Range | None = None
     outcomes: dict[str, Outcome]
     folder: Path
     resumed: bool
@@ -144,7 +146,7 @@ class AttackTestLoop(TestLoop):
         self.attacks = {name: self.task.fitted(attack) for name, attack in self.attacks.items()}
         self.checks = {name: self.task.fitted(attack) for name, attack in self.checks.items()}
         if attacks:
-            self._batch(self.dataloader.collate_fn([first])).check_range()
+            self.range_in_use = self._batch(self.dataloader.collate_fn([first])).range()
             if self.export is not None:
                 self.export.check(first['inputs'], self.pixel_range)
 

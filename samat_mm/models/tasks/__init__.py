@@ -55,12 +55,20 @@ def _segmentation(model: nn.Module | None, metrics: list[Any]) -> Segmentation:
     return Segmentation(
         ignored=getattr(source, 'ignore_index', IGNORED_LABEL),
         threshold=getattr(head, 'threshold', None) if one_channel else None,
+        classes=_classes_of(metrics),
     )
+
+
+def _classes_of(metrics: list[Any]) -> int | None:
+    """Return how many classes the data set of the metrics has, where they know."""
+    metas = (getattr(metric, 'dataset_meta', None) or {} for metric in metrics)
+    names = next((meta['classes'] for meta in metas if meta.get('classes')), None)
+    return None if names is None else len(names)
 
 
 def _classification(head: Any) -> Classification:
     threshold = getattr(head, 'threshold', None)
     return Classification(
         scores=decided_scores if combines_outputs(head) else tensor_scores,
-        threshold=0.5 if threshold is None else float(threshold),
+        threshold=float(threshold) if isinstance(threshold, (int, float)) else 0.5,
     )

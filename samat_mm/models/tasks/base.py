@@ -33,6 +33,10 @@ class Task(ABC):
     def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
         """Return the labels: (N,), class probabilities (N, K), or (N, H, W) with 255 ignored."""
 
+    def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
+        """Return what training aims at, which may be class probabilities where labels are scored."""
+        return self.target(samples, device)
+
     @abstractmethod
     def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
         """Return logits (N, K) or (N, K, H, W), the latter at the labels' resolution; their arg max is the decision."""
@@ -78,6 +82,10 @@ class Task(ABC):
             ValueError: if they differ by more than rounding: an attack on such logits would aim at another decision
                 than the one that is scored.
         """
+        self.compared(model, inputs, samples)
+
+    def compared(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> tuple[list[Any], Tensor]:
+        """Compare as :meth:`check` does, and return the predictions and the logits."""
         with frozen(model), torch.no_grad():
             with _fixed_randomness(inputs.device):
                 predictions = model.forward(inputs, without_labels(samples), mode='predict')
@@ -87,6 +95,7 @@ class Task(ABC):
             chosen = self.decided(prediction) if isinstance(prediction, BaseDataElement) else None
             if chosen is not None:
                 _compare(model, sample, scores[(slice(None), *map(slice, chosen.shape))], chosen.to(scores.device))
+        return list(predictions), logits
 
 
 def _compare(model: nn.Module, sample: Any, scores: Tensor, chosen: Tensor) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from samat_mm.errors import InputError
 from samat_mm.models.tasks.base import Task, check_label, refuse_unlabelled, without_labels
-from samat_mm.models.tasks.decisions import as_two_classes, tensor_scores
+from samat_mm.models.tasks.decisions import as_two_classes, same_up_to_temperature, tensor_scores
 
 SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
 
@@ -27,22 +27,32 @@ class Classification(Task):
     threshold: float = 0.5
 
     def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return the labels (N,), or the class probabilities (N, K) that label mixing leaves.
+        """Return the labels (N,) that are scored, or class probabilities (N, K) where there are no labels.
 
         Raises:
             ValueError: if an image has several labels, or none.
         """
         refuse_unlabelled(samples, 'gt_label', 'gt_score')
-        if all('gt_score' in sample for sample in samples):
-            scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
-            if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):
-                raise InputError(SEVERAL_LABELS)
-            # A preprocessor that mixes labels in training writes all labels as probabilities, in tests too.
-            return scores.argmax(1) if bool((scores.amax(1) == 1).all()) else scores
+        if not all('gt_label' in sample for sample in samples):
+            return self.training_target(samples, device)
         labels = [torch.as_tensor(sample.gt_label).reshape(-1) for sample in samples]
         if any(len(label) != 1 for label in labels):
             raise InputError(SEVERAL_LABELS)
         return torch.cat(labels).long().to(device)
+
+    def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
+        """Return what training aims at: the class probabilities (N, K) that label mixing leaves, or else the labels.
+
+        Raises:
+            ValueError: if an image has several labels, or none.
+        """
+        if not all('gt_score' in sample for sample in samples):
+            return self.target(samples, device)
+        scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
+        if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):
+            raise InputError(SEVERAL_LABELS)
+        # A preprocessor that may mix labels writes all of them as probabilities.
+        return scores.argmax(1) if bool((scores.amax(1) == 1).all()) else scores
 
     def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
         """Return the classification scores, shape (N, K); of one logit z, ``[0, z]`` less the threshold's.
@@ -69,6 +79,23 @@ class Classification(Task):
         if len(label) != 1:
             raise InputError(SEVERAL_LABELS)
         return label[0].long()
+
+    def check(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> None:
+        """Compare the labels, and the probabilities that metrics read, with those that the logits give.
+
+        Raises:
+            ValueError: if they are not of these logits, which may be multiplied by a temperature.
+        """
+        predictions, logits = self.compared(model, inputs, samples)
+        if not all('pred_score' in prediction for prediction in predictions):
+            return
+        probabilities = torch.stack([prediction.pred_score.reshape(-1) for prediction in predictions]).double()
+        if probabilities.shape == logits.shape and not same_up_to_temperature(probabilities, logits.double()):
+            raise InputError(
+                f'the probabilities (pred_score) that {type(model).__name__} predicts are not those of its logits, so '
+                'that metrics may judge it by another decision than the one that is attacked; use '
+                "objective='model-loss'."
+            )
 
     def judge(self, prediction: Any) -> dict[str, Any]:
         """Return how right the image is: its label counts as right or wrong, once."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+TEMPERATURE_TOLERANCE = 0.02  # relative; predictions may be in half precision
 CERTAIN = 1e-6  # a probability nearer to 0 or 1 than this counts as this
 
 
@@ -79,6 +80,22 @@ def decided_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Tensor:
     with _replaced(final_head(model, 'head'), '_get_predictions', catch):
         model.forward(inputs, samples, mode='predict')
     return caught[-1]
+
+
+def same_up_to_temperature(probabilities: Tensor, logits: Tensor) -> bool:
+    """Tell whether probabilities are the softmax of the logits, times one factor for all images.
+
+    Args:
+        probabilities: shape (N, K), in double precision; those that have underflowed do not count.
+        logits: shape (N, K), in double precision.
+    """
+    kept = probabilities > CERTAIN
+    counts = kept.sum(1, keepdim=True).clamp_min(1)
+    said = torch.where(kept, probabilities.clamp_min(CERTAIN).log(), 0)
+    own = torch.where(kept, logits, 0)
+    said, own = (torch.where(kept, value - value.sum(1, keepdim=True) / counts, 0) for value in (said, own))
+    factor = (said * own).sum() / own.square().sum().clamp_min(torch.finfo(own.dtype).tiny)
+    return bool(((said - factor * own).abs() <= TEMPERATURE_TOLERANCE * said.abs().amax().clamp_min(1)).all())
 
 
 def tensor_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samat_mm.errors import InputError
 from samat_mm.models.tasks.base import (
     Task,
     check_label,
@@ -29,10 +30,12 @@ class Segmentation(Task):
         ignored: the label that is neither attacked nor scored; None for none. 255 is never attacked.
         threshold: of a head with one output channel, the probability above which a pixel is foreground; None for a head
             with a channel per class.
+        classes: how many classes the data set has, which are counted; None for as many as the model has.
     """
 
     ignored: int | None = IGNORED_LABEL
     threshold: float | None = None
+    classes: int | None = None
 
     def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
         """Return the label maps, padded with 255 to a common size, shape (N, H, W).
@@ -52,7 +55,13 @@ class Segmentation(Task):
         """Return the scores of ``predict`` at the labels' native resolution, shape (N, K, H, W)."""
         with deciding_between_two(model, self.threshold):
             results = model.forward(inputs, without_labels(samples), mode='predict')
-        return pad_to_common_size([self.scores(result) for result in results], 0)
+        logits = pad_to_common_size([self.scores(result) for result in results], 0)
+        if logits.shape[1] > IGNORED_LABEL:
+            raise InputError(
+                f'{type(model).__name__} has {logits.shape[1]} classes, and attacks on segmentors leave out the label '
+                f"{IGNORED_LABEL}, which would be one of them; use objective='model-loss'."
+            )
+        return logits
 
     def scores(self, prediction: Any) -> Tensor:
         """Return the logits (K, H, W) of a prediction, which of one channel holds the foreground's probability."""
@@ -75,18 +84,19 @@ class Segmentation(Task):
         label = prediction.gt_sem_seg.data.squeeze(0).long().to(scores.device)
         predicted = scores.argmax(0) if predicted is None else predicted
         scored = torch.ones_like(label, dtype=torch.bool) if self.ignored is None else label != self.ignored
-        labelled = scored & (label != IGNORED_LABEL)
+        labelled = scored & ((label != IGNORED_LABEL) | (len(scores) > IGNORED_LABEL))
         truth, guess = label[labelled], predicted[labelled]
         check_label(truth, len(scores), prediction)
         right = torch.bincount(truth[truth == guess], minlength=len(scores))
         # What is predicted at 255 counts as predicted wherever the metric ignores another label than 255.
         union = torch.bincount(truth, minlength=len(scores)) + torch.bincount(predicted[scored], minlength=len(scores))
+        classes = self.classes or len(scores)
         pairs = enumerate(zip(right.tolist(), (union - right).tolist(), strict=True))
         return {
             'wrong': float((truth != guess).sum()) / max(1, len(truth)),
             'loss': cross_entropy(scores[:, labelled], truth),
-            'counts': [(number, *pair) for number, pair in pairs if pair[1]],
-            'classes': len(scores),
+            'counts': [(number, *pair) for number, pair in pairs if pair[1] and number < classes],
+            'classes': classes,
         }
 
     def fitted(self, attack: Attack) -> Attack:
