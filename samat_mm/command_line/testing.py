@@ -25,15 +25,23 @@ from samat_mm.models.tasks import Classification, task_of
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import build_attacks, listed
 
+STATED = ('pixel_range', 'craft_dtype', 'max_samples')  # settings that numbers depend on
+
 
 def attacks_of_hooks(config: Config) -> list[str | dict]:
-    """Return the attacks of the config's own evaluation hooks, those that two of them share once."""
-    hooks = [*(config.get('default_hooks') or {}).values(), *(config.get('custom_hooks') or [])]
+    """Return the attacks that the config's own test loop and evaluation hooks name, those that they share once."""
     found: list[str | dict] = []
-    for attack in (attack for hook in hooks if _evaluates(hook) for attack in listed(hook.get('attacks'))):
+    for attack in (attack for part in _evaluating(config) for attack in listed(part.get('attacks'))):
         if attack not in found:
             found.append(attack)
     return found
+
+
+def _evaluating(config: Config) -> list[Mapping[str, Any]]:
+    """Return the configs of the attack test loop and of the evaluation hooks."""
+    loop = config.get('test_cfg') or {}
+    hooks = [*(config.get('default_hooks') or {}).values(), *(config.get('custom_hooks') or [])]
+    return [part for part in (loop, *hooks) if _evaluates(part)]
 
 
 def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: Any) -> Runner:
@@ -42,7 +50,7 @@ def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: 
     Args:
         config: of the model, the data and the metrics; it is changed.
         attacks: by name.
-        **options: further arguments of the loop.
+        **options: further arguments of the loop; where one is None, what the config states for its own loop or hooks.
 
     Raises:
         ValueError: if the config has no test set or no metrics, or cannot be built.
@@ -55,6 +63,8 @@ def build_test_runner(config: Config, attacks: Mapping[str, Attack], **options: 
     half = (config.get('test_cfg') or {}).get('fp16', False)
     if not isinstance(half, bool):
         raise InputError(f'test_cfg.fp16 of config {config.filename} must be True or False; got {half!r}.')
+    stated = {name: part[name] for part in reversed(_evaluating(config)) for name in STATED if part.get(name)}
+    options = {**stated, **{name: value for name, value in options.items() if value is not None}}
     config.load_from, config.resume = None, False
     config.custom_hooks = [hook for hook in config.get('custom_hooks') or [] if not _evaluates(hook)]
     config.default_hooks = {
@@ -143,6 +153,7 @@ def report_of(
 
 
 def _evaluates(hook: Any) -> bool:
-    """Tell whether the config of a hook is that of an :class:`AttackEvaluationHook`, by class or by name."""
+    """Tell whether a config is that of an evaluation hook or of the attack test loop, by class or by name."""
     kind = hook.get('type') if isinstance(hook, dict) else None  # None: a default hook that is left out
-    return kind is AttackEvaluationHook or str(kind).rpartition('.')[2] == AttackEvaluationHook.__name__
+    name = kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
+    return name in (AttackEvaluationHook.__name__, AttackTestLoop.__name__)

@@ -12,6 +12,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
 
 from samat_mm.errors import InputError, NonFiniteError
+from samat_mm.evaluation.metric_copies import refuse_memory, state_of
 from samat_mm.models.tasks import Task
 from samat_mm.models.tasks.base import name_of
 
@@ -62,9 +63,12 @@ def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction:
                 f'{type(metric).__name__} has an evaluate of its own, so it cannot be resumed image by image; give its '
                 'metrics one by one in test_evaluator, or test with the TestLoop and an AttackEvaluationHook.'
             )
+    before = [state_of(metric) for metric in evaluator.metrics]
     evaluator.process(data_samples=[prediction], data_batch=data_batch)
     kept = [list(metric.results) for metric in evaluator.metrics]
-    for metric in evaluator.metrics:
+    for metric, attributes in zip(evaluator.metrics, before, strict=True):
+        if not metric.results:
+            refuse_memory(metric, attributes)
         metric.results.clear()
     return kept
 

@@ -14,6 +14,7 @@ from samat_mm.evaluation.outcome import Outcome
 from samat_mm.evaluation.trials import EXPORTED
 from samat_mm.perturbations.inputs import Attack
 
+RESERVED = ('attack', 'exported', 'forwards', 'backwards', 'seconds')  # what else stands beside the metrics
 WIDE = 24  # characters of an attack's name that are kept on one line
 
 
@@ -44,9 +45,10 @@ def build_report(
         The document that ``tools/test.py --out`` writes.
     """
     results: dict[str, dict[str, Any]] = {'clean': {}, **{name: {} for name in attacks}}
-    for key, value in metrics.items():
+    for key, value in ((str(key), value) for key, value in metrics.items()):
         name = max((name for name in attacks if key.startswith(f'{name}/')), key=len, default=None)
-        results[name or 'clean'][key.removeprefix(f'{name}/')] = _plain(value)
+        own = key.removeprefix(f'{name}/')
+        results[name or 'clean'][f'metric/{own}' if own in RESERVED else own] = _plain(value)
     for name, attack in attacks.items():
         results[name]['attack'] = attack.describe()
         if outcomes and name in outcomes:

@@ -1,6 +1,5 @@
 """What an evaluation tries on every image, and how an attack's images are scored."""
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
-from samat_mm.evaluation.metric_copies import evaluator_for
+from samat_mm.evaluation.metric_copies import copied_evaluator, evaluator_for
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import Passes
 from samat_mm.perturbations.inputs import Attack
@@ -98,7 +97,7 @@ def build_trials(
         evaluator: with the data set's metrics, copied for each trial.
         others: the crafting of attacks that are made on another model, by name.
     """
-    made = {CLEAN: Trial(None, crafting, copy.deepcopy(evaluator))}
+    made = {CLEAN: Trial(None, crafting, copied_evaluator(evaluator))}
     for name, attack in attacks.items():
         run = (others or {}).get(name, crafting)
         for member, part in members_of(name, attack).items():

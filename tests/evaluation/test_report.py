@@ -71,6 +71,14 @@ def test_what_metrics_return_arrives_whole_and_as_numbers():
     assert (clean['text'], clean['count']) == ('fine', 7)
 
 
+def test_metrics_called_as_what_stands_beside_them_keep_a_name():
+    metrics = {'seconds': 50.0, 7: 1.0, 'pgd-linf/seconds': 20.0, 'pgd-linf/attack': 3.0}
+    report = report_of(metrics, ['pgd-linf'])
+    assert report['results']['clean'] == {'metric/seconds': 50.0, '7': 1.0}
+    assert report['results']['pgd-linf']['metric/seconds'] == 20.0
+    assert report['results']['pgd-linf']['attack']['type'] == 'PGD'
+
+
 def test_a_clean_report_has_no_attacks():
     assert report_of({'mIoU': 1.0}, [])['results'] == {'clean': {'mIoU': 1.0}}
 

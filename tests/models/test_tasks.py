@@ -248,6 +248,72 @@ def test_several_labels_are_known_by_head_or_metric_and_not_by_the_first_image(f
         assert task.fitted(PGD(objective='model-loss')).objective.name == 'model-loss'
 
 
+def test_the_label_that_is_scored_is_attacked_and_not_a_teachers_opinion():
+    """In a test; a training aims at the probabilities that it is given."""
+    sample = classification_sample(1).set_gt_score(torch.tensor([0.1, 0.2, 0.6, 0.1]))
+    task = task_of(classifier(), [sample])
+    assert task.target([sample], torch.device('cpu')).tolist() == [1]
+    assert task.training_target([sample], torch.device('cpu')).shape == (1, CLASSES)
+
+
+class Adjusted(nn.Module):
+    """Adds a prior, or divides by a temperature, after its logits: between them and its probabilities."""
+
+    def __init__(self, prior, temperature=1.0):
+        super().__init__()
+        self.model, self.prior, self.temperature = classifier(), torch.tensor(prior), temperature
+        self.data_preprocessor = self.model.data_preprocessor
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        logits = self.model.forward(inputs, mode='tensor')
+        if mode == 'tensor':
+            return logits
+        for sample, scores in zip(data_samples, ((logits + self.prior) / self.temperature).softmax(1), strict=True):
+            sample.set_pred_score(scores).set_pred_label(scores.argmax())
+        return data_samples
+
+
+def test_probabilities_of_other_scores_are_refused_even_where_all_labels_agree():
+    """What metrics read is what is attacked; a temperature changes no decision."""
+    raw, prior = raw_images(2, SIZE, SIZE), [1e-2, 0.0, 0.0, -1e-2]
+    for model, refused in ((Adjusted([0.0] * 4, 3.0), False), (Adjusted([10 * part for part in prior]), True)):
+        space = space_of(model.eval(), raw, [classification_sample(0) for _ in raw])
+        if refused:
+            with pytest.raises(ValueError, match=r'probabilities \(pred_score\) that Adjusted predicts are not those'):
+                space.task.check(model, space.inputs, space.samples)
+        else:
+            space.task.check(model, space.inputs, space.samples)
+
+
+def test_a_head_whose_threshold_is_something_else():
+    """ArcFace's is a tensor of angles."""
+    model = classifier()
+    model.head.register_buffer('threshold', torch.zeros(CLASSES))
+    assert task_of(model, [classification_sample(0)]).threshold == 0.5
+
+
+def test_more_classes_than_the_ignored_label_has_room_for():
+    model = segmentor(**{'decode_head.num_classes': 300, 'decode_head.ignore_index': 1000})
+    space = space_of(model, raw_images(1, SIZE, SIZE), [segmentation_sample(torch.full((SIZE, SIZE), 255))])
+    with pytest.raises(ValueError, match='EncoderDecoder has 300 classes, and attacks on segmentors leave out'):
+        space.attack(PGD(steps=1), [0])
+    sample = segmentation_sample(torch.full((1, 2), 255))
+    logits = torch.nn.functional.one_hot(torch.tensor([[255, 3]]), 300).permute(2, 0, 1).float()
+    sample.set_data({'seg_logits': PixelData(data=logits), 'pred_sem_seg': PixelData(data=logits.argmax(0)[None])})
+    assert space.task.judge(sample)['counts'] == [(3, 0, 1), (255, 1, 2)]
+
+
+def test_classes_that_the_data_set_does_not_have_are_not_counted():
+    """The mean over the table is the mIoU of the metric, which knows the classes of the data set."""
+    sample = map_samples(1, 2)[0]
+    logits = torch.randn(CLASSES, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    sample.set_data({'seg_logits': PixelData(data=logits), 'pred_sem_seg': PixelData(data=logits.argmax(0)[None])})
+    found = Segmentation(classes=2).judge(sample)
+    assert found['classes'] == 2
+    assert [number for number, *_ in found['counts']] == [0, 1]
+    assert found['counts'] == Segmentation().judge(sample)['counts'][:2]
+
+
 def test_labels_that_a_mixing_preprocessor_writes_as_probabilities_are_labels():
     mixing = dict(num_classes=CLASSES, to_onehot=True)
     plain, mixed = classifier(), classifier(mixing)
@@ -260,7 +326,7 @@ def test_labels_that_a_mixing_preprocessor_writes_as_probabilities_are_labels():
     assert torch.equal(pixels, expected)
     assert after == before  # the goal is not lost: images that are wrong are left out
     half = DataSample().set_gt_score(torch.tensor([0.5, 0.5, 0, 0]))
-    assert Classification().target([half], torch.device('cpu')).is_floating_point()
+    assert Classification().target([half], torch.device('cpu')).is_floating_point()  # there is no other label
 
 
 def test_the_goal_of_an_attack_is_what_can_be_reached():
@@ -306,3 +372,23 @@ def test_a_stated_range_is_the_unit_of_the_radius(low, high, bands):
     assert float((attacked - space.pixels).abs().max()) == pytest.approx(8 / 255, abs=1e-4)
     step = float((space.to_inputs(attacked) - space.inputs).abs().max())
     assert step == pytest.approx(8 / 255 / 0.3, rel=1e-3)  # in units of std
+
+
+@pytest.mark.parametrize(
+    ('raw', 'said'),
+    [
+        (
+            torch.full((3, 8, 8), 380, dtype=torch.int32),
+            r'only 8 bits and floating point tell it; .* torch\.int32',
+        ),
+        (torch.linspace(-25, 5, 192).reshape(3, 8, 8), r'would be 0\.\.255; these reach from -25 to 5'),
+        (torch.linspace(0, 300, 192).reshape(3, 8, 8), r'would be 0\.\.255; these reach from 0 to 300'),
+    ],
+    ids=['integers', 'decibels', 'brighter'],
+)
+def test_images_in_unknown_units_do_not_pass_for_8_bits(raw, said):
+    model = classifier()
+    with pytest.raises(ValueError, match=said):
+        space_of(model, [raw], [classification_sample(0)])
+    low, high = float(raw.min()), float(raw.max()) + 1
+    assert space_of(model, [raw], [classification_sample(0)], pixel_range=(low, high)).range == (low, high)

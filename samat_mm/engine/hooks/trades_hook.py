@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
 from samat_mm.engine.training_summary import attack_summary
-from samat_mm.errors import StepError
+from samat_mm.errors import StepError, UnsupportedError
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.replay import unwrapped
 from samat_mm.models.state import buffers_aside
@@ -103,7 +103,13 @@ class TRADESHook(AdversarialTrainingHook):
         adversarial = torch.stack([self._adversarial[id(sample)] for sample in samples])
         task = self._task or task_of(model, samples)
         samples = task.in_training_geometry(samples, inputs)
-        attacked = task.logits(model, adversarial, samples)
+        try:
+            attacked = task.logits(model, adversarial, samples)
+        except (AttributeError, TypeError) as error:
+            raise UnsupportedError(
+                f'TRADES needs the logits that {type(model).__name__} predicts by in training mode too, and its head '
+                f'gives something else there ({error}); use AdversarialTrainingHook with this model.'
+            ) from error
         with buffers_aside(model):
             clean = task.logits(model, inputs, samples)
         divergence = KullbackLeibler(clean)(attacked, task.target(samples, inputs.device), 0, 1)
