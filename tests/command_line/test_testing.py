@@ -11,7 +11,7 @@ LINF, L2 = dict(type='PGD', norm='linf'), dict(type='PGD', norm='l2')
 
 def config(**more):
     parts = dict(test_dataloader=dict(batch_size=1), test_evaluator=dict(type='IoUMetric'), **more)
-    return Config(parts, filename='config.py')
+    return Config(parts)
 
 
 def test_attacks_of_loop_and_hooks_once_each():
