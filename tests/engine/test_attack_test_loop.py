@@ -519,7 +519,7 @@ def test_images_without_a_labelled_pixel(ignored, tmp_path):
 
 @pytest.mark.parametrize('count', [0, -3])
 def test_at_least_one_image(count, tmp_path):
-    with pytest.raises(ValueError, match=f'max_samples must be at least 1; got {count}'):
+    with pytest.raises(ValueError, match=f'max_samples must be a whole number of at least 1; got {count}'):
         evaluation(*images_of('classes', 2), tmp_path, max_samples=count).test()
 
 

@@ -32,7 +32,7 @@ def test_every_class_has_its_share(classes, sorted_by_class):
 
 def test_all_of_them_and_none():
     assert chosen_images(3, None) == chosen_images(3, 3) == chosen_images(3, 100) == [0, 1, 2]
-    with pytest.raises(ValueError, match='max_samples must be at least 1; got 0'):
+    with pytest.raises(ValueError, match='max_samples must be a whole number of at least 1; got 0'):
         chosen_images(3, 0)
     with pytest.raises(ValueError, match='the test set is empty'):
         chosen_images(0, None)

@@ -64,7 +64,7 @@ class OwnSegmentor(EncoderDecoder):
         super().__init__(**more)
 
 @RUNNERS.register_module(force=True)
-class LoudRunner(Runner):
+class OwnRunner(Runner):
     def train(self):
         print('LOUD: my runner trains')
         return super().train()
@@ -279,7 +279,7 @@ def test_an_interrupt_ends_quietly(tool, folder, work, monkeypatch):
 
 
 def test_the_runner_is_the_one_that_the_config_names(tool, folder, work):
-    config = changed(folder, work, "runner_type = 'LoudRunner'")
+    config = changed(folder, work, "runner_type = 'OwnRunner'")
     status, text, errors = tool('train', config, '--work-dir', work / 'run')
     assert status == 0, errors
     assert text.count('LOUD: my runner trains') == 1

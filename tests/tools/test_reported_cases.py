@@ -173,10 +173,10 @@ def test_07_test_time_augmentation(case, report):
 
 def test_08_a_runner_of_the_users(case, tool, tmp_path):
     folder = case('08-own-runner')
-    status, out, _ = tool(
+    status, out, said = tool(
         'train', folder / 'config.py', '--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_iters=1'
     )
-    assert status == 0
+    assert status == 0, said
     assert 'LOUD: my runner trains' in out
 
 
