@@ -23,7 +23,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no config, or a part of it has not the form that every config has.
+        ValueError: if it is not a config, or a part of it is of the wrong kind.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():

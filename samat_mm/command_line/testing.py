@@ -93,7 +93,7 @@ def add_sanity_checks(loop: AttackTestLoop, **parameters: Any) -> SanityChecks:
     first = first_item(loop.dataloader.dataset, loop.numbers)
     if not is_openmmlab_item(first):
         raise InputError(
-            f'--sanity attacks images, and the items of {type(loop.dataloader.dataset).__name__} are no '
+            f'--sanity attacks images, and the items of {type(loop.dataloader.dataset).__name__} are not '
             'dict(inputs=image, data_samples=...); leave it out.'
         )
     task = task_of(model, [first['data_samples']], loop.evaluator.metrics)
