@@ -10,11 +10,13 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import Tensor
 
 import samat_mm  # noqa: F401  (before torchvision, which mmpretrain imports)
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.compat import load_checkpoint_file
+from samat_mm.errors import InputError
 from samat_mm.presets import configs_folder
 
 
@@ -30,9 +32,10 @@ def convert(source: Path) -> dict[str, Tensor]:
     checkpoint = load_checkpoint_file(source)
     state = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
-        raise ValueError(f"{source} is no checkpoint of ResNet-20: expected a dict with 'state_dict' in it.")
+        raise InputError(f"{source} is no checkpoint of ResNet-20: expected a dict with 'state_dict' in it.")
     renamed = {_name(str(key)): value for key, value in state.items() if isinstance(value, Tensor)}
-    model = MODELS.build(Config.fromfile(configs_folder() / 'resnet20_cifar10_sgd.py').model)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(Config.fromfile(configs_folder() / 'resnet20_cifar10_sgd.py').model)
     wanted = model.state_dict()
     # PyTorch had no such counters when the checkpoint was made; they start at 0.
     counters = {key: value for key, value in wanted.items() if key.endswith('num_batches_tracked')}
@@ -40,7 +43,7 @@ def convert(source: Path) -> dict[str, Tensor]:
     found = {key: tuple(value.shape) for key, value in renamed.items() if key not in counters}
     wrong = sorted(key for key, _ in expected.items() ^ found.items())
     if wrong:
-        raise ValueError(
+        raise InputError(
             f'{source} does not hold the weights of ResNet-20: {wrong[0]} and others are missing, left over or of '
             'another shape; give resnet20-12fca82f.th.'
         )

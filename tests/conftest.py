@@ -9,9 +9,16 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import mmengine.runner.runner as mmengine_runner
 import pytest
 import yapf.yapflib.yapf_api
+from mmengine.registry import DefaultScope
 from small_models import training_case
 
 __all__ = ['training_case']
+
+
+@pytest.fixture(autouse=True, scope='module')
+def no_scope_of_other_modules():
+    """Forget the default scopes that runs of other modules have left: they decide where MMEngine looks names up."""
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True, scope='session')
