@@ -23,7 +23,7 @@ from samat_mm.errors import InputError, UserError
 
 LONGEST = 400  # characters of a reason
 # Functions of runners and loops:
-BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # beside build_...
+BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # and those called build_...
 RUNNING = ('train', 'val', 'test')
 REFUSED_ARGUMENTS = re.compile(r'([\w.<>]+)\.__init__\(\) (?:got|missing|takes) ')
 

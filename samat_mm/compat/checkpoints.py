@@ -49,7 +49,7 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no checkpoint, is damaged, or holds objects that loading would have to execute.
+        ValueError: if the file is not a checkpoint, is damaged, or holds objects that loading would have to execute.
     """
     path = _existing(filename)
     _refuse_damage(path, str(path))
@@ -65,7 +65,7 @@ def load_checkpoint_bytes(content: bytes, origin: str, map_location: Any = 'cpu'
         map_location: of its tensors.
 
     Raises:
-        ValueError: if it is no checkpoint, is damaged, or holds objects that loading would have to execute.
+        ValueError: if it is not a checkpoint, is damaged, or holds objects that loading would have to execute.
     """
     _refuse_damage(io.BytesIO(content), origin)
     return _load(io.BytesIO(content), origin, map_location=map_location)
@@ -76,7 +76,7 @@ def peek_checkpoint_file(filename: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no checkpoint, or holds objects that loading would have to execute.
+        ValueError: if the file is not a checkpoint, or holds objects that loading would have to execute.
     """
     path = _existing(filename)
     try:

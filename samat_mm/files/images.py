@@ -46,7 +46,7 @@ def check_file(what: str, path: Any) -> None:
         path: on this machine; nothing is checked elsewhere.
 
     Raises:
-        ValueError: if it is no file, or its header tells of more than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        ValueError: if it is not a file, or its header declares more than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     if not os.path.exists(path):
         return
