@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test lint format install gpu gpu-pack clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/installed
@@ -30,6 +30,13 @@ lint: install
 format: install
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# On a machine with a CUDA device, in its own Python; GPU="--pack FILE.tar" where there is no network (make gpu-pack).
+gpu:
+	$(PYTHON) benchmarks/gpu.py $(GPU)
+
+gpu-pack: install
+	$(RUN) benchmarks/gpu.py pack --out gpu-pack.tar $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,99 @@
+"""Test, measure and train on a machine with one CUDA device, within a given time.
+
+    python benchmarks/gpu.py --minutes 10 --out gpu [--pack gpu-pack.tar] [--data cifar10_jpeg.npz]
+    python benchmarks/gpu.py pack --out gpu-pack.tar [--data cifar10_jpeg.npz]
+
+The parts, in this order: the CUDA tests, what training steps cost, what attacks cost, and a row of the paper's table 2
+on CIFAR-10, which needs images. Each has to end by its share of the time and is stopped if it does not; time that one
+leaves goes to those after it. Everything is written as soon as it is known, so that a run that is cut off leaves what
+it had: ``gpu.json`` says how each part ended, ``gpu.log`` has what the parts printed, and each part has a file of its
+own.
+
+``pack`` writes what a machine without a network lacks, at most 45 MiB: wheels, and CIFAR-10 images in jpeg form. With
+``--pack``, they are unpacked and installed into a temporary folder first.
+
+Exit status: 0 if every part ended well, 1 if one did not, and 2 if there is no CUDA device.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import torch
+from gpu_parts import PARTS, ROOT, Record, Setting, run
+from records import Deadline, machine
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--minutes', type=float, default=10, help='all that the run may take; 10 by default')
+    parser.add_argument('--out', type=Path, default=Path('gpu'), metavar='DIR', help="of the results; 'gpu' by default")
+    parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda', help='cpu: tiny, to see the parts run')
+    parser.add_argument('--pack', type=Path, metavar='FILE.tar', help='what `gpu.py pack` wrote')
+    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='CIFAR-10 as jpeg; by default that of the pack')
+    parser.add_argument('--parts', nargs='+', choices=[part.name for part in PARTS], help='all by default')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse()
+    deadline = Deadline(args.minutes)
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        print('There is no CUDA device here, so there is nothing to test, measure or train on.', file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped, and recorded as such
+    out = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    record = Record(out / 'gpu.json', minutes=args.minutes, device=args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        data = args.data
+        if args.pack is not None:
+            with record.part('install', [args.pack.name]) as entry:
+                packed = install(args.pack, Path(folder))
+                entry['state'] = 'done'
+            data = data or packed
+        record.data['machine'] = machine(args.device)
+        setting = Setting(
+            minutes=args.minutes,
+            deadline=deadline,
+            device=args.device,
+            data=data and data.resolve(),
+            out=out,
+            work_dir=Path(folder) / 'work_dirs',
+            environment=environment(),
+        )
+        for part in PARTS:
+            if args.parts is None or part.name in args.parts:
+                run(part, setting, record)
+    return 0 if record.finish() else 1
+
+
+def install(archive: Path, folder: Path) -> Path | None:
+    """Unpack what ``pack`` wrote, make its wheels importable, and return its images if it has any."""
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter='data')
+    wheels = sorted(str(wheel) for wheel in (folder / 'wheels').glob('*.whl'))
+    pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps', '--no-compile']
+    subprocess.run([*pip, '--target', str(folder / 'site'), *wheels], check=True)
+    sys.path.insert(0, str(folder / 'site'))
+    return next(folder.glob('*.npz'), None)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which other processes find what this one does, and samat-mm."""
+    paths = [str(ROOT), *(path for path in sys.path if path)]
+    cublas = {'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}  # deterministic tests need it before CUDA starts
+    return {**os.environ, **cublas, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
+
+
+if __name__ == '__main__':
+    if sys.argv[1:2] == ['pack']:
+        from gpu_pack import main as pack
+
+        sys.exit(pack(sys.argv[2:]))
+    sys.exit(main())
