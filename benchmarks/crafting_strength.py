@@ -5,7 +5,9 @@
 
 Every image is attacked on the model itself and on its copies, from the same starts, and scored by the model itself in
 float32. A row has the metric for each seed, so that a difference can be held against what the random start alone makes.
-"CPU s" is the processor time of the attacks, without the scoring.
+"weaker" and "stronger" are the shares of the images that have fewer or more wrong labels than on the model itself, over
+all seeds: by any number, and in brackets by more than one label in a hundred. "CPU s" is the processor time of the
+attacks, without the scoring.
 """
 
 import json
@@ -27,7 +29,7 @@ from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.evaluation.outcome import single
 from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.trials import Trial
-from samat_mm.models.crafting import DTYPES, Crafting
+from samat_mm.models.crafting import PRECISIONS, Crafting
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument('checkpoint')
     parser.add_argument('--attack', nargs='+', default=['pgd-linf'])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--dtypes', nargs='+', choices=list(DTYPES), default=list(DTYPES))
+    parser.add_argument('--dtypes', nargs='+', choices=list(PRECISIONS), default=list(PRECISIONS))
     parser.add_argument('--max-samples', type=int)
     parser.add_argument('--out', type=Path, metavar='FILE.json')
     args = parser.parse_intermixed_args()
@@ -94,6 +96,10 @@ def measure(args: Any) -> None:
                     'crafted on': way,
                     f'{metric}, seeds {", ".join(map(str, args.seeds))}': ', '.join(f'{value:.2f}' for value in values),
                     'loss': ', '.join(f'{outcome.loss:.4f}' for outcome in found),
+                    **differences(
+                        [score.wrong for seed in args.seeds for score in scores[name, way, seed]],
+                        [score.wrong for seed in args.seeds for score in scores[name, MODEL, seed]],
+                    ),
                     'CPU s': f'{spent:.0f}',
                 }
             )
@@ -101,6 +107,18 @@ def measure(args: Any) -> None:
     show(f'{Path(args.config).stem}, {len(images)} images', rows)
     if args.out:
         args.out.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
+
+
+def differences(wrong: list[float], reference: list[float]) -> dict[str, str]:
+    """Return how many images are less and more wrong than in the reference, in per cent."""
+    pairs = list(zip(wrong, reference, strict=True))
+
+    def share(than: float, sign: int) -> float:
+        return 100 * sum(sign * (ours - theirs) > than for ours, theirs in pairs) / len(pairs)
+
+    return {
+        name: f'{share(0, sign):.2f} ({share(0.01, sign):.2f})' for name, sign in (('weaker', -1), ('stronger', 1))
+    }
 
 
 if __name__ == '__main__':

@@ -16,6 +16,8 @@ from samat_mm.perturbations.inputs import Attack, ClassificationAttack
 from samat_mm.perturbations.inputs.classification import isolated_randomness
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+MIXED = 'mixed'
+PRECISIONS = (*DTYPES, MIXED)
 
 
 class Crafting:
@@ -27,8 +29,9 @@ class Crafting:
 
     Args:
         model: the bare model (not its distributed wrapper).
-        dtype: 'float32', 'bfloat16' (autocast), or None for that of the surrounding autocast. float16 is never used:
-            without a loss scale, gradients with respect to the input underflow in it.
+        dtype: 'float32', 'bfloat16' (autocast), 'mixed' for bfloat16 in the early steps and the model's own precision
+            in the last quarter of them, or None for that of the surrounding autocast. float16 is never used: without
+            a loss scale, gradients with respect to the input underflow in it.
 
     Raises:
         ValueError: if ``dtype`` is another one.
@@ -44,10 +47,10 @@ class Crafting:
         """Refuse a precision that is unknown, before there is a model.
 
         Raises:
-            ValueError: if it is neither None nor 'float32' or 'bfloat16'.
+            ValueError: if it is neither None nor one of ``PRECISIONS``.
         """
         if dtype is not None:
-            one_of(dtype, list(DTYPES), 'craft_dtype')
+            one_of(dtype, list(PRECISIONS), 'craft_dtype')
 
     def attack(self, space: PixelSpace, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
         """Return adversarial pixels, leaving the model as it was; see :meth:`PixelSpace.attack`."""
@@ -56,29 +59,39 @@ class Crafting:
         if space.model is not self.model:
             space = space.on(self.model)
         device = space.inputs.device
-        dtype = self.dtype or _ambient(device)
-        if dtype == 'bfloat16' and device.type == 'cpu':
+        own = _ambient(device)  # the precision of the model's own predictions
+        late = own if self.dtype in (None, MIXED) else self.dtype
+        early = 'bfloat16' if self.dtype == MIXED else late
+        if 'bfloat16' in (early, late) and device.type == 'cpu':
             _tell_of_slow_bfloat16()
-        copied = self._copy(dtype, space, attack, training)
-        with _precision(device, dtype):
+        copied = self._synced(late, space, attack, training)
+        with _precision(device, late):
             if copied is None:
                 return space.attack(attack, indices, training=training)
-            copied.sync()
             fast = space.on(copied.model, copied.memory_format)
-            pixels = fast.attack(attack, indices, training=training).contiguous()
+            faster = None if early == late else self._synced(early, space, attack, training)
+            rough = None if faster is None else space.on(faster.model, faster.memory_format)
+            pixels = fast.attack(attack, indices, training=training, early=rough).contiguous()
             if not _stops_at_errors(attack):
                 return pixels
             wrong = fast.wrong(pixels)
         rows = (wrong & ~space.wrong(pixels)).nonzero().flatten()
         if len(rows):
             numbers = [indices[row] for row in rows.tolist()]
-            with _precision(device, _ambient(device)):  # that of the model's own predictions
+            with _precision(device, own):
                 pixels[rows] = space.subset(rows).attack(attack, numbers, training=training)
         return pixels
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the copies out of copies and pickles: they are made anew where they are needed."""
         return {**vars(self), '_copies': {}}
+
+    def _synced(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
+        """Return the copy in that precision with the weights that the model has now, or None where there is none."""
+        copied = self._copy(dtype, space, attack, training)
+        if copied is not None:
+            copied.sync()
+        return copied
 
     def _copy(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
         key = dtype, attack.objective.output  # the forwards of logits and of the training loss may differ

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,9 @@ from samat_mm.models.pixel_range import (
 from samat_mm.models.state import frozen, refuse_activation_checkpointing
 from samat_mm.models.tasks import Classification, Task, task_of
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.inputs.mixed import MixedPredict
 from samat_mm.perturbations.inputs.objectives import wrong_share
+from samat_mm.perturbations.inputs.views import restricted
 
 
 class PixelSpace:
@@ -76,20 +79,25 @@ class PixelSpace:
         """Return the model's input for changed pixels, shape (N, C, H, W)."""
         return self.inputs + (pixels - self.pixels) / self.std
 
-    def attack(self, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
+    def attack(
+        self, attack: Attack, indices: Sequence[int], *, training: bool = False, early: 'PixelSpace | None' = None
+    ) -> Tensor:
         """Return adversarial pixels, leaving the model as it was.
 
         Args:
             attack: what to run.
             indices: the number of each image in its data set, for its random start.
             training: whether the labels are at the resolution of the model's input, as in training.
+            early: the same before a model that computes nearly the same in bfloat16, for the early steps.
 
         Raises:
             ValueError: if the model has no output that the attack's objective could use.
         """
         refuse_activation_checkpointing(self.model)
-        with frozen(self.model):
+        with frozen(self.model), nullcontext() if early is None else frozen(early.model):
             predict, target = self._predict(attack, training)
+            if early is not None:
+                predict = MixedPredict(predict, InBfloat16(early._predict(attack, training)[0]))
             return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes)
 
     def output(self, attack: Attack, *, training: bool = False) -> Tensor:
@@ -176,6 +184,22 @@ class Logits:
     def subset(self, rows: Tensor) -> 'Logits':
         """Return the same for some images of the batch, for attacks that leave out images that are done."""
         return Logits(self.space.subset(rows), [self.samples[row] for row in rows.tolist()])
+
+
+@dataclass(frozen=True)
+class InBfloat16:
+    """A ``predict`` under autocast to bfloat16, whose output is single precision."""
+
+    predict: Callable[[Tensor], Tensor]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the output for these pixels."""
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
+            return self.predict(pixels).float()
+
+    def subset(self, rows: Tensor) -> 'InBfloat16':
+        """Return the same for some images of the batch."""
+        return InBfloat16(restricted(self.predict, rows))
 
 
 def _check_boxes(samples: Sequence[Any]) -> None:

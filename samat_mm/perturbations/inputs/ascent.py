@@ -131,6 +131,8 @@ class ProjectedAscent(Attack):
         for step in range(steps):
             if oracle.done:
                 return
+            if step and oracle.is_early(step - 1, steps) and not oracle.is_early(step, steps):
+                best.offer(oracle.value(best.images, step, steps), best.images)  # what they are worth on the model
             rank, grad = oracle.gradient(images, step, steps)
             best.offer(rank, images)
             images = move(images, grad, rank[:, -1])

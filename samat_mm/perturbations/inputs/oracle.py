@@ -1,13 +1,15 @@
 """What an ascent asks about images: by what they rank, and along which gradient their loss rises."""
 
+import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs.finite import check_finite
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, Objective, has_class_255, wrong_share
-from samat_mm.perturbations.inputs.views import Predict, View, restricted
+from samat_mm.perturbations.inputs.views import Predict, View, at_step, restricted
 
 # From the losses, the output and the target to (N, keys), see Objective.rank.
 Rank = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -37,8 +39,14 @@ class Oracle:
     def leave_out_wrong(self, inputs: Tensor) -> None:
         """Ask no more about original images that the model gets wrong, if this is the goal."""
 
+    def is_early(self, step: int, steps: int) -> bool:
+        """Whether this step asks a predict that is not the one that counts; see :func:`at_step`."""
+        return at_step(self.predict, step, steps) is not self.predict
+
     def value(self, images: Tensor, step: int, steps: int) -> Tensor:
         """Return by what each image ranks, shape (N, keys), or (1, keys) for the batch as one; NaN for none.
+
+        The first key is 1, and 0 where the ranks of an early step come from another predict: they count for less.
 
         Args:
             images: shape (N, C, H, W).
@@ -52,16 +60,17 @@ class Oracle:
             output = self.predict(images)
             loss = self.objective(output, self.target, step, steps)
             check_finite(loss)
-            return self._judge(loss, output)
+            return _led_by(1, self._judge(loss, output))
 
     def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
         """Return the same and the gradient of the loss, shape (N, C, H, W), which must be finite; see :meth:`value`."""
+        predict = at_step(self.predict, step, steps)
         images = images.detach().requires_grad_()
-        output = self.predict(images)
+        output = predict(images)
         loss = self.objective(output, self.target, step, steps)
         (grad,) = torch.autograd.grad(loss.sum(), images)
         check_finite(loss.detach(), grad)
-        return self._judge(loss.detach(), output.detach()), grad
+        return _led_by(int(predict is self.predict), self._judge(loss.detach(), output.detach())), grad
 
     def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
         rank = self.rank(loss, output, self.target)
@@ -73,6 +82,10 @@ class Oracle:
         if self.target is None or self.target.is_floating_point() or has_class_255(output):
             return None
         return (self.target == IGNORED_LABEL).reshape(len(self.target), -1).all(1)
+
+
+def _led_by(key: int, rank: Tensor) -> Tensor:
+    return F.pad(rank, (1, 0), value=key)
 
 
 class ErrorOracle(Oracle):
@@ -103,23 +116,39 @@ class ErrorOracle(Oracle):
     def value(self, images: Tensor, step: int, steps: int) -> Tensor:
         """Return by what each image ranks; see :meth:`Oracle.value`."""
         rows = self.rows
-        return self._spread(super().value(self._asked(images), step, steps), rows, torch.nan)
+        rank = super().value(self._asked(images), step, steps)
+        self._keep(_right(rank))
+        return self._spread(rank, rows, torch.nan)
 
     def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """Return the same and the gradient of the loss; see :meth:`Oracle.gradient`."""
-        rows = self.rows
-        rank, grad = super().gradient(self._asked(images), step, steps)
+        """Return the same and the gradient of the loss; see :meth:`Oracle.gradient`.
+
+        An error of an early predict counts once the one that counts makes it, too.
+        """
+        rows, images = self.rows, self._asked(images)
+        rank, grad = super().gradient(images, step, steps)
+        if self.is_early(step, steps):
+            self._confirm(rank, images, step, steps)
+        self._keep(_right(rank))
         return self._spread(rank, rows, torch.nan), self._spread(grad, rows, 0.0)
 
     def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
         rank, wrong = super()._judge(loss, output), wrong_share(output, self.target)
-        self._keep((wrong == 0) & ~rank.isnan().any(1))
         return torch.cat([wrong[:, None], rank.to(wrong)], dim=1)
 
+    def _confirm(self, rank: Tensor, images: Tensor, step: int, steps: int) -> None:
+        """Put the exact ranks where the early ones show an error."""
+        rows = (~_right(rank)).nonzero().flatten()
+        if len(rows):
+            part = copy.copy(self)
+            part._restrict(rows)
+            rank[rows] = Oracle.value(part, images[rows], step, steps)
+
     def _keep(self, right: Tensor) -> None:
-        if bool(right.all()):
-            return
-        kept = right.nonzero().flatten()
+        if not bool(right.all()):
+            self._restrict(right.nonzero().flatten())
+
+    def _restrict(self, kept: Tensor) -> None:
         self.rows, self.target = self.rows[kept], self.target[kept]
         self.predict, self.objective = restricted(self.predict, kept), restricted(self.objective, kept)
 
@@ -130,6 +159,11 @@ class ErrorOracle(Oracle):
         if len(rows) == self.count:
             return values
         return values.new_full((self.count, *values.shape[1:]), elsewhere).index_copy_(0, rows, values)
+
+
+def _right(rank: Tensor) -> Tensor:
+    """Return which images have a label that the model still gives them, shape (N,)."""
+    return (rank[:, 1] == 0) & ~rank.isnan().any(1)
 
 
 GOALS: dict[str, type[Oracle]] = {'loss': Oracle, 'error': ErrorOracle}

@@ -46,6 +46,11 @@ class View:
             )
         return logits
 
+    def at(self, step: int, steps: int) -> 'View':
+        """Return the view that step ``step`` of so many asks; see :func:`at_step`."""
+        predict = at_step(self.predict, step, steps)
+        return self if predict is self.predict else View(predict, self.inputs, self.size)
+
     def subset(self, rows: Tensor) -> 'View':
         """Return the view of those rows of this one (indices, shape (n,))."""
         if len(rows) == len(self.inputs) and torch.equal(rows, torch.arange(len(rows), device=rows.device)):
@@ -71,3 +76,15 @@ def restricted(bound: Bound, rows: Tensor) -> Bound:
     """
     restrict: Any = getattr(bound, 'subset', None)
     return bound if restrict is None else restrict(rows)
+
+
+def at_step(predict: Predict, step: int, steps: int) -> Predict:
+    """Return what a step of an ascent asks: another predict where this one has a method ``at(step, steps)``.
+
+    Args:
+        predict: maps pixels to what the objective takes.
+        step: index of the step, from 0.
+        steps: the number of steps.
+    """
+    at: Any = getattr(predict, 'at', None)
+    return predict if at is None else at(step, steps)

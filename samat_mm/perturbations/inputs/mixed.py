@@ -1,0 +1,38 @@
+"""Two predicts for one ascent: a fast one for its early steps, and the one that counts for the last."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from samat_mm.perturbations.inputs.base import Predict
+from samat_mm.perturbations.inputs.views import restricted
+
+EXACT_SHARE = 0.25  # of the steps
+
+
+@dataclass(frozen=True)
+class MixedPredict:
+    """A ``predict`` whose early steps are left to another one that computes nearly the same, faster.
+
+    The last quarter of the steps of a run, at least one, and everything that is not a step asks ``exact``.
+
+    Args:
+        exact: what the attack is to be strong against.
+        early: the fast one, in bfloat16 for instance.
+    """
+
+    exact: Predict
+    early: Predict
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the exact output."""
+        return self.exact(pixels)
+
+    def at(self, step: int, steps: int) -> Predict:
+        """Return what step ``step`` (from 0) of so many asks."""
+        return self.early if step < steps - math.ceil(EXACT_SHARE * steps) else self
+
+    def subset(self, rows: Tensor) -> 'MixedPredict':
+        """Return the same for some images of the batch (indices, shape (n,))."""
+        return MixedPredict(restricted(self.exact, rows), restricted(self.early, rows))
