@@ -21,7 +21,7 @@ from samat_mm.command_line.testing import add_sanity_checks, attacks_of_hooks, b
 from samat_mm.errors import InputError
 from samat_mm.evaluation import load_for_evaluation, print_report, print_verdicts
 from samat_mm.files.outputs import writable_folder, writable_report
-from samat_mm.models.crafting import DTYPES
+from samat_mm.models.crafting import PRECISIONS
 from samat_mm.models.replay import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument('--show-dir', help='write one picture per image and attack')
     parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files, and score these')
     parser.add_argument('--sanity', action='store_true', help='check that robustness is not an attack that fails')
-    parser.add_argument('--craft-dtype', choices=list(DTYPES), help='precision in which attacks run')
+    parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision in which attacks run')
     parser.add_argument('--resume', action='store_true', help='go on with an evaluation that was stopped, or fail')
     args = parser.parse_intermixed_args()
     with errors_as_sentences():

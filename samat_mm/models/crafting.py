@@ -30,7 +30,7 @@ class Crafting:
     Args:
         model: the bare model (not its distributed wrapper).
         dtype: 'float32', 'bfloat16' (autocast), 'mixed' for bfloat16 in the early steps and the model's own precision
-            in the last quarter of them, or None for that of the surrounding autocast. float16 is never used: without
+            in the last fifth of them, or None for that of the surrounding autocast. float16 is never used: without
             a loss scale, gradients with respect to the input underflow in it.
 
     Raises:

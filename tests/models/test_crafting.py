@@ -26,6 +26,7 @@ from torch import nn
 from samat_mm.models import crafting as module
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import Passes, PixelSpace
+from samat_mm.models.state import frozen
 from samat_mm.perturbations.inputs import FAB, FGSM, PGD, Square
 
 
@@ -128,7 +129,7 @@ def test_l2_attacks_give_the_same_images(name, training):
 
 @pytest.mark.parametrize('name', SPACES)
 @pytest.mark.parametrize('attack', [FGSM(eps='8/255'), PGD(eps='8/255', steps=4), PGD('l2', 1.0, steps=4)], ids=repr)
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'mixed'])
 def test_no_attack_leaves_the_ball(name, attack, dtype):
     space = SPACES[name]()
     found = Crafting(space.model, dtype).attack(space, attack, range(len(space.pixels)))
@@ -196,7 +197,7 @@ def test_no_images():
 # ---------------------------------------------------------------------------------------- the model untouched
 
 
-@pytest.mark.parametrize('dtype', [None, 'bfloat16'])
+@pytest.mark.parametrize('dtype', [None, 'bfloat16', 'mixed'])
 @pytest.mark.parametrize('attack', [PGD(steps=2), PGD(steps=2, goal='error'), Square(queries=5)], ids=repr)
 def test_the_model_is_left_as_it_was(dtype, attack):
     model = Small().train()
@@ -344,6 +345,35 @@ def test_the_stem_sees_single_precision():
     space = small_space(model)
     Crafting(model, 'bfloat16').attack(space, PGD(steps=1), range(4))
     assert listener.dtypes == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ('ambient', 'expected'),
+    [(None, 4 * [torch.bfloat16] + 3 * [torch.float32]), (torch.bfloat16, 6 * [torch.bfloat16])],
+    ids=str,
+)
+def test_mixed_precision_is_bfloat16_at_first_and_the_model_s_own_in_the_end(ambient, expected):
+    """Five steps: four early ones, then the best of these, the last step and its result in the model's precision."""
+    space = small_space(Small())
+    crafting = Crafting(space.model, 'mixed')
+    with torch.autocast('cpu', dtype=ambient or torch.bfloat16, enabled=ambient is not None):
+        crafting.attack(space, PGD(steps=5), range(4))
+        listener = Listener(space.model.linear)
+        crafting.attack(space, PGD(steps=5), range(4))
+    assert [dtype for _, dtype in listener.heard][-len(expected) :] == expected
+
+
+@pytest.mark.parametrize('name', SPACES)
+def test_mixed_precision_is_as_strong(name):
+    space = SPACES[name]()
+    attack, numbers = PGD('l2', 0.5, steps=10), range(len(space.pixels))
+    predict, target = space._predict(attack, False)
+    losses = []
+    for crafting in (Crafting(space.model, dtype) for dtype in ('float32', 'mixed')):
+        with torch.no_grad(), frozen(space.model):
+            losses.append(attack.objective(predict(crafting.attack(space, attack, numbers)), target, 0, 1))
+    assert not torch.equal(*losses)
+    torch.testing.assert_close(*losses, rtol=0.01, atol=0)
 
 
 def test_two_precisions_in_turn(logged):

@@ -11,10 +11,9 @@ from torch.utils.hooks import RemovableHandle
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.hooks.radius_schedule import scaled
 from samat_mm.engine.training_summary import attack_summary
-from samat_mm.models.crafting import DTYPES, Crafting
+from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.replay import unwrapped
-from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.registry import ATTACKS
 
@@ -50,7 +49,8 @@ class AdversarialTrainingHook(InputPerturbationHook):
     ) -> None:
         super().__init__(eps_scheduler, pixel_range)
         self.attack: Attack = ATTACKS.build(attack)
-        self.craft_dtype = None if craft_dtype is None else one_of(craft_dtype, list(DTYPES), 'craft_dtype')
+        Crafting.check(craft_dtype)
+        self.craft_dtype = craft_dtype
         if eps_scheduler is not None:
             scaled(self.attack, 0.5)  # refuses what cannot be scaled
 

@@ -8,14 +8,14 @@ from torch import Tensor
 from samat_mm.perturbations.inputs.base import Predict
 from samat_mm.perturbations.inputs.views import restricted
 
-EXACT_SHARE = 0.25  # of the steps
+EXACT_SHARE = 0.2  # of the steps
 
 
 @dataclass(frozen=True)
 class MixedPredict:
     """A ``predict`` whose early steps are left to another one that computes nearly the same, faster.
 
-    The last quarter of the steps of a run, at least one, and everything that is not a step asks ``exact``.
+    The last fifth of the steps of a run, at least one, and everything that is not a step asks ``exact``.
 
     Args:
         exact: what the attack is to be strong against.
