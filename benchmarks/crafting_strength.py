@@ -116,9 +116,7 @@ def differences(wrong: list[float], reference: list[float]) -> dict[str, str]:
     def share(than: float, sign: int) -> float:
         return 100 * sum(sign * (ours - theirs) > than for ours, theirs in pairs) / len(pairs)
 
-    return {
-        name: f'{share(0, sign):.2f} ({share(0.01, sign):.2f})' for name, sign in (('weaker', -1), ('stronger', 1))
-    }
+    return {name: f'{share(0, sign):.2f} ({share(0.01, sign):.2f})' for name, sign in (('weaker', -1), ('stronger', 1))}
 
 
 if __name__ == '__main__':

@@ -24,7 +24,6 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import torch
 from gpu_parts import PARTS, ROOT, Record, Setting, run
 from records import Deadline, machine
 
@@ -43,7 +42,7 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     args = parse()
     deadline = Deadline(args.minutes)
-    if args.device == 'cuda' and not torch.cuda.is_available():
+    if args.device == 'cuda' and not has_cuda():
         print('There is no CUDA device here, so there is nothing to test, measure or train on.', file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped, and recorded as such
@@ -71,6 +70,12 @@ def main() -> int:
             if args.parts is None or part.name in args.parts:
                 run(part, setting, record)
     return 0 if record.finish() else 1
+
+
+def has_cuda() -> bool:
+    import torch  # not for `pack`, nor for what only runs other processes
+
+    return torch.cuda.is_available()
 
 
 def install(archive: Path, folder: Path) -> Path | None:

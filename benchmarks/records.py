@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'amx_tile')
 
 
@@ -75,6 +73,8 @@ def _processor() -> dict[str, Any]:
 
 def _card(device: str) -> dict[str, Any]:
     """Return the card's name, memory and compute capability, and what drives it."""
+    import torch
+
     card = torch.cuda.get_device_properties(device)
     try:
         driver = Path('/proc/driver/nvidia/version').read_text(encoding='utf-8').splitlines()[0]
