@@ -1,0 +1,96 @@
+"""A trained method under the attacks of the table, by the product's own test loop."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cifar10_settings import ATTACKS, PASSES, TEST_IMAGES, Files, Settings
+from mmengine.config import Config
+from mmengine.runner import Runner
+from records import Deadline
+
+from samat_mm.command_line.testing import build_test_runner
+from samat_mm.engine.loops.attack_test_loop import FOLDER
+from samat_mm.evaluation import load_for_evaluation
+from samat_mm.evaluation.folders import FILE
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.presets import build_attacks
+
+BATCH = 500  # and what AutoAttack does before it is seen how long it takes
+NATURAL, ALL = 'natural', 'natural, all images'
+
+
+def evaluate(
+    settings: Settings,
+    files: Files,
+    deadline: Deadline,
+    seconds_per_pass: float,
+    tell: Callable[[dict[str, dict[str, Any]]], None],
+) -> bool:
+    """Test the checkpoint of a method, and return whether all was done.
+
+    What was done before a kill is not done again: the loop keeps what it finds of each image.
+
+    Args:
+        settings: of the run.
+        files: of the method.
+        deadline: nothing is begun that is not expected to end before it.
+        seconds_per_pass: of an image, in training; a test that has run says itself how long the rest of it takes.
+        tell: is told the results so far after each test.
+    """
+    runner = _runner(settings, files)
+    results: dict[str, dict[str, Any]] = {}
+    spent: dict[str, float] = {}  # seconds for an image
+    for name, attack, first, last in _tests(runner, settings):
+        expected = (last - first) * spent.get(name, PASSES.get(name, 1) * seconds_per_pass)
+        if not deadline.allows(expected):
+            print(f'{name}: {last} images are left out, which would take about {expected:.0f} s.', flush=True)
+            return False
+        start = time.perf_counter()
+        results[name] = _test(runner, files, attack, last)
+        spent[name] = (time.perf_counter() - start) / (last - first)
+        tell(results)
+    return True
+
+
+def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
+    """Yield the tests in order: name, attack, and which images are new, from the first to before the last."""
+    everything = len(runner.test_loop.dataloader.dataset)
+    images = min(TEST_IMAGES, everything)
+    yield NATURAL, {}, 0, images
+    for name in settings.attacks:
+        if name == 'autoattack' and everything > images:
+            yield ALL, {}, images, everything
+        attack = build_attacks([ATTACKS[name]], seed=settings.seed)
+        step = BATCH if name == 'autoattack' else images
+        for first in range(0, images, step):
+            yield name, attack, first, min(first + step, images)
+
+
+def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) -> dict[str, Any]:
+    """Test the first images under an attack, or clean; images whose result is known are not tested again."""
+    loop = runner.test_loop
+    loop.attacks, loop.numbers = dict(attack), list(range(images))
+    loop.resume = any(files.folder.glob(f'{FOLDER}/*/{FILE}'))
+    loop.run()
+    outcome = loop.outcomes[next(iter(attack), 'clean')]
+    found = {key: round(value, 2) for key, value in outcome.cost().items()}
+    return {'accuracy': outcome.metrics['accuracy/top1'], 'images': images, **(found if attack else {})}
+
+
+def _runner(settings: Settings, files: Files) -> Runner:
+    """Return a runner that tests, with the weights of the checkpoint."""
+    config = Config.fromfile(settings.model)
+    config.work_dir, config.launcher = str(files.folder), 'none'
+    config.test_evaluator = dict(type='Accuracy', topk=(1,))
+    config.test_dataloader = dict(
+        batch_size=BATCH,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='JpegCIFAR10', data_file=settings.data, split='test', most=settings.images),
+    )
+    # Images that are done drop out, so that each batch has another size, and cuDNN would try its kernels for each.
+    config.env_cfg.cudnn_benchmark = False
+    runner = build_test_runner(config, {})
+    load_for_evaluation(runner.model, str(files.checkpoint))
+    return runner
