@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cifar10_settings import ATTACKS, PASSES, TEST_IMAGES, Files, Settings
+from cifar10_settings import ATTACKS, PASSES, Files, Settings
 from mmengine.config import Config
 from mmengine.runner import Runner
 from records import Deadline
@@ -56,7 +56,7 @@ def evaluate(
 def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
     """Yield the tests in order: name, attack, and which images are new, from the first to before the last."""
     everything = len(runner.test_loop.dataloader.dataset)
-    images = min(TEST_IMAGES, everything)
+    images = min(settings.test_images, everything)
     yield NATURAL, {}, 0, images
     for name in settings.attacks:
         if name == 'autoattack' and everything > images:
@@ -72,7 +72,7 @@ def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) 
     loop = runner.test_loop
     loop.attacks, loop.numbers = dict(attack), list(range(images))
     loop.resume = any(files.folder.glob(f'{FOLDER}/*/{FILE}'))
-    loop.run()
+    runner.test()
     outcome = loop.outcomes[next(iter(attack), 'clean')]
     found = {key: round(value, 2) for key, value in outcome.cost().items()}
     return {'accuracy': outcome.metrics['accuracy/top1'], 'images': images, **(found if attack else {})}

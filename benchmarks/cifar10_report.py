@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cifar10_settings import COLUMNS, DATA_NOTE, METHODS, PAPER, PRECISION, TEST_IMAGES, Settings
+from cifar10_settings import COLUMNS, DATA_NOTE, METHODS, PAPER, PRECISION, Settings
 from common import show
 
 
 def document(
-    settings: Settings, plan: Mapping[str, Any], machine: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]
+    settings: Settings,
+    plan: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    parts: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return all that is known so far.
 
@@ -18,15 +22,16 @@ def document(
         plan: the number of epochs and where it comes from, empty while it is not known.
         machine: what it runs on.
         parts: what each method has told.
+        failures: of methods, what their processes said last.
     """
     return {
         'benchmark': 'cifar10_row',
-        'complete': all(part.get('state') == 'done' for part in parts.values()),
+        'complete': not failures and all(part.get('state') == 'done' for part in parts.values()),
         'data': {'file': Path(settings.data).name, 'sha256': settings.digest, 'note': DATA_NOTE},
         'machine': dict(machine),
         'model': Path(settings.model).name,
         'seed': settings.seed,
-        'test_images': TEST_IMAGES if settings.images is None else min(TEST_IMAGES, settings.images),
+        'test_images': settings.test_images,
         'schedule': {
             **plan,
             'optimizer': 'SGD, learning rate 0.1 divided by 10 at 75 and 90 % of the steps, momentum 0.9, decay 5e-4',
@@ -36,6 +41,7 @@ def document(
             'note': 'the same epochs for all methods, so SAM takes twice the gradients of SGD',
         },
         'paper': PAPER,
+        'failures': dict(failures),
         'methods': {
             name: {**part, 'gradients_per_step': METHODS[name].gradients, 'paper': METHODS[name].paper()}
             for name, part in parts.items()

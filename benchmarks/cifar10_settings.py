@@ -1,6 +1,5 @@
 """What the row of table 2 consists of: methods, attacks, published numbers, and what a run was asked for."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,6 @@ TEST_IMAGES = 1_000  # the first ones, as in the paper's code
 
 # Passes of an image through the network, at most; of AutoAttack where half of the images resist.
 PASSES = {'natural': 1, 'fgsm': 3, 'pgd-linf': 22, 'pgd-l2': 22, 'autoattack': 5_000}
-
-
-def passes_in_all(attacks: Iterable[str]) -> int:
-    """Return how many passes the tests take."""
-    return TEST_IMAGES * sum(PASSES[name] for name in ('natural', *attacks))
 
 
 @dataclass(frozen=True)
@@ -88,6 +82,11 @@ class Settings:
     batch: int
     images: int | None
     attacks: tuple[str, ...]
+
+    @property
+    def test_images(self) -> int:
+        """How many test images are attacked, if there are as many."""
+        return TEST_IMAGES if self.images is None else min(TEST_IMAGES, self.images)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cifar10_evaluation import evaluate
 from cifar10_images import read_split
+from cifar10_plan import seconds_per_pass
 from cifar10_processes import read
 from cifar10_settings import METHODS, Files, Settings
 from cifar10_training import Training
@@ -56,9 +57,9 @@ class Worker:
             training.save(self.files.checkpoint)
             self._tell_of(training, 'training')
         self._tell(state='testing')
-        seconds_per_pass = statistics.median(training.progress.seconds) / len(self.split) / (3 * self.method.gradients)
+        pace = seconds_per_pass(statistics.median(training.progress.seconds), len(self.split), self.files.method)
         del training
-        done = evaluate(self.settings, self.files, self.deadline, seconds_per_pass, self._tell_of_tests)
+        done = evaluate(self.settings, self.files, self.deadline, pace, self._tell_of_tests)
         self._tell(state='done' if done else 'test cut off')
 
     def _new_training(self) -> Training:
