@@ -12,6 +12,7 @@ a kill goes on where it stopped, with the number of epochs that was chosen.
 import argparse
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -106,10 +107,15 @@ def begin(args: argparse.Namespace, settings: Settings) -> None:
                 path.unlink()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and test what is missing, write the file, and print the table."""
+def main(arguments: Sequence[str] | None = None, loading: float = 0.0) -> None:
+    """Train and test what is missing, write the file, and print the table.
+
+    Args:
+        arguments: of the command line, by default the program's own.
+        loading: seconds that have passed before.
+    """
     args = parsed(arguments)
-    deadline = Deadline(args.minutes)
+    deadline = Deadline(None if args.minutes is None else args.minutes - loading / 60)
     with errors_as_sentences():
         settings = settings_of(args)
         begin(args, settings)
@@ -118,4 +124,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(loading=time.process_time())

@@ -53,8 +53,9 @@ class Training:
 
     def __init__(self, settings: Settings, wrapper: dict[str, Any], split: Split) -> None:
         self.settings, self.split, self.progress = settings, split, Progress()
-        on_card = settings.device == 'cuda'
-        torch.backends.cudnn.benchmark = on_card
+        torch.backends.cudnn.benchmark = (
+            settings.device == 'cuda'
+        )  # all batches but the last of an epoch are of one size
         torch.manual_seed(settings.seed)
         config = Config.fromfile(settings.model)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -63,8 +64,7 @@ class Training:
             self.model.to(settings.device).to(memory_format=torch.channels_last).train()
             # bfloat16 has the exponents of float32 and needs no loss scale, whose check would wait for the device.
             precision = {'dtype': 'bfloat16', 'loss_scale': {'enabled': False}}
-            optimizer = {**OPTIMIZER, 'fused': True} if on_card else OPTIMIZER
-            self.wrapper = build_optim_wrapper(self.model, ConfigDict({**wrapper, **precision, 'optimizer': optimizer}))
+            self.wrapper = build_optim_wrapper(self.model, ConfigDict({**wrapper, **precision, 'optimizer': OPTIMIZER}))
         self.generator = torch.Generator(settings.device)
 
     @property
