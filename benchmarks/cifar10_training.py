@@ -26,7 +26,7 @@ from samat_mm.errors import NonFiniteError
 
 LEARNING_RATE, MILESTONES, FACTOR = 0.1, (0.75, 0.9), 0.1  # the paper's, of 100 epochs
 OPTIMIZER = {'type': 'SGD', 'lr': LEARNING_RATE, 'momentum': 0.9, 'weight_decay': 5e-4}
-WARM_UP = 3  # steps before time counts
+WARM_UP = 2  # steps before time counts
 
 
 def learning_rate(step: int, steps: int) -> float:
