@@ -9,6 +9,7 @@ from cifar10_settings import ATTACKS, PASSES, Files, Settings
 from mmengine.config import Config
 from mmengine.runner import Runner
 from records import Deadline
+from torch import Tensor
 
 from samat_mm.command_line.testing import build_test_runner
 from samat_mm.engine.loops.attack_test_loop import FOLDER
@@ -80,7 +81,7 @@ def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) 
     outcome = loop.outcomes[next(iter(attack), 'clean')]
     found = {key: round(value, 2) for key, value in outcome.cost().items()}
     found['craft_dtype'] = loop.crafting.dtype or 'float32'
-    return {'accuracy': outcome.metrics['accuracy/top1'], 'images': images, **(found if attack else {})}
+    return {'accuracy': round(outcome.metrics['accuracy/top1'], 4), 'images': images, **(found if attack else {})}
 
 
 def _runner(settings: Settings, files: Files) -> Runner:
@@ -98,4 +99,24 @@ def _runner(settings: Settings, files: Files) -> Runner:
     config.env_cfg.cudnn_benchmark = torch.backends.cudnn.benchmark = False
     runner = build_test_runner(config, {})
     load_for_evaluation(runner.model, str(files.checkpoint))
+    _decide_on_the_cpu(runner.model.head)
     return runner
+
+
+def _decide_on_the_cpu(head: Any) -> None:
+    """Have the scores and labels of a batch copied once; metrics copy those of each image.
+
+    Each copy waits for the turns of the other processes, which is most of the time that a test of a thousand images
+    takes on a shared card.
+    """
+    decide = head._get_predictions
+
+    def decided(scores: Tensor, samples: list[Any]) -> list[Any]:
+        if not all('gt_label' in sample for sample in samples):  # not to be scored
+            return decide(scores, samples)
+        labels = torch.cat([sample.gt_label for sample in samples]).cpu()
+        for sample, label in zip(samples, labels.split(1), strict=True):
+            sample.set_gt_label(label)
+        return decide(scores.cpu(), samples)
+
+    head._get_predictions = decided

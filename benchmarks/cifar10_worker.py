@@ -22,7 +22,7 @@ from records import Deadline, write_json
 
 from samat_mm.command_line import errors_as_sentences
 
-TIMED = 5.0  # seconds of the measurement, or a fortieth of the time where this is less
+TIMED = 5.0  # seconds of the measurement, or a sixtieth of the time where this is less
 
 
 class Worker:
@@ -72,7 +72,7 @@ class Worker:
             (self.files.folder / 'ready').touch()
             _wait_for(self.plan.with_name('go'))
 
-        seconds = self._new_training().seconds_per_step(all_are_ready, min(TIMED, self.deadline.left() / 40))
+        seconds = self._new_training().seconds_per_step(all_are_ready, min(TIMED, self.deadline.left() / 60))
         self._tell(state='measured', seconds_per_step=seconds)
 
     def _tell_of(self, training: Training, state: str) -> None:

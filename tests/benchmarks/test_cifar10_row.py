@@ -81,14 +81,14 @@ def command(files, folder, *more):
 
 def test_after_a_kill_the_same_command_gives_the_numbers_of_an_uninterrupted_run(row, files, tmp_path, monkeypatch):
     monkeypatch.setattr(row['plan'], 'MOST_EPOCHS', 40)
-    arguments = command(files, tmp_path, '--minutes', 1, '--methods', 'sam-0.2', '--attacks', 'fgsm', 'pgd-linf')
+    arguments = command(files, tmp_path, '--minutes', 2, '--methods', 'sam-0.2', '--attacks', 'fgsm', 'pgd-linf')
     process = multiprocessing.get_context('fork').Process(target=row['row'].main, args=(arguments,))
     process.start()
     part, out = tmp_path / 'work' / 'sam-0.2' / 'part.json', tmp_path / 'row.json'
     wait_until(lambda: loaded(part).get('epochs_done', 0) > 0)
     process.kill()
     process.join()
-    wait_until(lambda: not processes_about(tmp_path), 5)
+    wait_until(lambda: not processes_about(tmp_path), 10)
     killed, cut_off = loaded(part), json.loads(out.read_text())
     assert cut_off['complete'] is False and 0 < killed['epochs_done'] < cut_off['schedule']['epochs']
 
@@ -139,7 +139,7 @@ def loaded(file: Path) -> dict:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def wait_until(happened, seconds: float = 60) -> None:
+def wait_until(happened, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end
