@@ -18,7 +18,8 @@ from samat_mm.evaluation.folders import FILE
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
 
-BATCH = 500  # and what AutoAttack does before it is seen how long it takes
+BATCH = 250  # and the parts of AutoAttack, which takes minutes for all images
+DOUBT = 2  # how many times as fast as training a test may be; nothing is lost if the last one is begun in vain
 NATURAL, ALL = 'natural', 'natural, all images'
 
 
@@ -36,13 +37,13 @@ def evaluate(
     Args:
         settings: of the run.
         files: of the method.
-        deadline: nothing is begun that is not expected to end before it.
+        deadline: nothing is begun that is not expected to end before it; what does not is ended by the starter.
         seconds_per_pass: of an image, in training; a test that has run says itself how long the rest of it takes.
         tell: is told the results so far after each test.
     """
     runner = _runner(settings, files)
     results: dict[str, dict[str, Any]] = {}
-    spent = {name: passes * seconds_per_pass for name, passes in PASSES.items()}  # for an image
+    spent = {name: passes * seconds_per_pass / DOUBT for name, passes in PASSES.items()}  # for an image
     left_out = set()
     for name, attack, first, last in _tests(runner, settings):
         # All images are a courtesy, which may take a tenth of what AutoAttack has left.
@@ -52,7 +53,9 @@ def evaluate(
             left_out.add(name)
             continue
         start = time.perf_counter()
-        results[name] = _test(runner, files, attack, last)
+        found = _test(runner, files, attack, last)
+        parts = {**results.get(name, {}).get('parts', {}), str(last): found['accuracy']}
+        results[name] = {**found, 'images': last, 'parts': parts}
         spent[name] = (time.perf_counter() - start) / (last - first)
         tell(results)
     return left_out <= {ALL}
@@ -81,7 +84,7 @@ def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) 
     outcome = loop.outcomes[next(iter(attack), 'clean')]
     found = {key: round(value, 2) for key, value in outcome.cost().items()}
     found['craft_dtype'] = loop.crafting.dtype or 'float32'
-    return {'accuracy': round(outcome.metrics['accuracy/top1'], 4), 'images': images, **(found if attack else {})}
+    return {'accuracy': round(outcome.metrics['accuracy/top1'], 4), **(found if attack else {})}
 
 
 def _runner(settings: Settings, files: Files) -> Runner:
@@ -97,7 +100,7 @@ def _runner(settings: Settings, files: Files) -> Runner:
     )
     # Images that are done drop out, so that each batch has another size, and cuDNN would try its kernels for each.
     config.env_cfg.cudnn_benchmark = torch.backends.cudnn.benchmark = False
-    runner = build_test_runner(config, {})
+    runner = build_test_runner(config, {}, craft_dtype=settings.craft_dtype)
     load_for_evaluation(runner.model, str(files.checkpoint))
     _decide_on_the_cpu(runner.model.head)
     return runner

@@ -50,13 +50,12 @@ def document(
 
 
 def show_table(found: Mapping[str, Any]) -> None:
-    """Print the accuracies with the published ones in brackets."""
+    """Print the accuracies on the same images for all methods, with the published ones in brackets."""
     rows = []
     for name, part in found['methods'].items():
-        results, row = part.get('results', {}), {'method': name}
+        row = {'method': name}
         for column in COLUMNS:
-            own, paper = results.get(column), part['paper'][column]
-            row[column] = f'{_accuracy(own, found["test_images"])} ({paper})'
+            row[column] = f'{_accuracy(found, name, column)} ({part["paper"][column]})'
         row['epochs'] = str(part.get('epochs_done', 0))
         row['loss'] = f'{part["train_loss"]:.3f}' if 'train_loss' in part else '-'
         row['images/s'] = f'{part["images_per_second"]:.0f}' if 'images_per_second' in part else '-'
@@ -68,8 +67,11 @@ def show_table(found: Mapping[str, Any]) -> None:
         print('Not complete: what is missing did not fit into the time; with more of it, the same command goes on.')
 
 
-def _accuracy(result: Mapping[str, Any] | None, images: int) -> str:
-    """Return an accuracy, with the number of images where it is not that of the others."""
-    if result is None:
+def _accuracy(found: Mapping[str, Any], method: str, column: str) -> str:
+    """Return an accuracy on the most images for which all methods have one; how many, unless it is all."""
+    known = {name: part.get('results', {}).get(column, {}).get('parts', {}) for name, part in found['methods'].items()}
+    shared = set.intersection(*(set(parts) for parts in known.values() if parts)) if known[method] else set()
+    if not shared:
         return '-'
-    return f'{result["accuracy"]:.1f}' + ('' if result['images'] == images else f' of {result["images"]}')
+    images = max(shared, key=int)
+    return f'{known[method][images]:.1f}' + ('' if int(images) == found['test_images'] else f' of {images}')

@@ -10,7 +10,7 @@ PAPER = (
     '10,000 test images for the natural accuracy and the first 1,000 under attack'
 )
 DATA_NOTE = 'CIFAR-10 as jpeg files, not its exact pixels: not comparable with published numbers as they stand'
-PRECISION = 'bfloat16 autocast in training, channels-last; tests in float32 (cuDNN may take TF32)'
+PRECISION = 'bfloat16 autocast in training, channels-last; accuracies in float32 (cuDNN may take TF32)'
 
 # Name in the table, and the preset with the settings of the caption. AutoAttack costs most and comes last.
 ATTACKS = {
@@ -72,6 +72,7 @@ class Settings:
         batch: images of a training step.
         images: take only so many of the training and of the test images, None for all.
         attacks: names in the table.
+        craft_dtype: precision in which attacks run, None for the product's choice.
     """
 
     data: str
@@ -82,6 +83,7 @@ class Settings:
     batch: int
     images: int | None
     attacks: tuple[str, ...]
+    craft_dtype: str | None = None
 
     @property
     def test_images(self) -> int:

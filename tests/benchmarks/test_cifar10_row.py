@@ -128,7 +128,7 @@ def parts_of_attacks(row, args, work):
         patch.setitem(row['evaluation'].ATTACKS, 'autoattack', 'pgd-l2-classification')
         assert evaluate(settings, files, never, 1e-9, lambda results: told.append(json.loads(json.dumps(results))))
         assert [found['autoattack']['images'] for found in told[1:]] == [6, 12, 16]
-        assert told[-1]['natural']['images'] == 16
+        assert list(told[-1]['autoattack']['parts']) == ['6', '12', '16'] and told[-1]['natural']['images'] == 16
         told.clear()
         short = row['row'].Deadline(1)
         assert not evaluate(settings, files, short, 0.1, lambda results: told.append(dict(results)))
