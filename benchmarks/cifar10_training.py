@@ -53,9 +53,7 @@ class Training:
 
     def __init__(self, settings: Settings, wrapper: dict[str, Any], split: Split) -> None:
         self.settings, self.split, self.progress = settings, split, Progress()
-        torch.backends.cudnn.benchmark = (
-            settings.device == 'cuda'
-        )  # all batches but the last of an epoch are of one size
+        torch.backends.cudnn.benchmark = settings.device == 'cuda'  # batches are of one size, but for an epoch's last
         torch.manual_seed(settings.seed)
         config = Config.fromfile(settings.model)
         with DefaultScope.overwrite_default_scope('mmpretrain'):

@@ -50,7 +50,7 @@ class Worker:
         training.load(self.files.checkpoint)
         self._tell_of(training, 'training')
         while training.epochs < epochs:
-            if training.epochs and not self.deadline.allows(statistics.median(training.progress.seconds)):
+            if not self.deadline.allows(self._expected_seconds(training)):
                 self._tell(state='training cut off')
                 return
             training.run_epoch(epochs)
@@ -64,6 +64,11 @@ class Worker:
 
     def _new_training(self) -> Training:
         return Training(self.settings, self.method.wrapper, self.split)
+
+    def _expected_seconds(self, training: Training) -> float:
+        """Return what the next epoch takes, as far as is known."""
+        measured = training.steps_per_epoch * self.part.get('seconds_per_step', 0.0)
+        return statistics.median(training.progress.seconds or [measured])
 
     def _measure(self) -> None:
         """Time a step while the other methods take theirs."""

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,6 +134,20 @@ def parts_of_attacks(row, args, work):
         short = row['row'].Deadline(1)
         assert not evaluate(settings, files, short, 0.1, lambda results: told.append(dict(results)))
         assert [list(found) for found in told] == [['natural']]  # 5,000 passes would take 50 minutes
+
+
+def test_autoattack_comes_last_and_in_parts_after_the_natural_accuracy_on_all_images(row):
+    settings = row['worker'].Settings('', '', '', 'cpu', 0, 8, None, ('fgsm', 'autoattack'))
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=range(2500)))
+    tests = list(row['evaluation']._tests(SimpleNamespace(test_loop=loop), settings))
+    assert [(name, list(attack), first, last) for name, attack, first, last in tests] == [
+        ('natural', [], 0, 1000),
+        ('fgsm', ['fgsm-linf'], 0, 1000),
+        ('natural, all images', [], 1000, 2500),
+        *(('autoattack', ['autoattack-l2'], first, first + 250) for first in (0, 250, 500, 750)),
+    ]
+    described = tests[-1][1]['autoattack-l2'].describe()
+    assert (described['norm'], described['eps'], described['steps']) == ('l2', pytest.approx(32 / 255), 100)
 
 
 def loaded(file: Path) -> dict:
