@@ -91,25 +91,34 @@ class Task(ABC):
                 predictions = model.forward(inputs, without_labels(samples), mode='predict')
             with _fixed_randomness(inputs.device):
                 logits = self.logits(model, inputs, samples)
+        compared = []
         for sample, prediction, scores in zip(samples, predictions, logits, strict=True):
             chosen = self.decided(prediction) if isinstance(prediction, BaseDataElement) else None
             if chosen is not None:
-                _compare(model, sample, scores[(slice(None), *map(slice, chosen.shape))], chosen.to(scores.device))
+                scores = scores[(slice(None), *map(slice, chosen.shape))]
+                chosen = chosen.to(scores.device)
+                compared.append((sample, scores, chosen, _differing(scores, chosen)))
+        if compared and bool(
+            torch.stack([differs.any() for *_, differs in compared]).any()
+        ):  # waits for the device once
+            _refuse(model, *next(entry for entry in compared if bool(entry[-1].any())))
         return list(predictions), logits
 
 
-def _compare(model: nn.Module, sample: Any, scores: Tensor, chosen: Tensor) -> None:
-    """Refuse scores (K, ...) whose arg max is clearly not the class that was chosen, shape (...)."""
+def _differing(scores: Tensor, chosen: Tensor) -> Tensor:
+    """Return where the arg max of scores (K, ...) is clearly not the class that was chosen, shape (...)."""
     best, known = scores.max(0), chosen < len(scores)
     lead = best.values - scores.gather(0, chosen.where(known, 0)[None])[0]
-    differs = ~known | (lead > ROUNDING * best.values.abs().clamp_min(1))
-    if bool(differs.any()):
-        raise InputError(
-            f'{type(model).__name__} does not decide by the largest of its scores: for {name_of(sample)} it predicts '
-            f'class {int(chosen[differs][0])} where that of class {int(best.indices[differs][0])} is the largest. An '
-            'attack on these scores would aim at another decision than the one that is scored; use '
-            "objective='model-loss'."
-        )
+    return ~known | (lead > ROUNDING * best.values.abs().clamp_min(1))
+
+
+def _refuse(model: nn.Module, sample: Any, scores: Tensor, chosen: Tensor, differs: Tensor) -> None:
+    raise InputError(
+        f'{type(model).__name__} does not decide by the largest of its scores: for {name_of(sample)} it predicts '
+        f'class {int(chosen[differs][0])} where that of class {int(scores.argmax(0)[differs][0])} is the largest. An '
+        'attack on these scores would aim at another decision than the one that is scored; use '
+        "objective='model-loss'."
+    )
 
 
 @dataclass(frozen=True)

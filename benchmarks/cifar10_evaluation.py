@@ -1,0 +1,125 @@
+"""A trained method under the attacks of the table, by the product's own test loop."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from cifar10_settings import ATTACKS, PASSES, Files, Settings
+from mmengine.config import Config
+from mmengine.runner import Runner
+from records import Deadline
+from torch import Tensor
+
+from samat_mm.command_line.testing import build_test_runner
+from samat_mm.engine.loops.attack_test_loop import FOLDER
+from samat_mm.evaluation import load_for_evaluation
+from samat_mm.evaluation.folders import FILE
+from samat_mm.perturbations.inputs import Attack
+from samat_mm.presets import build_attacks
+
+BATCH = 250  # and the parts of AutoAttack, which takes minutes for all images
+DOUBT = 2  # how many times as fast as training a test may be; nothing is lost if the last one is begun in vain
+NATURAL, ALL = 'natural', 'natural, all images'
+
+
+def evaluate(
+    settings: Settings,
+    files: Files,
+    deadline: Deadline,
+    seconds_per_pass: float,
+    tell: Callable[[dict[str, dict[str, Any]]], None],
+) -> bool:
+    """Test the checkpoint of a method, and return whether all was done but the natural accuracy on all test images.
+
+    What was done before a kill is not done again: the loop keeps what it finds of each image.
+
+    Args:
+        settings: of the run.
+        files: of the method.
+        deadline: nothing is begun that is not expected to end before it; what does not is ended by the starter.
+        seconds_per_pass: of an image, in training; a test that has run says itself how long the rest of it takes.
+        tell: is told the results so far after each test.
+    """
+    runner = _runner(settings, files)
+    results: dict[str, dict[str, Any]] = {}
+    spent = {name: passes * seconds_per_pass / DOUBT for name, passes in PASSES.items()}  # for an image
+    left_out = set()
+    for name, attack, first, last in _tests(runner, settings):
+        # All images are a courtesy, which may take a tenth of what AutoAttack has left.
+        expected = 10 * (last - first) * spent[NATURAL] if name == ALL else (last - first) * spent[name]
+        if not deadline.allows(expected):
+            print(f'{name}: images {first} to {last} are left out, for {expected:.0f} s.', flush=True)
+            left_out.add(name)
+            continue
+        start = time.perf_counter()
+        found = _test(runner, files, attack, last)
+        parts = {**results.get(name, {}).get('parts', {}), str(last): found['accuracy']}
+        results[name] = {**found, 'images': last, 'parts': parts}
+        spent[name] = (time.perf_counter() - start) / (last - first)
+        tell(results)
+    return left_out <= {ALL}
+
+
+def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
+    """Yield the tests in order: name, attack, and which images are new, from the first to before the last."""
+    everything = len(runner.test_loop.dataloader.dataset)
+    images = min(settings.test_images, everything)
+    yield NATURAL, {}, 0, images
+    for name in settings.attacks:
+        if name == 'autoattack' and everything > images:
+            yield ALL, {}, images, everything
+        attack = build_attacks([ATTACKS[name]], seed=settings.seed)
+        step = BATCH if name == 'autoattack' else images
+        for first in range(0, images, step):
+            yield name, attack, first, min(first + step, images)
+
+
+def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) -> dict[str, Any]:
+    """Test the first images under an attack, or clean; images whose result is known are not tested again."""
+    loop = runner.test_loop
+    loop.attacks, loop.numbers = dict(attack), list(range(images))
+    loop.resume = any(files.folder.glob(f'{FOLDER}/*/{FILE}'))
+    runner.test()
+    outcome = loop.outcomes[next(iter(attack), 'clean')]
+    found = {key: round(value, 2) for key, value in outcome.cost().items()}
+    found['craft_dtype'] = loop.crafting.dtype or 'float32'
+    return {'accuracy': round(outcome.metrics['accuracy/top1'], 4), **(found if attack else {})}
+
+
+def _runner(settings: Settings, files: Files) -> Runner:
+    """Return a runner that tests, with the weights of the checkpoint."""
+    config = Config.fromfile(settings.model)
+    config.work_dir, config.launcher = str(files.folder), 'none'
+    config.test_evaluator = dict(type='Accuracy', topk=(1,))
+    config.test_dataloader = dict(
+        batch_size=BATCH,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='JpegCIFAR10', data_file=settings.data, split='test', most=settings.images),
+    )
+    # Images that are done drop out, so that each batch has another size, and cuDNN would try its kernels for each.
+    config.env_cfg.cudnn_benchmark = torch.backends.cudnn.benchmark = False
+    runner = build_test_runner(config, {}, craft_dtype=settings.craft_dtype)
+    load_for_evaluation(runner.model, str(files.checkpoint))
+    _decide_on_the_cpu(runner.model.head)
+    return runner
+
+
+def _decide_on_the_cpu(head: Any) -> None:
+    """Have the scores and labels of a batch copied once; metrics copy those of each image.
+
+    Each copy waits for the turns of the other processes, which is most of the time that a test of a thousand images
+    takes on a shared card.
+    """
+    decide = head._get_predictions
+
+    def decided(scores: Tensor, samples: list[Any]) -> list[Any]:
+        if not all('gt_label' in sample for sample in samples):  # not to be scored
+            return decide(scores, samples)
+        labels = torch.cat([sample.gt_label for sample in samples]).cpu()
+        for sample, label in zip(samples, labels.split(1), strict=True):
+            sample.set_gt_label(label)
+        return decide(scores.cpu(), samples)
+
+    head._get_predictions = decided

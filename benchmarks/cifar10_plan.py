@@ -1,0 +1,61 @@
+"""How many epochs fit into the time."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cifar10_settings import METHODS, PASSES, Settings
+
+MOST_EPOCHS = 100  # the paper's
+TEST_SHARE = 0.4  # of the time, at most; AutoAttack alone can take as long as 30 epochs of SGD
+RESERVE = 1.1  # an epoch also writes a checkpoint, and a measurement is no promise
+
+
+def plan_for(left: float, parts: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, Any]:
+    """Return the number of epochs with what it follows from.
+
+    Args:
+        left: seconds for training and tests.
+        parts: what each method has told of itself: its images and the seconds of a step while the others run.
+        settings: of the run.
+    """
+    epochs = {
+        name: part['seconds_per_step'] * math.ceil(part['train_images'] / settings.batch)
+        for name, part in parts.items()
+    }
+    passes = settings.test_images * sum(PASSES[name] for name in ('natural', *settings.attacks))
+    tests = {
+        name: passes * seconds_per_pass(seconds, parts[name]['train_images'], name) for name, seconds in epochs.items()
+    }
+    return {
+        'epochs': planned_epochs(left, max(epochs.values()), max(tests.values())),
+        'chosen': 'to fit the time',
+        'seconds_left': left,
+        'measured_seconds_per_epoch': epochs,
+        'expected_seconds_of_tests': tests,
+    }
+
+
+def planned_epochs(left: float, epoch: float, tests: float) -> int:
+    """Return how many epochs fit.
+
+    Args:
+        left: seconds for training and tests.
+        epoch: seconds of an epoch of the slowest method.
+        tests: seconds of the tests of the slowest.
+    """
+    training = left - min(TEST_SHARE * left, tests)
+    return max(0, min(MOST_EPOCHS, int(training / (RESERVE * epoch))))
+
+
+def seconds_per_pass(epoch: float, images: int, method: str) -> float:
+    """Return what an image's way through the network costs, in training.
+
+    A backward pass gives gradients of weights and of activations, so that a gradient counts as three passes.
+
+    Args:
+        epoch: seconds of an epoch.
+        images: of an epoch.
+        method: by name.
+    """
+    return epoch / images / (3 * METHODS[method].gradients)

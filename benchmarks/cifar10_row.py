@@ -1,0 +1,130 @@
+"""A row of table 2 of the duality paper for SGD and SAM, with a schedule that fits the time.
+
+    python benchmarks/cifar10_row.py --data cifar10_jpeg.npz --device cuda --minutes 5 --out row.json --work-dir DIR
+
+PreActResNet-18 on CIFAR-10 as jpeg files, bfloat16, the paper's optimizer and steps at 75 and 90 % of the epochs. A
+process for each method trains and tests it, all at the same time on one device. A step of each is timed once, side by
+side, and the number of epochs, the same for all, follows from it, so that SAM takes twice the gradients of SGD. Then
+the first 1,000 test images, clean and under attack; what does not fit into the time is left out. The same command after
+a kill goes on where it stopped, with the number of epochs that was chosen.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from cifar10_processes import Run, read
+from cifar10_report import show_table
+from cifar10_settings import ATTACKS, CHOSEN, DEFAULT_MODEL, METHODS, Settings
+from records import Deadline, write_json
+
+from samat_mm.command_line import errors_as_sentences, seed_number
+from samat_mm.errors import InputError, MissingFileError
+from samat_mm.files.access import reading
+from samat_mm.files.outputs import writable_folder, writable_report
+from samat_mm.models.crafting import DTYPES
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', type=Path, required=True, metavar='FILE.npz', help='the jpeg images')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--minutes', type=float, help='for everything; this run ends by itself before')
+    parser.add_argument('--epochs', type=int, help='train so many, in place of what fits')
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE.json')
+    parser.add_argument('--work-dir', type=Path, required=True, metavar='DIR', help='checkpoints, logs and scores')
+    parser.add_argument('--methods', nargs='+', choices=list(METHODS), default=list(CHOSEN))
+    parser.add_argument('--attacks', nargs='*', choices=list(ATTACKS), default=list(ATTACKS))
+    parser.add_argument('--model', type=Path, default=DEFAULT_MODEL, metavar='CONFIG.py')
+    parser.add_argument('--images', type=int, help='take only so many training and test images')
+    parser.add_argument('--batch', type=int, default=128)
+    parser.add_argument('--craft-dtype', choices=list(DTYPES), help='precision in which attacks run')
+    parser.add_argument('--seed', type=seed_number, default=0)
+    return parser.parse_args(arguments)
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return what the trainings share.
+
+    Raises:
+        ValueError: if a number does not fit, or there is no such device.
+        OSError: if a file is missing or cannot be read or written.
+    """
+    for name in ('epochs', 'images', 'batch', 'minutes'):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise InputError(f'--{name} must be greater than 0; got {value}.')
+    if args.minutes is None and args.epochs is None:
+        raise InputError('the number of epochs follows from the time: give --minutes, or --epochs, or both.')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise InputError('there is no CUDA device here; use --device cpu.')
+    for path in (args.data, args.model):
+        if not path.is_file():
+            raise MissingFileError(f'{path} is not a file; --data is the .npz of jpeg images, --model a config.')
+    writable_report(args.out, '--out', (args.data, args.model))
+    writable_folder(args.work_dir, '--work-dir')
+    with reading(args.data), args.data.open('rb') as file:
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    return Settings(
+        data=str(args.data.resolve()),
+        digest=digest,
+        model=str(args.model.resolve()),
+        device=args.device,
+        seed=args.seed,
+        batch=args.batch,
+        images=args.images,
+        attacks=tuple(name for name in ATTACKS if name in args.attacks),
+        craft_dtype=args.craft_dtype,
+    )
+
+
+def begin(args: argparse.Namespace, settings: Settings) -> None:
+    """Note what the folder is about, and the number of epochs if it is given.
+
+    Raises:
+        ValueError: if the folder is about something else.
+    """
+    for file, wanted in (
+        ('settings.json', json.loads(json.dumps(asdict(settings)))),
+        ('plan.json', args.epochs and {'epochs': args.epochs, 'chosen': 'given'}),
+    ):
+        path = args.work_dir / file
+        known = read(path)
+        if known and wanted:
+            changed = [key for key in wanted if key != 'chosen' and known.get(key) != wanted[key]]
+            if changed:
+                raise InputError(
+                    f'{args.work_dir} holds a run with another {changed[0]} ({known.get(changed[0])!r}, and '
+                    f'{wanted[changed[0]]!r} now); give another --work-dir.'
+                )
+        elif wanted:
+            write_json(path, wanted)
+    if not (args.work_dir / 'plan.json').exists():  # what an unfinished measurement has left
+        for old in ('go', '*/ready', '*/part.json'):
+            for path in args.work_dir.glob(old):
+                path.unlink()
+
+
+def main(arguments: Sequence[str] | None = None, loading: float = 0.0) -> None:
+    """Train and test what is missing, write the file, and print the table.
+
+    Args:
+        arguments: of the command line, by default the program's own.
+        loading: seconds that have passed before.
+    """
+    args = parsed(arguments)
+    deadline = Deadline(None if args.minutes is None else args.minutes - loading / 60)
+    with errors_as_sentences():
+        settings = settings_of(args)
+        begin(args, settings)
+        written = Run(settings, args.methods, args.work_dir, args.out, deadline).go()
+    show_table(written)
+
+
+if __name__ == '__main__':
+    main(loading=time.process_time())

@@ -1,0 +1,124 @@
+"""What the row of table 2 consists of: methods, attacks, published numbers, and what a run was asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_MODEL = Path(__file__).resolve().parents[1] / 'configs' / 'preactresnet18_cifar10_sgd.py'
+PAPER = (
+    'table 2 of the duality paper: PreActResNet-18, 100 epochs, exact pixels, mean of three runs; its code takes all '
+    '10,000 test images for the natural accuracy and the first 1,000 under attack'
+)
+DATA_NOTE = 'CIFAR-10 as jpeg files, not its exact pixels: not comparable with published numbers as they stand'
+PRECISION = 'bfloat16 autocast in training, channels-last; accuracies in float32 (cuDNN may take TF32)'
+
+# Name in the table, and the preset with the settings of the caption. AutoAttack costs most and comes last.
+ATTACKS = {
+    'fgsm': 'fgsm-linf',
+    'pgd-linf': 'pgd-linf',
+    'pgd-l2': 'pgd-l2-classification',
+    'autoattack': 'autoattack-l2',
+}
+COLUMNS = ('natural', *ATTACKS)
+TEST_IMAGES = 1_000  # the first ones, as in the paper's code
+
+# Passes of an image through the network, at most; of AutoAttack where half of the images resist.
+PASSES = {'natural': 1, 'fgsm': 3, 'pgd-linf': 22, 'pgd-l2': 22, 'autoattack': 5_000}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A training of the table.
+
+    Attributes:
+        wrapper: config of the optimizer wrapper.
+        gradients: of the batch, for each step.
+        published: the paper's accuracies in percent, in the order of ``COLUMNS``.
+    """
+
+    wrapper: dict[str, Any]
+    gradients: int
+    published: tuple[float, ...]
+
+    def paper(self) -> dict[str, float]:
+        """Return the published accuracies by column."""
+        return dict(zip(COLUMNS, self.published, strict=True))
+
+
+def _sam(rho: float, *published: float) -> Method:
+    return Method({'type': 'AmpSAMOptimWrapper', 'rho': rho}, 2, published)
+
+
+METHODS = {
+    'sgd': Method({'type': 'AnyDeviceAmpOptimWrapper'}, 1, (94.5, 63.4, 37.9, 41.5, 31.7)),
+    'sam-0.1': _sam(0.1, 95.4, 63.3, 46.2, 48.7, 43.6),
+    'sam-0.2': _sam(0.2, 95.5, 66.7, 51.3, 53.4, 48.1),
+    'sam-0.3': _sam(0.3, 95.4, 66.6, 51.2, 53.5, 47.8),
+    'sam-0.4': _sam(0.4, 94.7, 69.6, 56.4, 58.6, 51.8),
+}
+CHOSEN = ('sgd', 'sam-0.2', 'sam-0.4')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all trainings of a run share, and what a run that goes on must have been begun with.
+
+    Attributes:
+        data: the .npz file.
+        digest: its SHA-256.
+        model: the config that has the model and its preprocessor.
+        device: 'cpu' or 'cuda'.
+        seed: of weights, order, augmentation and attacks.
+        batch: images of a training step.
+        images: take only so many of the training and of the test images, None for all.
+        attacks: names in the table.
+        craft_dtype: precision in which attacks run, None for the product's choice.
+    """
+
+    data: str
+    digest: str
+    model: str
+    device: str
+    seed: int
+    batch: int
+    images: int | None
+    attacks: tuple[str, ...]
+    craft_dtype: str | None = None
+
+    @property
+    def test_images(self) -> int:
+        """How many test images are attacked, if there are as many."""
+        return TEST_IMAGES if self.images is None else min(TEST_IMAGES, self.images)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a method keeps what.
+
+    Attributes:
+        work: the folder of the run.
+        method: its name.
+    """
+
+    work: Path
+    method: str
+
+    @property
+    def folder(self) -> Path:
+        """All that is the method's alone."""
+        return self.work / self.method
+
+    @property
+    def checkpoint(self) -> Path:
+        """The training after its latest epoch."""
+        return self.folder / 'checkpoint.pth'
+
+    @property
+    def part(self) -> Path:
+        """The method's numbers so far."""
+        return self.folder / 'part.json'
+
+    @property
+    def log(self) -> Path:
+        """What the process prints."""
+        return self.folder / 'log.txt'
