@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from cifar10_processes import Run, read
-from cifar10_report import show_table
-from cifar10_settings import ATTACKS, CHOSEN, DEFAULT_MODEL, METHODS, Settings
+from cifar10.processes import Run, read
+from cifar10.report import show_table
+from cifar10.settings import ATTACKS, CHOSEN, DEFAULT_MODEL, METHODS, Settings
 from records import Deadline, write_json
 
 from samat_mm.command_line import errors_as_sentences, seed_number

@@ -68,7 +68,7 @@ PARTS = (
             '--work-dir={work_dir}',
             '--out={out}/cifar10_row.json',
         ),
-        ('--model=tiny', '--images=64', '--epochs=1'),
+        ('--model=benchmarks/configs/tiny_cifar10.py', '--images=32', '--epochs=1', '--attacks', 'fgsm'),
     ),
 )
 

@@ -16,16 +16,7 @@ from PIL import Image
 
 from samat_mm.models.replay import unwrapped
 
-CONFIG = f"""
-_base_ = {str(ROOT / 'configs' / 'preactresnet18_cifar10_sgd.py')!r}
-model = dict(
-    backbone=dict(
-        _delete_=True, type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4, num_stages=1, strides=(1,),
-        dilations=(1,), out_indices=(0,),
-    ),
-    head=dict(in_channels=4),
-)
-"""
+TINY = ROOT / 'benchmarks' / 'configs' / 'tiny_cifar10.py'
 COUNT = 16
 
 
@@ -34,19 +25,11 @@ def row():
     """The modules of the benchmark, which import each other by their bare names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / 'benchmarks'))
-        import cifar10_evaluation
-        import cifar10_images
-        import cifar10_plan
         import cifar10_row
-        import cifar10_training
-        import cifar10_worker
+        from cifar10 import evaluation, images, plan, training, worker
 
-        yield {
-            module.__name__.removeprefix('cifar10_'): module
-            for module in (
-                cifar10_evaluation, cifar10_images, cifar10_plan, cifar10_row, cifar10_training, cifar10_worker,
-            )
-        }  # fmt: skip
+        modules = dict(evaluation=evaluation, images=images, plan=plan, training=training, worker=worker)
+        yield {'row': cifar10_row, **modules}
 
 
 def packed(count: int) -> dict[str, np.ndarray]:
@@ -70,12 +53,11 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp('cifar10')
     arrays = {f'{split}_{key}': value for split in ('train', 'test') for key, value in packed(COUNT + 4).items()}
     np.savez(folder / 'jpeg.npz', **arrays)
-    (folder / 'tiny.py').write_text(CONFIG)
     return folder
 
 
 def command(files, folder, *more):
-    options = {'--data': files / 'jpeg.npz', '--model': files / 'tiny.py', '--images': COUNT, '--batch': COUNT}
+    options = {'--data': files / 'jpeg.npz', '--model': TINY, '--images': COUNT, '--batch': COUNT}
     places = {'--out': folder / 'row.json', '--work-dir': folder / 'work'}
     return [str(part) for pair in {**options, **places}.items() for part in pair] + list(map(str, more))
 
@@ -223,7 +205,7 @@ def test_crops_of_images_padded_by_reflection_half_of_them_mirrored(row):
 
 
 def test_one_sample_with_all_labels_gives_the_loss_of_a_sample_for_each(row, files):
-    settings = row['worker'].Settings('', '', str(files / 'tiny.py'), 'cpu', 0, 8, None, ())
+    settings = row['worker'].Settings('', '', str(TINY), 'cpu', 0, 8, None, ())
     split = row['images'].read_split(files / 'jpeg.npz', 'train')
     assert len(split) == COUNT + 4 and split.labels[11] == 1
     model = unwrapped(row['training'].Training(settings, {'type': 'AnyDeviceAmpOptimWrapper'}, split).model)

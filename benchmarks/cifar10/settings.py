@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEFAULT_MODEL = Path(__file__).resolve().parents[1] / 'configs' / 'preactresnet18_cifar10_sgd.py'
+DEFAULT_MODEL = Path(__file__).resolve().parents[2] / 'configs' / 'preactresnet18_cifar10_sgd.py'
 PAPER = (
     'table 2 of the duality paper: PreActResNet-18, 100 epochs, exact pixels, mean of three runs; its code takes all '
     '10,000 test images for the natural accuracy and the first 1,000 under attack'

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cifar10_plan import plan_for
-from cifar10_report import document
-from cifar10_settings import Files, Settings
 from records import Deadline, machine, write_json
 
+from cifar10.plan import plan_for
+from cifar10.report import document
+from cifar10.settings import Files, Settings
 from samat_mm.command_line.endings import BUG
 from samat_mm.errors import FileError, StepError
 
-WORKER = Path(__file__).with_name('cifar10_worker.py')
+BENCHMARKS = Path(__file__).parents[1]
 LAST_SECONDS = 3.0  # kept for ending the processes and writing the file
 POLL = 0.1
 
@@ -89,7 +89,8 @@ class Run:
         if self.settings.device == 'cpu':
             environment['CUDA_VISIBLE_DEVICES'] = ''  # MMEngine would take what it finds
         end = time.time() + self.deadline.left() - LAST_SECONDS
-        command = [sys.executable, str(WORKER), str(files.work), files.method, str(end)]
+        command = [sys.executable, '-m', 'cifar10.worker', str(files.work), files.method, str(end)]
+        environment['PYTHONPATH'] = os.pathsep.join([str(BENCHMARKS), *filter(None, sys.path)])
         with files.log.open('ab') as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 

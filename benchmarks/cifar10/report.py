@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cifar10_settings import COLUMNS, DATA_NOTE, METHODS, PAPER, PRECISION, Settings
 from common import show
+
+from cifar10.settings import COLUMNS, DATA_NOTE, METHODS, PAPER, PRECISION, Settings
 
 
 def document(

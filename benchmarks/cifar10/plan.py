@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cifar10_settings import METHODS, PASSES, Settings
+from cifar10.settings import METHODS, PASSES, Settings
 
 MOST_EPOCHS = 100  # the paper's
 TEST_SHARE = 0.4  # of the time, at most; AutoAttack alone can take as long as 30 epochs of SGD

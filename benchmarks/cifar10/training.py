@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_images import Split, training_batch
-from cifar10_settings import Settings
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
+from cifar10.images import Split, training_batch
+from cifar10.settings import Settings
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.errors import NonFiniteError
 

@@ -1,6 +1,6 @@
 """Train and test one method of the table, in a process of its own that ends with the one that started it.
 
-cifar10_row.py starts ``python benchmarks/cifar10_worker.py WORK_DIR METHOD END``; END is in seconds since 1970.
+cifar10_row.py starts ``python -m cifar10.worker WORK_DIR METHOD END``; END is in seconds since 1970.
 """
 
 import json
@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cifar10_evaluation import evaluate
-from cifar10_images import read_split
-from cifar10_plan import seconds_per_pass
-from cifar10_processes import read
-from cifar10_settings import METHODS, Files, Settings
-from cifar10_training import Training
 from records import Deadline, write_json
 
+from cifar10.evaluation import evaluate
+from cifar10.images import read_split
+from cifar10.plan import seconds_per_pass
+from cifar10.processes import read
+from cifar10.settings import METHODS, Files, Settings
+from cifar10.training import Training
 from samat_mm.command_line import errors_as_sentences
 
 TIMED = 5.0  # seconds of the measurement, or a sixtieth of the time where this is less

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from cifar10_settings import ATTACKS, PASSES, Files, Settings
 from mmengine.config import Config
 from mmengine.runner import Runner
 from records import Deadline
 from torch import Tensor
 
+from cifar10.settings import ATTACKS, PASSES, Files, Settings
 from samat_mm.command_line.testing import build_test_runner
 from samat_mm.engine.loops.attack_test_loop import FOLDER
 from samat_mm.evaluation import load_for_evaluation
