@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
@@ -62,8 +63,10 @@ def check_shapes(logits: Tensor, target: Tensor) -> None:
             f'got logits {tuple(logits.shape)} and target {tuple(target.shape)}.'
         )
     if not target.is_floating_point():
-        labels = target[target != IGNORED_LABEL]
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
+        labelled = target.where(target != IGNORED_LABEL, 0).flatten()
+        lowest, highest = torch.stack(torch.aminmax(labelled)).tolist() if len(labelled) else (0, 0)
+        if lowest < 0 or highest >= logits.shape[1]:  # known in one wait for the device
+            labels = target[target != IGNORED_LABEL]
             raise InputError(
                 f'labels must lie in 0..{logits.shape[1] - 1}, or be {IGNORED_LABEL} for ignored; '
                 f'got {int(labels.min())}..{int(labels.max())}.'
