@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_iter
 READS = {'_local_scalar_dense', 'is_nonzero', 'equal', 'nonzero', 'masked_select', 'bincount', 'unique_dim', '_unique2'}
 READS |= {'_unique', 'unique_consecutive', 'unique_dim_consecutive', 'repeat_interleave.Tensor', 'allclose'}
 INDEXING = {'index', 'index_put', 'index_put_', '_index_put_impl_', '_unsafe_index', '_unsafe_index_put'}
-TO_HOST = {Tensor.tolist, Tensor.numpy, Tensor.cpu, Tensor.__array__}
+TO_HOST = {Tensor.tolist, Tensor.numpy, Tensor.cpu, Tensor.__array__, Tensor.new_tensor}  # and from it
 IS_CPU = Tensor.is_cpu.__get__
 
 

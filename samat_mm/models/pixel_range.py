@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.region import extremes
+from samat_mm.perturbations.device import extremes
 
 Range = tuple[float, float]
 TOLERANCE = 0.02  # in pixels: resizing in floating point goes a few levels beyond the range

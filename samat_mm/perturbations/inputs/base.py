@@ -64,8 +64,3 @@ class Attack(ABC):
 def generator_for(*key: int) -> torch.Generator:
     """Return a generator whose stream depends on the numbers of ``key`` alone (a CPU one, alike on every device)."""
     return torch.Generator().manual_seed(random.Random('/'.join(map(str, key))).getrandbits(63))
-
-
-def moved(values: Tensor, like: Tensor) -> Tensor:
-    """Return values of the CPU in the type and on the device of ``like``, without waiting for what the device does."""
-    return values.pin_memory().to(like, non_blocking=True) if like.is_cuda else values.to(like)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
-from samat_mm.perturbations.inputs.base import generator_for, moved
+from samat_mm.perturbations.device import moved
+from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.hyperplane import DUAL_NORMS, nearest_on_hyperplane

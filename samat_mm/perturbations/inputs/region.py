@@ -1,5 +1,6 @@
 """Where an attack may go: the ball around each image, within the pixel box, outside the padding."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.ball import NormBall
-from samat_mm.perturbations.inputs.base import generator_for, moved
+from samat_mm.perturbations.device import extremes, moved
+from samat_mm.perturbations.inputs.base import generator_for
 
 
 class Region:
@@ -33,7 +35,9 @@ class Region:
 
     def scaled(self, factor: float) -> 'Region':
         """Return the region of another radius, ``factor`` times this one."""
-        return Region(self.inputs, self.ball, factor * self.radius, self.sizes)
+        other = copy.copy(self)  # whose images are known to be pixels
+        other.radius = factor * self.radius
+        return other
 
     def project(self, images: Tensor) -> Tensor:
         """Return images projected onto the ball and then onto the pixel box."""
@@ -79,12 +83,6 @@ def check_pixels(inputs: Tensor) -> None:
             f'inputs must be pixels in [0, 1]; got values in [{lowest:g}, {highest:g}]. '
             'Put the normalisation into predict, and divide 8-bit images by 255.'
         )
-
-
-def extremes(values: Tensor) -> tuple[float, float]:
-    """Return the smallest and the largest value, in one wait for the device; NaN where there is one."""
-    lowest, highest = torch.stack(torch.aminmax(values.detach())).tolist()
-    return lowest, highest
 
 
 def support_mask(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.inputs.base import moved
+from samat_mm.perturbations.device import moved
 
 AHEAD = 1 << 12  # numbers per image that are drawn at once: a call per image and query would cost more than the model
 

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.device import extremes
 
 IGNORED_LABEL = 255
 
@@ -64,8 +64,8 @@ def check_shapes(logits: Tensor, target: Tensor) -> None:
         )
     if not target.is_floating_point():
         labelled = target.where(target != IGNORED_LABEL, 0).flatten()
-        lowest, highest = torch.stack(torch.aminmax(labelled)).tolist() if len(labelled) else (0, 0)
-        if lowest < 0 or highest >= logits.shape[1]:  # known in one wait for the device
+        lowest, highest = extremes(labelled) if len(labelled) else (0, 0)
+        if lowest < 0 or highest >= logits.shape[1]:
             labels = target[target != IGNORED_LABEL]
             raise InputError(
                 f'labels must lie in 0..{logits.shape[1] - 1}, or be {IGNORED_LABEL} for ignored; '
