@@ -12,7 +12,7 @@ from small_models import FAMILY, plain_batches
 from torch import Tensor, nn
 
 sys.path += [str(Path(__file__).parent / folder) for folder in ('engine', 'perturbations')]
-from test_attacks import EPS, build, every_attack, problem
+from test_attacks import build, every_attack, problem
 from test_classification_attacks import Fragile, smooth_images
 from test_family_contract import net, wrap
 
