@@ -38,9 +38,8 @@ class Wide(BaseModel):
 def peak(device: torch.device, config: dict) -> int:
     """Return the bytes at the peak of a step, after some that allocate what stays."""
     torch.manual_seed(0)
-    with device:
-        model = Wide()
-        batch = {'inputs': torch.randn(8, WIDTH), 'labels': torch.arange(8)}
+    model = Wide().to(device)
+    batch = {'inputs': torch.randn(8, WIDTH).to(device), 'labels': torch.arange(8).to(device)}
     wrapper = build_optim_wrapper(model, {**config, 'optimizer': dict(type='SGD', lr=0.01, momentum=0.9)})
     for _ in range(4):
         model.train_step(batch, wrapper)
