@@ -10,6 +10,7 @@ from pathlib import Path
 # The models are tiny: threads cost more than they bring, and processes that tests start would fight for the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import mmengine.device.utils
 import mmengine.runner.runner as mmengine_runner
 import pytest
 import yapf.yapflib.yapf_api
@@ -25,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption('--device') == 'cpu':
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # MMEngine takes whatever accelerator it sees
+        mmengine.device.utils.DEVICE = 'cpu'  # MMEngine takes whatever accelerator it sees
 
 
 @pytest.fixture(autouse=True, scope='module')
