@@ -1,11 +1,16 @@
 """Fixtures that the tests of several modules share."""
 
 import functools
+import importlib.util
 import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 # The models are tiny: threads cost more than they bring, and processes that tests start would fight for the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import mmengine.device.utils
 import mmengine.runner.runner as mmengine_runner
 import pytest
 import yapf.yapflib.yapf_api
@@ -13,6 +18,15 @@ from mmengine.registry import DefaultScope
 from small_models import training_case
 
 __all__ = ['training_case']
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--device', default='cuda', choices=['cuda', 'cpu'], help='where tests/cuda runs; cuda by default')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption('--device') == 'cpu':
+        mmengine.device.utils.DEVICE = 'cpu'  # MMEngine takes whatever accelerator it sees
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -28,3 +42,29 @@ def quick_logs():
         patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **_: (text, True))
         patch.setattr(mmengine_runner, 'collect_env', functools.cache(mmengine_runner.collect_env))
         yield
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., tuple]:
+    """Run ``main()`` of a tool in this process; returns its status, output and errors."""
+    from samat_mm.compat import TRUST_VARIABLE
+
+    monkeypatch.delenv(TRUST_VARIABLE, raising=False)
+    monkeypatch.delenv('SAMAT_MM_DEBUG', raising=False)
+    monkeypatch.setenv('COLUMNS', '200')
+
+    def run(name, *arguments):
+        path = Path(__file__).parents[1] / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            status = module.main() or 0
+        except SystemExit as end:
+            status = end.code
+        captured = capfd.readouterr()
+        return status, captured.out, captured.err
+
+    return run

@@ -219,6 +219,16 @@ class RegisteredImages(BaseDataset):
         return SegmentationImages(self.count)[self.get_data_info(index)['number']]
 
 
+@DATASETS.register_module()
+class RegisteredLabelledImages(RegisteredImages):
+    """:class:`ClassificationImages` for configs."""
+
+    METAINFO = ClassificationImages.metainfo
+
+    def prepare_data(self, index: int) -> dict:
+        return ClassificationImages(self.count)[self.get_data_info(index)['number']]
+
+
 def labelled_by(model: nn.Module, data: SegmentationImages | ClassificationImages) -> Any:
     """Return the data set with what the model predicts as labels: its clean metrics are perfect then."""
     for index in range(len(data)):

@@ -32,7 +32,10 @@ def _first_tensor(value: Any) -> Tensor | None:
     return next((tensor for tensor in map(_first_tensor, entries) if tensor is not None), None)
 
 
-def subset(args: tuple, kwargs: dict[str, Any], indices: Tensor, samples: int) -> tuple[tuple, dict[str, Any]]:
+Indices = Tensor | slice  # which samples; a slice is known on the host, and needs no copy to the device
+
+
+def subset(args: tuple, kwargs: dict[str, Any], indices: Indices, samples: int) -> tuple[tuple, dict[str, Any]]:
     """Return the arguments of a forward with the given samples only, in the order given.
 
     Tensors whose first dimension is the batch are indexed, lists of one entry per sample are picked from, and other
@@ -41,7 +44,7 @@ def subset(args: tuple, kwargs: dict[str, Any], indices: Tensor, samples: int) -
     Args:
         args: positional arguments for ``samples`` samples.
         kwargs: those with a name.
-        indices: which samples to keep, shape (M,).
+        indices: which samples to keep, shape (M,) or a slice.
         samples: how many there are.
     """
     return (
@@ -50,15 +53,17 @@ def subset(args: tuple, kwargs: dict[str, Any], indices: Tensor, samples: int) -
     )
 
 
-def _picked(value: Any, indices: Tensor, samples: int) -> Any:
+def _picked(value: Any, indices: Indices, samples: int) -> Any:
     if isinstance(value, Tensor):
-        return value[indices.to(value.device)] if value.ndim and len(value) == samples else value
+        if not value.ndim or len(value) != samples:
+            return value
+        return value[indices if isinstance(indices, slice) else indices.to(value.device)]
     if isinstance(value, dict):
         return {key: _picked(entry, indices, samples) for key, entry in value.items()}
     if not isinstance(value, (list, tuple)):
         return value
     if len(value) == samples and not _are_batches(value, samples):
-        return [value[index] for index in indices.tolist()]
+        return list(value[indices]) if isinstance(indices, slice) else [value[index] for index in indices.tolist()]
     return type(value)(_picked(entry, indices, samples) for entry in value)
 
 

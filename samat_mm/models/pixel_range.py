@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.device import extremes
 
 Range = tuple[float, float]
 TOLERANCE = 0.02  # in pixels: resizing in floating point goes a few levels beyond the range
@@ -55,7 +56,8 @@ def image_range(model: nn.Module, raw_inputs: Sequence[Tensor] | Tensor, stated:
     """
     if stated is not None:
         return stated
-    largest = max((float(value.max()) for value in _normalisation(model) or ()), default=0.0)
+    statistics = _normalisation(model)
+    largest = float(torch.maximum(*(value.max() for value in statistics))) if statistics else 0.0
     eight_bit = all(image.dtype == torch.uint8 for image in raw_inputs)
     if not eight_bit and not all(image.is_floating_point() for image in raw_inputs):
         raise InputError(
@@ -90,7 +92,8 @@ def check_range(pixels: Tensor, raw_inputs: Sequence[Tensor] | Tensor, numbers: 
     Raises:
         ValueError: with the range of the images, and what to do.
     """
-    if pixels.numel() and not (float(pixels.min()) > -tolerance and float(pixels.max()) < 1 + tolerance):
+    lowest, highest = extremes(pixels) if pixels.numel() else (0.0, 1.0)
+    if not (lowest > -tolerance and highest < 1 + tolerance):
         lowest, highest = (
             pick(float(getattr(image, name)()) for image in raw_inputs) for pick, name in ((min, 'min'), (max, 'max'))
         )

@@ -86,7 +86,7 @@ class Replay:
             return None
         samples = batch_size(args, kwargs)
         count = max(math.ceil(self.share * samples - 1e-9), min(2, samples))
-        return None if count == samples else subset(args, kwargs, torch.arange(count), samples)
+        return None if count == samples else subset(args, kwargs, slice(count), samples)
 
     def _keep_losses(self, watched: SampleLosses) -> Any:
         @torch.compiler.disable

@@ -65,7 +65,8 @@ class SampleLosses:
         if not whole and not taken_apart:
             return None
         per_sample = torch.stack(whole + taken_apart).sum(0)
-        mean, wanted = float(per_sample.detach().mean()), float(total.detach())
+        both = per_sample.detach().mean().float(), total.detach().float().to(per_sample.device)
+        mean, wanted = torch.stack(both).tolist()  # in one wait for the device
         return per_sample if math.isclose(mean, wanted, rel_tol=TOLERANCE) else None
 
 

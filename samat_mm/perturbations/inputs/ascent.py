@@ -107,6 +107,7 @@ class ProjectedAscent(Attack):
                 oracle.leave_out_wrong(inputs)
             for restart in range(self.restarts):
                 self.run(oracle, region, indices, restart, best)
+            oracle.check()
         return best
 
     def run(self, oracle: Oracle, region: Region, indices: Sequence[int], restart: int, best: BestIterate) -> None:

@@ -56,11 +56,10 @@ class DivergenceAttack(Attack):
         return attack(predict, inputs, target, indices=indices, sizes=sizes)
 
     def _near_the_image(self, region: Region, indices: Sequence[int], restart: int) -> Tensor:
-        images = region.inputs.clone()
-        for image, index, (height, width) in zip(images, indices, region.sizes, strict=True):
-            noise = torch.randn((len(image), height, width), generator=generator_for(self.seed, index, restart))
-            image[:, :height, :width] += OFFSET * noise.to(image)
-        return region.project(images)
+        noise = region.noise(
+            lambda shape, index: torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart)), indices
+        )
+        return region.project(region.inputs + OFFSET * noise)
 
     def describe(self) -> dict[str, str | float | int | bool]:
         """Return the parameters for reports, in plain types."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
+from samat_mm.perturbations.device import moved
 from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.bounded import BoundedAttack
 from samat_mm.perturbations.inputs.finite import check_gradient
@@ -86,13 +87,13 @@ class FAB(BoundedAttack):
     def _starts(self, images: Tensor, indices: Sequence[int], rank: int, restart: int) -> Tensor:
         if restart == 0:
             return images.clone()
-        starts = images.clone()
-        for start, index in zip(starts, indices, strict=True):
+        offsets = torch.zeros(images.shape)
+        for offset, index in zip(offsets, indices, strict=True):
             generator = generator_for(self.seed, index, restart, rank)
             draw = torch.randn if self.ball.name == 'l2' else torch.rand
-            noise = draw(start.shape, generator=generator) - (0 if self.ball.name == 'l2' else 0.5)
-            start += (noise / self.ball.norm(noise[None]) * self.eps / 2).to(start)
-        return starts.clamp(0, 1)
+            noise = draw(offset.shape, generator=generator) - (0 if self.ball.name == 'l2' else 0.5)
+            offset.copy_(noise / self.ball.norm(noise[None]) * self.eps / 2)
+        return (images + moved(offsets, images)).clamp(0, 1)
 
     def _run(
         self, view: View, images: Tensor, labels: Tensor, aims: Tensor | None, iterate: Tensor

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samat_mm.perturbations.inputs.finite import check_finite
+from samat_mm.perturbations.inputs.finite import FiniteWatch
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, Objective, has_class_255, wrong_share
 from samat_mm.perturbations.inputs.views import Predict, View, at_step, restricted
 
@@ -30,6 +30,7 @@ class Oracle:
         self, objective: Objective, rank: Rank, predict: Predict, target: Tensor | None, inputs: Tensor
     ) -> None:
         self.objective, self.rank, self.predict, self.target = objective, rank, predict, target
+        self._watch = FiniteWatch()
 
     @property
     def done(self) -> bool:
@@ -43,6 +44,14 @@ class Oracle:
         """Whether this step asks a predict that is not the one that counts; see :func:`at_step`."""
         return at_step(self.predict, step, steps) is not self.predict
 
+    def check(self) -> None:
+        """Refuse what has been found so far if a loss or a gradient on the way was not finite.
+
+        Raises:
+            FloatingPointError: if one was: no attack can be trusted on such a model.
+        """
+        self._watch.check()
+
     def value(self, images: Tensor, step: int, steps: int) -> Tensor:
         """Return by what each image ranks, shape (N, keys), or (1, keys) for the batch as one; NaN for none.
 
@@ -52,24 +61,22 @@ class Oracle:
             images: shape (N, C, H, W).
             step: index of the step, from 0.
             steps: the number of steps.
-
-        Raises:
-            FloatingPointError: if a loss is not finite: no attack can be trusted on such a model.
         """
         with torch.no_grad():
             output = self.predict(images)
             loss = self.objective(output, self.target, step, steps)
-            check_finite(loss)
+            self._watch.note(loss)
             return _led_by(1, self._judge(loss, output))
 
     def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """Return the same and the gradient of the loss, shape (N, C, H, W), which must be finite; see :meth:`value`."""
+        """Return the same and the gradient of the loss, shape (N, C, H, W), 0 where it is not finite."""
         predict = at_step(self.predict, step, steps)
         images = images.detach().requires_grad_()
         output = predict(images)
         loss = self.objective(output, self.target, step, steps)
         (grad,) = torch.autograd.grad(loss.sum(), images)
-        check_finite(loss.detach(), grad)
+        self._watch.note(loss, grad)
+        grad = grad.nan_to_num(0, 0, 0)  # or the model would be asked about NaN images until the check
         return _led_by(int(predict is self.predict), self._judge(loss.detach(), output.detach())), grad
 
     def _judge(self, loss: Tensor, output: Tensor) -> Tensor:
@@ -91,7 +98,8 @@ def _led_by(key: int, rank: Tensor) -> Tensor:
 class ErrorOracle(Oracle):
     """Asks about the images of a classifier until it errs on them, which ranks above any loss.
 
-    What it returns is of the size of the batch; for images that are done the rank is NaN and the gradient 0.
+    What it returns is of the size of the batch; for images that are done the rank is NaN and the gradient 0. Which are
+    done the host must know, so that every step waits for the device once.
 
     Args: as for :class:`Oracle`; ``target`` are labels (N,) or class probabilities (N, K).
     """
@@ -101,7 +109,8 @@ class ErrorOracle(Oracle):
     def __init__(
         self, objective: Objective, rank: Rank, predict: Predict, target: Tensor | None, inputs: Tensor
     ) -> None:
-        super().__init__(objective, rank, View(predict, inputs, (inputs.shape[2], inputs.shape[3])), target, inputs)
+        super().__init__(objective, rank, predict, target, inputs)
+        self.predict = View(predict, inputs, (inputs.shape[2], inputs.shape[3]), self._watch.note)
         self.rows, self.count = torch.arange(len(inputs), device=inputs.device), len(inputs)
 
     @property
@@ -145,8 +154,9 @@ class ErrorOracle(Oracle):
             rank[rows] = Oracle.value(part, images[rows], step, steps)
 
     def _keep(self, right: Tensor) -> None:
-        if not bool(right.all()):
-            self._restrict(right.nonzero().flatten())
+        kept = right.nonzero().flatten()
+        if len(kept) < len(right):
+            self._restrict(kept)
 
     def _restrict(self, kept: Tensor) -> None:
         self.rows, self.target = self.rows[kept], self.target[kept]

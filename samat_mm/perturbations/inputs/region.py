@@ -1,12 +1,14 @@
 """Where an attack may go: the ball around each image, within the pixel box, outside the padding."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.ball import NormBall
+from samat_mm.perturbations.device import extremes, moved
 from samat_mm.perturbations.inputs.base import generator_for
 
 
@@ -33,7 +35,9 @@ class Region:
 
     def scaled(self, factor: float) -> 'Region':
         """Return the region of another radius, ``factor`` times this one."""
-        return Region(self.inputs, self.ball, factor * self.radius, self.sizes)
+        other = copy.copy(self)  # whose images are known to be pixels
+        other.radius = factor * self.radius
+        return other
 
     def project(self, images: Tensor) -> Tensor:
         """Return images projected onto the ball and then onto the pixel box."""
@@ -45,11 +49,22 @@ class Region:
 
     def random_images(self, seed: int, indices: Sequence[int], restart: int) -> Tensor:
         """Return a random feasible image for each, which depends on the seed, its number and the restart alone."""
-        noise = torch.zeros(self.inputs.shape)  # on the CPU, then moved at once
+        noise = self.noise(
+            lambda shape, index: self.ball.sample(shape, self.radius, generator_for(seed, index, restart)), indices
+        )
+        return self.project(self.inputs + noise)
+
+    def noise(self, draw: Callable[[Sequence[int], int], Tensor], indices: Sequence[int]) -> Tensor:
+        """Return what is drawn for each image on the CPU, 0 in padding, in the type and on the device of the images.
+
+        Args:
+            draw: from a shape and the number of the image to a tensor.
+            indices: the number of each image.
+        """
+        noise = torch.zeros(self.inputs.shape)
         for row, index, (height, width) in zip(noise, indices, self.sizes, strict=True):
-            shape = (len(row), height, width)
-            row[:, :height, :width] = self.ball.sample(shape, self.radius, generator_for(seed, index, restart))
-        return self.project(self.inputs + noise.to(self.inputs))
+            row[:, :height, :width] = draw((len(row), height, width), index)
+        return moved(noise, self.inputs)
 
 
 def check_pixels(inputs: Tensor) -> None:
@@ -62,9 +77,10 @@ def check_pixels(inputs: Tensor) -> None:
         raise InputError(
             f'inputs must be floating point pixels of shape (N, C, H, W); got {inputs.dtype} {tuple(inputs.shape)}.'
         )
-    if inputs.numel() and not (float(inputs.min()) >= 0 and float(inputs.max()) <= 1):
+    lowest, highest = extremes(inputs) if inputs.numel() else (0.0, 1.0)
+    if not (lowest >= 0 and highest <= 1):
         raise InputError(
-            f'inputs must be pixels in [0, 1]; got values in [{float(inputs.min()):g}, {float(inputs.max()):g}]. '
+            f'inputs must be pixels in [0, 1]; got values in [{lowest:g}, {highest:g}]. '
             'Put the normalisation into predict, and divide 8-bit images by 255.'
         )
 

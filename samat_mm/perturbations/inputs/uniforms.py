@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samat_mm.perturbations.device import moved
+
 AHEAD = 1 << 12  # numbers per image that are drawn at once: a call per image and query would cost more than the model
 
 
@@ -38,5 +40,5 @@ class Uniforms:
         fresh = torch.zeros(len(self.generators), count)
         for row in rows.tolist():
             torch.rand(count, generator=self.generators[row], out=fresh[row])
-        self.drawn = torch.cat([self.drawn[:, self.position :], fresh.to(self.images)], dim=1)
+        self.drawn = torch.cat([self.drawn[:, self.position :], moved(fresh, self.images)], dim=1)
         self.position = 0

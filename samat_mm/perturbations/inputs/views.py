@@ -1,5 +1,6 @@
 """A model as seen from some images of a batch."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -20,10 +21,17 @@ class View:
         predict: maps pixels (N, C, H, W) to logits (N, K).
         inputs: the batch, shape (N, C, H, W).
         size: (height, width) of every image within its top left corner.
+        check: is given the logits, to refuse those that are not finite at once or later.
     """
 
-    def __init__(self, predict: Predict, inputs: Tensor, size: tuple[int, int]) -> None:
-        self.predict, self.inputs, self.size = predict, inputs, size
+    def __init__(
+        self,
+        predict: Predict,
+        inputs: Tensor,
+        size: tuple[int, int],
+        check: Callable[[Tensor], None] = check_finite,
+    ) -> None:
+        self.predict, self.inputs, self.size, self.check = predict, inputs, size, check
 
     @property
     def images(self) -> Tensor:
@@ -38,7 +46,7 @@ class View:
             FloatingPointError: if a logit is not finite.
         """
         logits = self.predict(self._on_canvas(pixels))
-        check_finite(logits)
+        self.check(logits)
         if len(logits) != len(pixels):
             raise InputError(
                 f'predict must return one row of logits per image, also for a part of the batch; got {len(logits)} '
@@ -49,13 +57,13 @@ class View:
     def at(self, step: int, steps: int) -> 'View':
         """Return the view that step ``step`` of so many asks; see :func:`at_step`."""
         predict = at_step(self.predict, step, steps)
-        return self if predict is self.predict else View(predict, self.inputs, self.size)
+        return self if predict is self.predict else View(predict, self.inputs, self.size, self.check)
 
     def subset(self, rows: Tensor) -> 'View':
         """Return the view of those rows of this one (indices, shape (n,))."""
         if len(rows) == len(self.inputs) and torch.equal(rows, torch.arange(len(rows), device=rows.device)):
             return self
-        return View(restricted(self.predict, rows), self.inputs[rows], self.size)
+        return View(restricted(self.predict, rows), self.inputs[rows], self.size, self.check)
 
     def _on_canvas(self, pixels: Tensor) -> Tensor:
         height, width = self.size

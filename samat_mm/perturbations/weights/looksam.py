@@ -65,7 +65,8 @@ class LookSAM(Composite):
         if names:
             kept: list[Tensor] = [self._orthogonal[name].to(clean[name]) for name in names]
             ratio = divided(global_norm(list(clean.values())), global_norm(kept))
-            torch._foreach_add_([clean[name] for name in names], torch._foreach_mul(kept, self.alpha * ratio))
+            length = (self.alpha * ratio).to(torch.promote_types(kept[0].dtype, torch.float32))
+            torch._foreach_add_([clean[name] for name in names], torch._foreach_mul(kept, length))
         return clean
 
     def state_dict(self) -> dict[str, Any]:

@@ -180,7 +180,8 @@ class SSAMD(_SparseSAM):
 
     def _drop_and_grow(self, gradients: Named) -> None:
         live = {name: self._mask[name].to(gradients[name].device) for name in gradients if name in self._mask}
-        alive = sum(int(mask.sum()) for mask in live.values())
+        counts = [mask.sum() for mask in live.values()]
+        alive = int(torch.stack([count.to(counts[0].device) for count in counts]).sum())  # one wait for the device
         dead = sum(mask.numel() for mask in live.values()) - alive
         dropped = min(int(alive * self._drop_share()), dead)
         kept = _largest(
@@ -221,7 +222,7 @@ def _largest(scores: Mapping[str, Tensor], count: int) -> Named:
     device = next(iter(scores.values())).device
     flat = torch.cat([score.flatten().to(device) for score in scores.values()])
     mask = torch.zeros(len(flat), dtype=torch.bool, device=device)
-    mask[torch.topk(flat, count).indices] = True
+    mask.index_fill_(0, torch.topk(flat, count).indices, True)
     pieces = mask.split([score.numel() for score in scores.values()])
     return {
         name: piece.view(score.shape).to(score.device)

@@ -56,7 +56,9 @@ def divided(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 def to_unit_length(vectors: list[Tensor], norm: Tensor) -> None:
     """Divide the vectors, in place, by their common norm; a norm of zero leaves them as they are."""
-    torch._foreach_mul_(vectors, norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal())
+    factor = norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
+    # In the type of the vectors, one kernel multiplies all of them.
+    torch._foreach_mul_(vectors, factor.to(torch.promote_types(vectors[0].dtype, torch.float32)))
 
 
 def blocks(tensors: Sequence[Tensor]) -> Iterator[slice]:

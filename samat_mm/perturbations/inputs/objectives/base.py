@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.device import extremes
 
 IGNORED_LABEL = 255
 
@@ -62,8 +63,10 @@ def check_shapes(logits: Tensor, target: Tensor) -> None:
             f'got logits {tuple(logits.shape)} and target {tuple(target.shape)}.'
         )
     if not target.is_floating_point():
-        labels = target[target != IGNORED_LABEL]
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
+        labelled = target.where(target != IGNORED_LABEL, 0).flatten()
+        lowest, highest = extremes(labelled) if len(labelled) else (0, 0)
+        if lowest < 0 or highest >= logits.shape[1]:
+            labels = target[target != IGNORED_LABEL]
             raise InputError(
                 f'labels must lie in 0..{logits.shape[1] - 1}, or be {IGNORED_LABEL} for ignored; '
                 f'got {int(labels.min())}..{int(labels.max())}.'

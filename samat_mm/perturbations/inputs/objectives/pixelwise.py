@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.device import moved
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
 from samat_mm.perturbations.inputs.objectives.cross_entropy import label_losses, mean_over_labels, wrong_share
 
@@ -134,7 +135,7 @@ class BalancedMaskedCrossEntropy(MaskedCrossEntropy):
         if self.class_pixels is None:
             counts = masked.new_zeros(len(target), classes).scatter_add_(1, flat, labelled.flatten(1).to(masked))
         elif len(self.class_pixels) == classes:
-            counts = masked.new_tensor(self.class_pixels).expand(len(target), -1)
+            counts = moved(torch.tensor(self.class_pixels, dtype=torch.float64), masked).expand(len(target), -1)
         else:
             raise InputError(
                 f'class_pixels must have one count for each of the {classes} classes; got {len(self.class_pixels)}.'
