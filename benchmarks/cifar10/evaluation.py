@@ -98,8 +98,6 @@ def _runner(settings: Settings, files: Files) -> Runner:
         sampler=dict(type='DefaultSampler', shuffle=False),
         dataset=dict(type='JpegCIFAR10', data_file=settings.data, split='test', most=settings.images),
     )
-    # Images that are done drop out, so that each batch has another size, and cuDNN would try its kernels for each.
-    config.env_cfg.cudnn_benchmark = torch.backends.cudnn.benchmark = False
     runner = build_test_runner(config, {}, craft_dtype=settings.craft_dtype)
     load_for_evaluation(runner.model, str(files.checkpoint))
     _decide_on_the_cpu(runner.model.head)

@@ -1,7 +1,7 @@
 """Attacks run on a fast copy of the model: any image inside the ball is an attack, and the model itself scores it."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -58,6 +58,10 @@ class Crafting:
             return space.pixels.clone()
         if space.model is not self.model:
             space = space.on(self.model)
+        with _no_trials_of_kernels() if _stops_at_errors(attack) else nullcontext():
+            return self._attacked(space, attack, indices, training)
+
+    def _attacked(self, space: PixelSpace, attack: Attack, indices: Sequence[int], training: bool) -> Tensor:
         device = space.inputs.device
         own = _ambient(device)  # the precision of the model's own predictions
         late = own if self.dtype in (None, MIXED) else self.dtype
@@ -118,6 +122,17 @@ class Crafting:
 def _stops_at_errors(attack: Attack) -> bool:
     goal = getattr(attack, 'goal', 'loss') if attack.objective.output == 'logits' else 'loss'
     return isinstance(attack, ClassificationAttack) or goal == 'error'
+
+
+@contextmanager
+def _no_trials_of_kernels() -> Iterator[None]:
+    """Keep cuDNN from timing its kernels anew for each size of a batch from which finished images drop out."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _ambient(device: torch.device) -> str:

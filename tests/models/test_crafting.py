@@ -347,6 +347,17 @@ def test_the_stem_sees_single_precision():
     assert listener.dtypes == {torch.float32}
 
 
+@pytest.mark.parametrize('before', [True, False])
+@pytest.mark.parametrize(('goal', 'trials'), [('loss', True), ('error', False)])
+def test_cudnn_tries_no_kernels_where_images_drop_out(goal, trials, before, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', before)
+    space, seen = small_space(Small()), []
+    space.model.linear.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+    Crafting(space.model).attack(space, PGD(steps=2, goal=goal), range(4))
+    assert seen and set(seen) == {before and trials}
+    assert torch.backends.cudnn.benchmark == before
+
+
 @pytest.mark.parametrize(
     ('ambient', 'expected'),
     [(None, 4 * [torch.bfloat16] + 3 * [torch.float32]), (torch.bfloat16, 6 * [torch.bfloat16])],
