@@ -16,18 +16,20 @@ Every row of a table attacks the same batch of the same model in evaluation mode
 
 How to read it. "x torchattacks" is its time over that of the row, so how many times as fast the row is: the median over
 the rounds, each with its own ratio, and the smallest and largest. All is processor time, which other programs disturb
-less; ``--out`` has the clock's too. On CUDA it is the time between two events, everything runs once in plain float32 and
-once in TF32, "in kernels" is the share of the time in which a kernel was running (the rest is the host), and ``--also
-growth`` follows images per second as the batch grows. "loss" and "accuracy" are of the images that came out, on the model itself in
+less; ``--out`` has the clock's too. "loss" and "accuracy" are of the images that came out, on the model itself in
 float32, so that equal strength is visible; the clean ones are in the title.
+
+On CUDA it is the time between events, and PGD runs once in plain float32 and once in TF32. "in kernels" is the share
+of the time in which a kernel was running: the rest is the host that launches them. ``--also growth`` follows images per
+second as the batch grows.
 
 ResNet-18 and DeepLabv3 have random weights, with the statistics of the normalisation layers set from the batch, and
 their own clean predictions for labels. ResNet-20 has the public weights and real images of CIFAR-10 where
 ``--checkpoint`` and ``--data`` are given.
 
 Goals on a card: PGD at least 1.4 times as fast as torchattacks' in float32 and TF32, 2.5 in bfloat16 and as strong, 3
-times as fast as SemSegBench's loop. On a CPU: PGD at least 1.4 times as fast as torchattacks', 2.2 in bfloat16, and 3 times as fast as SemSegBench's loop;
-Pixle 10 times, and AutoAttack 1.4 times at an equal robust accuracy.
+times as fast as SemSegBench's loop. On a CPU: PGD at least 1.4 times as fast as torchattacks', 2.2 in bfloat16, and 3
+times as fast as SemSegBench's loop; Pixle 10 times, and AutoAttack 1.4 times at an equal robust accuracy.
 """
 
 import argparse
@@ -37,7 +39,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from attack_contests import LIBRARY, Contest, contests
+from attack_contests import Contest, contests
 from attack_problem import Problem, problem_of
 from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all, show
 from goals import attack_goals, table_name
@@ -66,9 +68,8 @@ class Benchmark:
     def jobs(self) -> list[Job]:
         """Return what is to be run, in order: PGD in each precision, then the rest in the last one."""
         args = self.args
-        chosen = {
-            m: [name for name in contests(args.steps, args.queries)[m] if name in args.attacks] for m in args.models
-        }
+        known = contests(args.steps, args.queries)
+        chosen = {m: [name for name in known[m] if name in args.attacks] for m in args.models}
         first = [(m, MAIN, key) for key in args.numerics for m in args.models if MAIN in chosen[m]]
         others = [(m, name, args.numerics[-1]) for m in args.models for name in chosen[m] if name != MAIN]
         growing = [Job(f'{m}, growing batch', partial(self.follow, m)) for m in args.models if 'growth' in args.also]
@@ -94,10 +95,11 @@ class Benchmark:
 
         def attacks(batch: int) -> dict[str, Callable[[], Tensor]]:
             runs = problem_of(model, self.args, batch).competitors(contest, self.args.dtypes)
-            return {name: run for name, run in runs.items() if name == LIBRARY or name.rpartition(' ')[2] in DTYPES}
+            return {name: run for name, run in runs.items() if name.rpartition(' ')[2] in self.args.dtypes}
 
-        title, batches = f'{model}, {MAIN}, {TF32}', sizes(model, self.args.device).batches
-        with NUMERICS[TF32].active():
+        key = self.args.numerics[-1]
+        title, batches = f'{model}, {MAIN}, {key}', sizes(model, self.args.device).batches
+        with NUMERICS[key].active():
             found, sentences = growth(title, batches, attacks, self.args.device, self.deadline)
         show_and_record(title, model, found, sentences, self.record)
 

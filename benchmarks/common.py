@@ -39,7 +39,7 @@ def parse(
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if args.device.startswith('cuda'):
-        torch.cuda.set_device(torch.device(args.device))
+        torch.cuda.set_device(torch.device(args.device).index or 0)
         torch.backends.cudnn.benchmark = True  # as the configs have it
     return args
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
+from timing import synchronise
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -20,22 +20,21 @@ def share_in_kernels(run: Callable[[], Any], seconds: float, device: str) -> flo
     Returns:
         None where the profiler may not see kernels.
     """
-    if not device.startswith('cuda'):
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            began = time.perf_counter()
-            run()
-            seconds = time.perf_counter() - began
-        return sum(event.self_cpu_time_total for event in profiler.key_averages()) / 1e6 / seconds
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    kind, activity = DeviceType.CPU, ProfilerActivity.CPU
+    if device.startswith('cuda'):
+        kind, activity = DeviceType.CUDA, ProfilerActivity.CUDA
+    synchronise(device)
+    with profile(activities=[activity]) as profiler:
+        began = time.perf_counter()
         run()
-        torch.cuda.synchronize()
+        synchronise(device)
+        profiled = time.perf_counter() - began
     busy = covered(
         (event.start_ns(), event.end_ns())
         for event in profiler.profiler.kineto_results.events()
-        if event.device_type() == DeviceType.CUDA and not event.is_user_annotation()
+        if event.device_type() == kind and not event.is_user_annotation()
     )
-    return busy / seconds or None
+    return busy / (profiled if kind == DeviceType.CPU else seconds) or None
 
 
 def covered(spans: Iterable[tuple[int, int]]) -> float:

@@ -52,6 +52,7 @@ class Numerics:
 
 
 LAST = torch.channels_last
+COMPILING = 40  # seconds that a compiler takes at least
 PLAIN, TF32 = 'float32', 'TF32'
 NUMERICS: dict[str, Numerics] = {
     PLAIN: Numerics(),

@@ -23,8 +23,8 @@ layout: plain float32, TF32, autocast in bfloat16, channels last, compiled by to
 table, "images/s" compares tables. "in kernels" is the share of a step in which a kernel was running (from the
 profiler): the rest is the host that launches them. ``--also growth`` follows images per second as the batch grows.
 
-Goals on a card: SAM at most 2.05 x SGD, with an ascent in bfloat16 1.5. On a CPU: SAM at most 2.1 (1.6 with an ascent in
-bfloat16) and one extra copy of the weights, ESAM (.5, .5) 1.75 and 1.5 with a cheap selection, LookSAM-5 1.3, SAM-ON
+Goals on a card: SAM at most 2.05 x SGD, with an ascent in bfloat16 1.5. On a CPU: SAM at most 2.1 (1.6 with an ascent
+in bfloat16) and one extra copy of the weights, ESAM (.5, .5) 1.75 and 1.5 with a cheap selection, LookSAM-5 1.3, SAM-ON
 1.8.
 """
 
@@ -36,7 +36,7 @@ import torch
 from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all
 from goals import step_goals, table_name
 from growth import growth, release, show_and_record
-from numerics import NUMERICS, PLAIN, TF32
+from numerics import COMPILING, NUMERICS, PLAIN, TF32
 from records import Deadline
 from step_table import Table
 from timing import OutOfTime
@@ -44,8 +44,8 @@ from training_steps import BFLOAT16, HALF_ASCENT, REFERENCE, ROWS, competitor
 from workloads import sizes, workload
 
 MAIN = [BFLOAT16, 'SAM', REFERENCE, HALF_ASCENT]  # what a card is asked for first
+FIRST = [PLAIN, TF32, 'bfloat16']  # beside each other, before throughput is followed
 EXTRAS = ['memory', 'kernels', 'growth']
-COMPILING = 40  # seconds that a compiler takes at least
 
 
 class Benchmark:
@@ -57,17 +57,21 @@ class Benchmark:
 
     def jobs(self) -> list[Job]:
         """Return what is to be run, in order; a compiler, whose time nobody knows, comes last."""
-        tables = [(model, key) for key in self.args.numerics for model in self.args.models]
+        tables = {
+            key: [Job(f'{model}, {key}', partial(self.measure, model, key)) for model in self.args.models]
+            for key in self.args.numerics
+        }
         followed = self.args.models if 'growth' in self.args.also else []
-        return [
-            *(Job(f'{m}, {key}', partial(self.measure, m, key)) for m, key in tables if not NUMERICS[key].compiler),
-            *(Job(f'{model}, growing batch', partial(self.follow, model)) for model in followed),
-            *(
-                Job(f'{model}, {key}', partial(self.compile_and_measure, model, key), COMPILING)
-                for model, key in tables
-                if NUMERICS[key].compiler
-            ),
+        growing = [Job(f'{model}, growing batch', partial(self.follow, model)) for model in followed]
+        first = [job for key in FIRST if key in tables for job in tables[key]]
+        compiled = [
+            Job(f'{model}, {key}', partial(self.compile_and_measure, model, key), COMPILING)
+            for key in tables
+            if NUMERICS[key].compiler
+            for model in self.args.models
         ]
+        rest = [job for key in tables if key not in FIRST and not NUMERICS[key].compiler for job in tables[key]]
+        return [*first, *growing, *rest, *compiled]
 
     def measure(self, model: str, key: str) -> None:
         """Add a table to the record."""
@@ -87,13 +91,14 @@ class Benchmark:
 
     def follow(self, model: str) -> None:
         """Add to the record how throughput grows with the batch."""
+        key = TF32 if TF32 in self.args.numerics else self.args.numerics[0]
 
         def steps(batch: int) -> dict[str, Callable[[], None]]:
             load = workload(model, self.args.device, batch)
-            return {name: competitor(name, load, NUMERICS[TF32]) for name in ('SGD', 'SAM')}
+            return {name: competitor(name, load, NUMERICS[key]) for name in ('SGD', 'SAM')}
 
-        title, batches = f'{model}, {TF32}', sizes(model, self.args.device).batches
-        with NUMERICS[TF32].active():
+        title, batches = f'{model}, {key}', sizes(model, self.args.device).batches
+        with NUMERICS[key].active():
             found, sentences = growth(title, batches, steps, self.args.device, self.deadline)
         show_and_record(title, model, found, sentences, self.record)
 

@@ -55,7 +55,7 @@ def timed(run: Callable[[], Any], times: int, device: str) -> Cost:
     """Return the cost of one run, from so many in a row with nothing else waiting on the device."""
     events = []
     if device.startswith('cuda'):
-        torch.cuda.synchronize()
+        synchronise(device)
         events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
         events[0].record()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -67,6 +67,12 @@ def timed(run: Callable[[], Any], times: int, device: str) -> Cost:
     cost = Cost([time.perf_counter() - wall], [time.process_time() - cpu])
     cost.device = [events[0].elapsed_time(events[1]) / 1000] if events else []
     return cost.per(times)
+
+
+def synchronise(device: str) -> None:
+    """Wait for what was launched on the device."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
 
 
 def warmed_up(run: Callable[[], Any], device: str) -> tuple[float, int]:

@@ -31,9 +31,9 @@ SIZES: dict[str, dict[str, Size]] = {
         'tiny-segmentor': Size(2, 32, (2, 3)),
     },
     'cuda': {
-        'resnet18': Size(128, 32, (32, 64, 128, 256, 512, 1024)),
-        'resnet20': Size(128, 32, (32, 64, 128, 256, 512, 1024)),
-        'deeplabv3': Size(8, 512, (2, 4, 8, 16, 32)),
+        'resnet18': Size(128, 32, (32, 128, 512, 1024)),
+        'resnet20': Size(128, 32, (32, 128, 512, 1024)),
+        'deeplabv3': Size(8, 512, (2, 8, 32)),
         'tiny': Size(4, 32, (2, 4)),
         'tiny-segmentor': Size(2, 32, (2, 3)),
     },
@@ -64,12 +64,13 @@ def sizes(name: str, device: str) -> Size:
     return SIZES[device.partition(':')[0]][name]
 
 
-def _classifier(config_name: str, title: str) -> Callable[[Size, str], Workload]:
+def _classifier(config_name: str, title: str, **backbone: int) -> Callable[[Size, str], Workload]:
     def build(size: Size, device: str) -> Workload:
         from mmpretrain.registry import MODELS
         from mmpretrain.structures import DataSample
 
         config = Config.fromfile(configs_folder() / config_name)
+        config.model.backbone.update(backbone)
         model = MODELS.build({**config.model, 'data_preprocessor': config.data_preprocessor}).to(device)
         images = torch.randint(256, (size.batch, 3, size.side, size.side), dtype=torch.uint8).to(device)
         samples = [DataSample().set_gt_label(index % 10).to(device) for index in range(size.batch)]
@@ -103,7 +104,7 @@ BUILDERS: dict[str, Callable[[Size, str], Workload]] = {
     'resnet18': _classifier('resnet18_cifar10_sgd.py', 'ResNet-18 (CIFAR)'),
     'resnet20': _classifier('resnet20_cifar10_sgd.py', 'ResNet-20 (CIFAR)'),
     'deeplabv3': _segmentor('deeplabv3_r50-d16.py', 'DeepLabv3-R50'),
-    'tiny': _classifier('resnet20_cifar10_sgd.py', 'ResNet-20 (CIFAR)'),
+    'tiny': _classifier('resnet20_cifar10_sgd.py', 'ResNet-8 (CIFAR)', depth=8),
     'tiny-segmentor': _segmentor('deeplabv3_r18-small.py', 'DeepLabv3-R18, a quarter of the channels'),
 }
 
