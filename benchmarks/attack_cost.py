@@ -167,7 +167,7 @@ def main() -> int:
     args.models = args.models or ['resnet18', 'deeplabv3', *([] if on_cuda else ['resnet20'])]
     args.numerics = args.numerics or ([PLAIN, TF32] if on_cuda else [PLAIN])
     args.also = (EXTRAS if on_cuda else []) if args.also is None else args.also
-    circumstances(args)
+    circumstances(args.device, args.threads)
     benchmark = Benchmark(args, Record(args, attack_goals if on_cuda else no_goals), deadline)
     return run_all(benchmark.jobs(), benchmark.record, deadline)
 

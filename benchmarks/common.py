@@ -160,11 +160,11 @@ def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
     return 1 if record.failures else 0
 
 
-def circumstances(args: argparse.Namespace) -> None:
-    """Print under what the numbers came about."""
-    facts, load = machine(args.device), os.getloadavg()[0]
+def circumstances(device: str, threads: int) -> None:
+    """Print under what the numbers come about."""
+    facts, load = machine(device), os.getloadavg()[0]
     has = f' with {", ".join(facts["instructions"]) or "none of the instructions"}' if 'instructions' in facts else ''
-    print(f'{facts["name"]}{has}; {args.threads} thread(s), load average {load:.1f}', flush=True)
+    print(f'{facts["name"]}{has}; {threads} thread(s), load average {load:.1f}', flush=True)
 
 
 def show(title: str, rows: list[dict[str, str]]) -> None:

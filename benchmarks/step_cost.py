@@ -116,7 +116,7 @@ def main() -> int:
     args.methods = args.methods or (MAIN if on_cuda else list(ROWS))
     args.numerics = args.numerics or (list(NUMERICS) if on_cuda else [PLAIN])
     args.also = (EXTRAS if on_cuda else ['memory']) if args.also is None else args.also
-    circumstances(args)
+    circumstances(args.device, args.threads)
     benchmark = Benchmark(args, Record(args, step_goals if on_cuda else no_goals), deadline)
     return run_all(benchmark.jobs(), benchmark.record, deadline)
 
