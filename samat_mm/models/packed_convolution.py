@@ -109,6 +109,7 @@ def _is_plain(convolution: nn.Conv2d) -> bool:
         and 'forward' not in vars(convolution)
         and not is_heard(convolution)
         and weight is not None
+        and not weight.is_inference()  # these do not tell when they change
         and weight.device.type == 'cpu'
         and weight.dtype in (torch.float32, torch.bfloat16)
         and convolution.stride == (1, 1)
