@@ -43,7 +43,7 @@ from attack_contests import Contest, contests
 from attack_problem import Problem, problem_of
 from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all, show
 from goals import attack_goals, table_name
-from growth import growth, release, show_and_record
+from growth import growth, show_and_record
 from kernels import share_in_kernels
 from numerics import NUMERICS, PLAIN, TF32
 from records import Deadline
@@ -87,7 +87,6 @@ class Benchmark:
         with NUMERICS[key].active():
             numbers = self._contest(problem, table_name(name, key), contest)
         self.record.add(model, **{table_name(name, key): numbers})
-        release(self.args.device)
 
     def follow(self, model: str) -> None:
         """Add to the record how the throughput of PGD grows with the batch."""

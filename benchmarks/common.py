@@ -14,7 +14,7 @@ import torch
 from records import Deadline, machine, write_json
 from rich.console import Console
 from rich.table import Table
-from timing import OutOfTime
+from timing import OutOfTime, release
 from workloads import SIZES
 
 MARGIN = 1.0  # seconds before the end at which a script ends itself
@@ -72,7 +72,7 @@ class Record:
     """
 
     def __init__(self, args: argparse.Namespace, goals: Callable[[dict], list[dict]] = no_goals) -> None:
-        self.out, self._goals, self._lock = args.out, goals, threading.RLock()
+        self.out, self.device, self._goals, self._lock = args.out, args.device, goals, threading.RLock()
         settings = {key: value for key, value in vars(args).items() if key != 'out'}
         self.results: dict[str, Any] = {}
         self.left_out: list[str] = []
@@ -125,8 +125,8 @@ def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
     """Run the jobs that fit into the time, in order, and return the exit status of the script.
 
     A job that fails is recorded with its trace, and the others go on: a lent machine comes but once. One that is still
-    running shortly before the end (compiling, say) is given up with the whole process, whose record is complete but
-    for this.
+    running shortly before the end (compiling, say) is given up with the whole process; the record says so, and
+    has all that came before it.
     """
     running = ['the beginning']
 
@@ -152,6 +152,7 @@ def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
         except Exception as error:  # recorded, and the exit status tells
             traceback.print_exc()
             record.fail(f'{job.title}: {"".join(traceback.format_exception(error))}')
+        release(record.device)
     if guard:
         guard.cancel()
     if record.goals:

@@ -1,6 +1,5 @@
 """How many images per second are worked off as the batch grows."""
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from common import Record, show
 from records import Deadline
-from timing import timed, warmed_up
+from timing import release, timed, warmed_up
 
 Throughput = dict[str, dict[str, float]]  # by competitor and batch
 
@@ -58,13 +57,6 @@ def show_and_record(title: str, model: str, found: Throughput, sentences: list[s
     ]
     if rows:
         show(title, rows)
-
-
-def release(device: str) -> None:
-    """Give memory back that nothing holds any longer."""
-    gc.collect()
-    if device.startswith('cuda'):
-        torch.cuda.empty_cache()
 
 
 def _seconds(run: Callable[[], Any], device: str) -> float:

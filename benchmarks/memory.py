@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from growth import release
+from timing import release
 from torch.profiler import ProfilerActivity, profile
 
 

@@ -35,7 +35,7 @@ from functools import cache, partial
 import torch
 from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all
 from goals import step_goals, table_name
-from growth import growth, release, show_and_record
+from growth import growth, show_and_record
 from numerics import COMPILING, NUMERICS, PLAIN, TF32
 from records import Deadline
 from step_table import Table
@@ -78,7 +78,6 @@ class Benchmark:
         table = Table(self._load(model), key, self.args, self.deadline)
         size = {'title': table.load.title, 'weights_bytes': table.weights_bytes}
         self.record.add(model, **size, **{table_name('steps', key): table.measured()})
-        release(self.args.device)
 
     def compile_and_measure(self, model: str, key: str) -> None:
         """Add a table to the record, or say what the compiler said."""

@@ -1,5 +1,6 @@
 """How long competitors take, in turn: by events on CUDA, by the clock and processor time on a CPU."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -73,6 +74,13 @@ def synchronise(device: str) -> None:
     """Wait for what was launched on the device."""
     if device.startswith('cuda'):
         torch.cuda.synchronize()
+
+
+def release(device: str) -> None:
+    """Give memory back that nothing holds any longer."""
+    gc.collect()
+    if device.startswith('cuda'):
+        torch.cuda.empty_cache()
 
 
 def warmed_up(run: Callable[[], Any], device: str) -> tuple[float, int]:
