@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format install gpu gpu-pack clean
+.PHONY: demo test bench-cpu lint format install gpu gpu-pack clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/installed
@@ -21,6 +21,11 @@ demo: install
 
 test: install
 	$(RUN) -m pytest --numprocesses auto --dist worksteal
+
+# What attacks and training steps cost on this processor, in about 10 minutes.
+bench-cpu: OUT ?= docs/bench_cpu.json
+bench-cpu: install
+	OMP_NUM_THREADS=1 $(RUN) benchmarks/bench_cpu.py --out $(OUT)
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -2,6 +2,7 @@
 
     python benchmarks/attack_cost.py [--models resnet18 resnet20 deeplabv3] [--attacks pgd ...] [--rounds 3]
         [--checkpoint resnet20-12fca82f.th --data cifar10_lossless_subset.npz] [--dtypes float32] [--out FILE.json]
+    python benchmarks/attack_cost.py --device cuda [--numerics TF32] [--minutes 2] [--out FILE.json]
 
 Every row of a table attacks the same batch of the same model in evaluation mode, in turn, once per round.
 
@@ -18,221 +19,157 @@ the rounds, each with its own ratio, and the smallest and largest. All is proces
 less; ``--out`` has the clock's too. "loss" and "accuracy" are of the images that came out, on the model itself in
 float32, so that equal strength is visible; the clean ones are in the title.
 
+On CUDA it is the time between events, and PGD runs once in plain float32 and once in TF32. "in kernels" is the share
+of the time in which a kernel was running: the rest is the host that launches them. ``--also growth`` follows images per
+second as the batch grows.
+
 ResNet-18 and DeepLabv3 have random weights, with the statistics of the normalisation layers set from the batch, and
 their own clean predictions for labels. ResNet-20 has the public weights and real images of CIFAR-10 where
 ``--checkpoint`` and ``--data`` are given.
 
-Goals: PGD at least 1.4 times as fast as torchattacks', 2.2 in bfloat16, and 3 times as fast as SemSegBench's loop;
-Pixle 10 times, and AutoAttack 1.4 times at an equal robust accuracy.
+Goals on a card: PGD at least 1.4 times as fast as torchattacks' in float32 and TF32, 2.5 in bfloat16 and as strong, 3
+times as fast as SemSegBench's loop. On a CPU: PGD at least 1.4 times as fast as torchattacks', 2.2 in bfloat16, and 3
+times as fast as SemSegBench's loop; Pixle 10 times, and AutoAttack 1.4 times at an equal robust accuracy.
 """
 
 import argparse
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from attack_rivals import Rival, cospgd_weights, dense_loop, library, library_ensemble, segpgd_weights
-from common import WORKLOADS, Workload, finish, interleaved, parse, resnet20, set_statistics, show, spread
-from mmengine.structures import PixelData
-from resnet20_checkpoint import convert
-from torch import Tensor, nn
-from torch.nn import functional as F
+from attack_contests import Contest, contests
+from attack_problem import Problem, problem_of
+from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all, show
+from goals import attack_goals, table_name
+from growth import growth, show_and_record
+from kernels import share_in_kernels
+from numerics import NUMERICS, PLAIN, TF32
+from records import Deadline
+from timing import Cost, interleaved, spread
+from torch import Tensor
+from workloads import sizes
 
-from samat_mm.models.crafting import DTYPES, Crafting
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.state import frozen
-from samat_mm.registry import ATTACKS
+from samat_mm.models.crafting import DTYPES
 
-MODELS = WORKLOADS | {'resnet20': resnet20}
-STEPS, LIBRARY, LOOP = 10, 'torchattacks', "SemSegBench's loop"
-SMALL, LARGE = 1 / 255, 8 / 255  # a quarter of the radius is the step, as in the paper
-
-
-@dataclass
-class Contest:
-    """An attack of ours and its rivals at the same settings."""
-
-    ours: dict[str, Any]
-    rivals: dict[str, Rival]
+MAIN = 'pgd'  # what a card is asked for first
+EXTRAS = ['kernels', 'growth']
+ENOUGH = 5  # seconds, to look at kernels
 
 
-def dense(name: str, weighting: Any) -> Contest:
-    """Return PGD with weights for the pixels, which torchattacks does not have."""
-    settings = dict(type=name, norm='linf', eps=LARGE, step_size=0.01, steps=STEPS)
-    return Contest(settings, {LOOP: dense_loop(LARGE, 0.01, STEPS, weighting)})
+class Benchmark:
+    """The contests that the command line asks for, the most important ones first."""
+
+    def __init__(self, args: argparse.Namespace, record: Record, deadline: Deadline) -> None:
+        self.args, self.record, self.deadline = args, record, deadline
+        self._problem = cache(partial(problem_of, args=args))
+
+    def jobs(self) -> list[Job]:
+        """Return what is to be run, in order: PGD in each precision, then the rest in the last one."""
+        args = self.args
+        known = contests(args.steps, args.queries)
+        chosen = {m: [name for name in known[m] if name in args.attacks] for m in args.models}
+        first = [(m, MAIN, key) for key in args.numerics for m in args.models if MAIN in chosen[m]]
+        others = [(m, name, args.numerics[-1]) for m in args.models for name in chosen[m] if name != MAIN]
+        growing = [Job(f'{m}, growing batch', partial(self.follow, m)) for m in args.models if 'growth' in args.also]
+        jobs = [[Job(': '.join(which), partial(self.measure, *which)) for which in part] for part in (first, others)]
+        return [*jobs[0], *growing, *jobs[1]]
+
+    def measure(self, model: str, name: str, key: str) -> None:
+        """Add a contest to the record."""
+        problem = self._problem(model)
+        contest = contests(self.args.steps, self.args.queries)[model][name]
+        if not self.record.results.get(model):
+            share = problem.share_of_convolutions(self.args.device)
+            print(f'{problem.title}: {share:.0%} of a step of PGD are convolutions')
+            self.record.add(model, title=problem.title, share_of_convolutions=share)
+        with NUMERICS[key].active():
+            numbers = self._contest(problem, table_name(name, key), contest)
+        self.record.add(model, **{table_name(name, key): numbers})
+
+    def follow(self, model: str) -> None:
+        """Add to the record how the throughput of PGD grows with the batch."""
+        contest = contests(self.args.steps, self.args.queries)[model][MAIN]
+
+        def attacks(batch: int) -> dict[str, Callable[[], Tensor]]:
+            runs = problem_of(model, self.args, batch).competitors(contest, self.args.dtypes)
+            return {name: run for name, run in runs.items() if name.rpartition(' ')[2] in self.args.dtypes}
+
+        key = self.args.numerics[-1]
+        title, batches = f'{model}, {MAIN}, {key}', sizes(model, self.args.device).batches
+        with NUMERICS[key].active():
+            found, sentences = growth(title, batches, attacks, self.args.device, self.deadline)
+        show_and_record(title, model, found, sentences, self.record)
+
+    def _contest(self, problem: Problem, name: str, contest: Contest) -> dict[str, Any]:
+        images: dict[str, Tensor] = {}
+
+        def keeping(competitor: str, run: Callable[[], Tensor]) -> Callable[[], None]:
+            return lambda: images.__setitem__(competitor, run())
+
+        runs = {key: keeping(key, run) for key, run in problem.competitors(contest, self.args.dtypes).items()}
+        costs = interleaved(runs, self.args.rounds, self.args.device, f'{problem.title}: {name}', self.deadline)
+        numbers = {}
+        for competitor, cost in costs.items():
+            change = float((images[competitor] - problem.pixels).abs().max())
+            if change > contest.ours.get('eps', 1) + 1e-6:
+                raise RuntimeError(f'{competitor} left the ball by {change:g}: it is not comparable.')
+            loss, accuracy = problem.judge(images[competitor])
+            numbers[competitor] = {
+                **cost.numbers(),
+                'ratios': {rival: costs[rival].ratios(cost) for rival in contest.rivals},
+                'images_per_second': len(problem.pixels) / statistics.median(cost.own),
+                'in_kernels': self._busy(runs[competitor], cost),
+                'loss': loss,
+                'accuracy': accuracy,
+            }
+        loss, accuracy = problem.judge(problem.pixels)
+        title = f'{problem.title}: {name} (clean loss {loss:.4f}, accuracy {100 * accuracy:.1f})'
+        show(title, [_line(name, competitor, costs[competitor], entry) for competitor, entry in numbers.items()])
+        return {'settings': contest.ours, 'clean': {'loss': loss, 'accuracy': accuracy}, 'attacks': numbers}
+
+    def _busy(self, run: Callable[[], None], cost: Cost) -> float | None:
+        if 'kernels' not in self.args.also or not self.deadline.allows(ENOUGH):
+            return None
+        return share_in_kernels(run, statistics.median(cost.own), self.args.device)
 
 
-def contests(steps: int, queries: int) -> dict[str, dict[str, Contest]]:
-    """Return what is compared on each model; ``steps`` are those of APGD, FAB and AutoAttack."""
-    pgd = Contest(
-        dict(type='PGD', norm='linf', eps=LARGE, step_size=LARGE / 4, steps=STEPS),
-        {
-            LIBRARY: library('PGD', eps=LARGE, alpha=LARGE / 4, steps=STEPS),
-            LOOP: dense_loop(LARGE, LARGE / 4, STEPS),
-        },
-    )
-    ball, theirs = dict(norm='linf', eps=SMALL), dict(norm='Linf', eps=SMALL)
-    small = {
-        'pgd': Contest(
-            dict(type='PGD', **ball, steps=STEPS), {LIBRARY: library('PGD', eps=SMALL, alpha=SMALL / 4, steps=STEPS)}
-        ),
-        'pgd-until-error': Contest(
-            dict(type='PGD', **ball, steps=STEPS, goal='error'),
-            {LIBRARY: library('PGD', eps=SMALL, alpha=SMALL / 4, steps=STEPS)},
-        ),
-        'apgd': Contest(
-            dict(type='APGD', **ball, steps=steps, goal='error'), {LIBRARY: library('APGD', **theirs, steps=steps)}
-        ),
-        'fab': Contest(
-            dict(type='FAB', **ball, steps=steps, targets='ranked'),
-            {LIBRARY: library('FAB', **theirs, steps=steps, multi_targeted=True, n_classes=10)},
-        ),
-        'square': Contest(
-            dict(type='Square', **ball, queries=queries), {LIBRARY: library('Square', **theirs, n_queries=queries)}
-        ),
-        'pixle': Contest(
-            dict(type='Pixle', restarts=4, iterations=5), {LIBRARY: library('Pixle', restarts=4, max_iterations=5)}
-        ),
-        'autoattack': Contest(
-            dict(type='AutoAttack', **ball, steps=steps, queries=queries),
-            {LIBRARY: library_ensemble(SMALL, steps, queries)},
-        ),
+def _line(name: str, competitor: str, cost: Cost, numbers: dict[str, Any]) -> dict[str, str]:
+    busy = numbers['in_kernels']
+    return {
+        name: competitor,
+        'seconds': f'{statistics.median(cost.own):.3g}',
+        **{f'x {rival}': spread(ratios, 2) for rival, ratios in numbers['ratios'].items()},
+        'images/s': f'{numbers["images_per_second"]:.3g}',
+        'in kernels': '-' if busy is None else f'{busy:.0%}',
+        'loss': f'{numbers["loss"]:.4f}',
+        'accuracy': f'{100 * numbers["accuracy"]:.1f}',
     }
-    on_maps = {'pgd': pgd, 'segpgd': dense('SegPGD', segpgd_weights), 'cospgd': dense('CosPGD', cospgd_weights)}
-    return {'resnet18': {'pgd': pgd}, 'resnet20': small, 'deeplabv3': on_maps}
-
-
-class Predict(nn.Module):
-    """Pixels in [0, 1] to logits at the labels' resolution: what the rivals attack."""
-
-    def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.model, self.mean, self.std = model, mean, std
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits (N, K), or (N, K, H, W) at the resolution of the pixels."""
-        logits = self.model((pixels - self.mean) / self.std, mode='tensor')
-        if logits.ndim == 4:
-            logits = F.interpolate(logits, size=pixels.shape[2:], mode='bilinear', align_corners=False)
-        return logits
-
-
-class Problem:
-    """A model with a batch and its labels."""
-
-    def __init__(self, workload: Workload, trained: bool) -> None:
-        data = workload.model.data_preprocessor(workload.batch(), False)
-        if not trained:
-            set_statistics(workload.model, data['inputs'])
-        self.model, self.title = workload.model.eval(), workload.title
-        self.space = PixelSpace(workload.model, workload.images, data['inputs'], data['data_samples'])
-        self.pixels = self.space.pixels
-        self.predict = Predict(workload.model, self.space.mean, self.space.std).eval()
-        if trained:
-            self.target = torch.cat([sample.gt_label for sample in self.space.samples])
-            return
-        with torch.no_grad():
-            self.target = self.predict(self.pixels).argmax(1)
-        for sample, label in zip(self.space.samples, self.target, strict=True):
-            if self.target.ndim == 1:
-                sample.set_gt_label(label)
-            else:
-                sample.gt_sem_seg = PixelData(data=label[None])
-
-    def competitors(self, contest: Contest, dtypes: list[str]) -> dict[str, Callable[[], Tensor]]:
-        """Return what runs in a contest, ours first."""
-        attack, numbers = ATTACKS.build(contest.ours), range(len(self.pixels))
-        crafting = {dtype: Crafting(self.model, dtype) for dtype in dtypes}
-        ours: dict[str, Callable[[], Tensor]] = {
-            f'samat_mm, {dtype}': lambda fast=fast: fast.attack(self.space, attack, numbers)  # type: ignore[misc]
-            for dtype, fast in crafting.items()
-        }
-        ours['samat_mm, on the model'] = lambda: self.space.attack(attack, numbers)
-        rivals = {
-            name: lambda rival=rival: rival(self.predict, self.pixels, self.target)  # type: ignore[misc]
-            for name, rival in contest.rivals.items()
-        }
-        return ours | rivals
-
-    def share_of_convolutions(self) -> float:
-        """Return how much of the time of a forward and backward goes into convolutions, which folding cannot save."""
-        with frozen(self.model), torch.profiler.profile() as profiler:
-            pixels = self.pixels.clone().requires_grad_()
-            torch.autograd.grad(F.cross_entropy(self.predict(pixels), self.target), pixels)
-        spent = {
-            event.key: event.self_device_time_total or event.self_cpu_time_total for event in profiler.key_averages()
-        }
-        return sum(value for key, value in spent.items() if 'conv' in key) / sum(spent.values())
-
-    @torch.no_grad()
-    def judge(self, images: Tensor) -> tuple[float, float]:
-        """Return the mean cross-entropy and the share of right labels."""
-        logits = self.predict(images)
-        accuracy = (logits.argmax(1) == self.target).float().mean()
-        return float(F.cross_entropy(logits, self.target)), float(accuracy)
-
-
-def measure(problem: Problem, name: str, contest: Contest, args: argparse.Namespace) -> dict[str, Any]:
-    """Time a contest, print its table and return its numbers."""
-    images: dict[str, Tensor] = {}
-
-    def keeping(competitor: str, run: Callable[[], Tensor]) -> Callable[[], None]:
-        return lambda: images.__setitem__(competitor, run())
-
-    runs = {key: keeping(key, run) for key, run in problem.competitors(contest, args.dtypes).items()}
-    costs = interleaved(runs, args.rounds, args.device, f'{problem.title}: {name}')
-    rows, numbers = [], {}
-    for competitor, cost in costs.items():
-        change = float((images[competitor] - problem.pixels).abs().max())
-        if change > contest.ours.get('eps', 1) + 1e-6:
-            raise RuntimeError(f'{competitor} left the ball by {change:g}: it is not comparable.')
-        loss, accuracy = problem.judge(images[competitor])
-        ratios = {f'x {rival}': spread(costs[rival].ratios(cost, 'cpu'), 2) for rival in contest.rivals}
-        strength = {'loss': f'{loss:.4f}', 'accuracy': f'{100 * accuracy:.1f}'}
-        rows.append({name: competitor, 'seconds': f'{statistics.median(cost.cpu):.2f}', **ratios, **strength})
-        numbers[competitor] = {'seconds': cost.wall, 'cpu_seconds': cost.cpu, 'loss': loss, 'accuracy': accuracy}
-    loss, accuracy = problem.judge(problem.pixels)
-    show(f'{problem.title}: {name} (clean loss {loss:.4f}, accuracy {100 * accuracy:.1f})', rows)
-    return {'settings': contest.ours, 'clean': {'loss': loss, 'accuracy': accuracy}, 'attacks': numbers}
-
-
-def problem_of(name: str, args: argparse.Namespace) -> Problem:
-    workload, trained = MODELS[name](args.device), name == 'resnet20' and args.checkpoint is not None
-    if trained:
-        workload.model.load_state_dict(convert(args.checkpoint))
-        with np.load(args.data) as arrays:
-            workload.images = list(torch.from_numpy(arrays['test_images'][:64]).permute(0, 3, 1, 2))
-            for sample, label in zip(workload.samples, arrays['test_labels'], strict=False):
-                sample.set_gt_label(int(label))
-    return Problem(workload, trained)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     names = sorted({name for group in contests(1, 1).values() for name in group})
     parser.add_argument('--attacks', nargs='+', choices=names, default=names, help='all by default')
     parser.add_argument('--dtypes', nargs='+', choices=list(DTYPES), default=list(DTYPES), help='of the copy')
+    parser.add_argument('--numerics', nargs='+', choices=[PLAIN, TF32], help=f'{PLAIN} by default, on CUDA both')
+    parser.add_argument('--also', nargs='*', choices=EXTRAS, help='nothing by default, on CUDA both')
     parser.add_argument('--steps', type=int, default=10, help='of APGD, FAB and the stages of AutoAttack')
     parser.add_argument('--queries', type=int, default=100, help='of Square, also in AutoAttack')
     parser.add_argument('--checkpoint', type=Path, metavar='FILE.th', help='the public weights of ResNet-20')
     parser.add_argument('--data', type=Path, metavar='FILE.npz', help='images of CIFAR-10, needed with --checkpoint')
 
 
-def main() -> None:
-    args = parse(__doc__, rounds=3, workloads=MODELS, extend=add_options)
-    numbers: dict[str, Any] = {}
-    for model in args.models:
-        chosen = {key: value for key, value in contests(args.steps, args.queries)[model].items() if key in args.attacks}
-        problem = problem_of(model, args) if chosen else None
-        if problem:
-            problem.share_of_convolutions()  # warms up
-            print(f'{problem.title}: {problem.share_of_convolutions():.0%} of a step of PGD are convolutions')
-        numbers[model] = {name: measure(problem, name, contest, args) for name, contest in chosen.items() if problem}
-    finish(args, numbers)
+def main() -> int:
+    args = parse(__doc__, rounds=3, extend=add_options)
+    on_cuda, deadline = args.device.startswith('cuda'), deadline_of(args)
+    args.models = args.models or ['resnet18', 'deeplabv3', *([] if on_cuda else ['resnet20'])]
+    args.numerics = args.numerics or ([PLAIN, TF32] if on_cuda else [PLAIN])
+    args.also = (EXTRAS if on_cuda else []) if args.also is None else args.also
+    circumstances(args.device, args.threads)
+    benchmark = Benchmark(args, Record(args, attack_goals if on_cuda else no_goals), deadline)
+    return run_all(benchmark.jobs(), benchmark.record, deadline)
 
 
 if __name__ == '__main__':
-    main()
+    raise SystemExit(main())

@@ -1,162 +1,171 @@
-"""What the benchmarks share: the models with one batch each, interleaved timing, and the report."""
+"""What the benchmarks share: the command line, a record that is whole at any moment, jobs in their time, tables."""
 
 import argparse
-import copy
-import json
 import os
-import statistics
+import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
-from mmengine.model import BaseModel
-from mmengine.registry import DefaultScope
+from records import Deadline, machine, write_json
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from torch import Tensor, nn
+from timing import OutOfTime, release
+from workloads import SIZES
 
-from samat_mm.compat import versions
-from samat_mm.presets import configs_folder
-
-
-@dataclass
-class Workload:
-    """A model with random weights and one batch of random uint8 images, as a data loader would give them."""
-
-    title: str
-    model: BaseModel
-    images: list[Tensor]
-    samples: list[Any]
-
-    def batch(self) -> dict[str, Any]:
-        """Return the batch, fresh: models write into data samples."""
-        return {'inputs': list(self.images), 'data_samples': copy.deepcopy(self.samples)}
-
-
-def resnet18(device: str) -> Workload:
-    return _cifar('resnet18_cifar10_sgd.py', 'ResNet-18 (CIFAR), batch 64', device)
-
-
-def resnet20(device: str) -> Workload:
-    return _cifar('resnet20_cifar10_sgd.py', 'ResNet-20 (CIFAR), batch 64', device)
-
-
-def _cifar(config_name: str, title: str, device: str) -> Workload:
-    from mmpretrain.registry import MODELS
-    from mmpretrain.structures import DataSample
-
-    config = Config.fromfile(configs_folder() / config_name)
-    model = MODELS.build({**config.model, 'data_preprocessor': config.data_preprocessor}).to(device)
-    images = [torch.randint(256, (3, 32, 32), dtype=torch.uint8) for _ in range(64)]
-    samples = [DataSample().set_gt_label(index % 10) for index in range(64)]
-    return Workload(title, model, images, samples)
-
-
-def deeplabv3(device: str) -> Workload:
-    from mmengine.structures import PixelData
-    from mmseg.registry import MODELS
-    from mmseg.structures import SegDataSample
-
-    config = Config.fromfile(configs_folder() / '_base_' / 'models' / 'deeplabv3_r50-d16.py')
-    config.model.data_preprocessor.size = (128, 128)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(config.model).to(device)
-    images = [torch.randint(256, (3, 128, 128), dtype=torch.uint8) for _ in range(4)]
-    samples = []
-    for _ in images:
-        sample = SegDataSample(metainfo=dict(ori_shape=(128, 128), img_shape=(128, 128), pad_shape=(128, 128)))
-        sample.gt_sem_seg = PixelData(data=torch.randint(8, (1, 128, 128)))
-        samples.append(sample)
-    return Workload('DeepLabv3-R50, 128 px, batch 4', model, images, samples)
-
-
-WORKLOADS: dict[str, Callable[[str], Workload]] = {'resnet18': resnet18, 'deeplabv3': deeplabv3}
-
-
-@dataclass
-class Cost:
-    """Seconds per round of one competitor: on the clock, and of this process's processors."""
-
-    wall: list[float]
-    cpu: list[float]
-
-    def ratios(self, reference: 'Cost', clock: str = 'wall') -> list[float]:
-        """Return this cost over that of the reference, round by round."""
-        return [a / b for a, b in zip(getattr(self, clock), getattr(reference, clock), strict=True)]
-
-    def per(self, steps: int) -> 'Cost':
-        """Return the cost of one of so many steps."""
-        return Cost([seconds / steps for seconds in self.wall], [seconds / steps for seconds in self.cpu])
-
-
-def interleaved(competitors: dict[str, Callable[[], Any]], rounds: int, device: str, title: str) -> dict[str, Cost]:
-    """Time every competitor once per round, A B C A B C ..., after one round that does not count."""
-    costs = {name: Cost([], []) for name in competitors}
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task(title, total=(rounds + 1) * len(competitors))
-        for round_number in range(rounds + 1):
-            for name, run in competitors.items():
-                synchronise(device)
-                wall, cpu = time.perf_counter(), time.process_time()
-                run()
-                synchronise(device)
-                if round_number:
-                    costs[name].wall.append(time.perf_counter() - wall)
-                    costs[name].cpu.append(time.process_time() - cpu)
-                progress.advance(task)
-    return costs
-
-
-def synchronise(device: str) -> None:
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-
-
-def set_statistics(model: nn.Module, inputs: Tensor) -> None:
-    """Give the normalisation layers the statistics of this batch, so that evaluation mode has sensible activations."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(inputs, mode='tensor')
-    for norm in norms:
-        norm.momentum = 0.1
-    model.eval()
-
-
-def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Return the median with the smallest and the largest value."""
-    return f'{statistics.median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})'
+MARGIN = 1.0  # seconds before the end at which a script ends itself
 
 
 def parse(
     description: str | None,
     rounds: int,
-    methods: Sequence[str] | dict = (),
-    workloads: Sequence[str] | dict = WORKLOADS,
     extend: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> argparse.Namespace:
     """Read the command line; ``extend`` adds options of one benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--models', nargs='+', choices=list(workloads), default=list(workloads))
+    parser.add_argument('--models', nargs='+', choices=list(SIZES['cpu']), help='the large ones by default')
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda'")
     parser.add_argument('--rounds', type=int, default=rounds, help='rounds that count; one more warms up')
+    parser.add_argument('--minutes', type=float, help='begin nothing that would end later, and end by then')
     parser.add_argument('--threads', type=int, default=1, help='of torch on the CPU')
-    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers')
-    if methods:
-        parser.add_argument('--methods', nargs='+', choices=list(methods), help='rows beside SGD, all by default')
+    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers, after each table')
     if extend is not None:
         extend(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    if args.device.startswith('cuda'):
+        torch.cuda.set_device(torch.device(args.device).index or 0)
+        torch.backends.cudnn.benchmark = True  # as the configs have it
     return args
+
+
+def deadline_of(args: argparse.Namespace) -> Deadline:
+    """Return the end of ``--minutes``, counted from the beginning of the process, whose imports take their time."""
+    return Deadline(None if args.minutes is None else args.minutes - _age() / 60)
+
+
+def _age() -> float:
+    """Return for how many seconds this process has run, where the system tells."""
+    try:
+        begun = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19]) / os.sysconf('SC_CLK_TCK')
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - begun
+    except (OSError, AttributeError):  # not Linux
+        return 0.0
+
+
+def no_goals(results: dict) -> list[dict]:
+    """Return the goals where there are none."""
+    return []
+
+
+class Record:
+    """The numbers so far, written whole after each change where ``--out`` says.
+
+    Args:
+        args: the settings.
+        goals: makes rows of goals from the results; without it there are none.
+    """
+
+    def __init__(self, args: argparse.Namespace, goals: Callable[[dict], list[dict]] = no_goals) -> None:
+        self.out, self.device, self._goals, self._lock = args.out, args.device, goals, threading.RLock()
+        settings = {key: value for key, value in vars(args).items() if key != 'out'}
+        self.results: dict[str, Any] = {}
+        self.left_out: list[str] = []
+        self.failures: list[str] = []
+        self._data = {'settings': settings, 'machine': machine(args.device), 'load_average': os.getloadavg()}
+        self.write()
+
+    def add(self, model: str, **numbers: Any) -> None:
+        """Add results about a model."""
+        with self._lock:
+            self.results.setdefault(model, {}).update(numbers)
+            self.write()
+
+    def leave_out(self, sentence: str) -> None:
+        """Say what is not in the record, and why."""
+        with self._lock:
+            print(sentence, flush=True)
+            self.left_out.append(sentence)
+            self.write()
+
+    def fail(self, sentence: str) -> None:
+        """Say what went wrong."""
+        with self._lock:
+            self.failures.append(sentence)
+            self.write()
+
+    @property
+    def goals(self) -> list[dict[str, Any]]:
+        """The goals that can be judged by the results so far."""
+        return self._goals(self.results)
+
+    def write(self, complete: bool = False) -> None:
+        """Write everything, and whether that is all there was to measure."""
+        with self._lock:
+            ended = {'goals': self.goals, 'left_out': self.left_out, 'failures': self.failures, 'complete': complete}
+            if self.out:
+                write_json(self.out, {**self._data, **ended, 'results': self.results})
+
+
+@dataclass
+class Job:
+    """A part of a benchmark that adds to the record, and how many seconds it is expected to take at least."""
+
+    title: str
+    run: Callable[[], None]
+    seconds: float = 0
+
+
+def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
+    """Run the jobs that fit into the time, in order, and return the exit status of the script.
+
+    A job that fails is recorded with its trace, and the others go on: a lent machine comes but once. One that is still
+    running shortly before the end (compiling, say) is given up with the whole process; the record says so, and
+    has all that came before it.
+    """
+    running = ['the beginning']
+
+    def give_up() -> None:
+        record.leave_out(f'{running[0]}: given up at the end of the time.')
+        os._exit(0)
+
+    guard = threading.Timer(max(deadline.left() - MARGIN, 0), give_up) if deadline.left() < float('inf') else None
+    if guard:
+        guard.daemon = True
+        guard.start()
+    for job in jobs:
+        running[0] = job.title
+        if not deadline.allows(job.seconds + MARGIN):
+            record.leave_out(f'{job.title}: not begun, {max(deadline.left(), 0):.1f} seconds before the end.')
+            continue
+        try:
+            job.run()
+        except OutOfTime as error:
+            record.leave_out(str(error))
+        except torch.OutOfMemoryError as error:
+            record.leave_out(f'{job.title}: out of memory ({str(error).splitlines()[0]})')
+        except Exception as error:  # recorded, and the exit status tells
+            traceback.print_exc()
+            record.fail(f'{job.title}: {"".join(traceback.format_exception(error))}')
+        release(record.device)
+    if guard:
+        guard.cancel()
+    if record.goals:
+        show('Goals', [{key: str(value) for key, value in goal.items()} for goal in record.goals])
+    record.write(complete=not record.left_out and not record.failures)
+    return 1 if record.failures else 0
+
+
+def circumstances(device: str, threads: int) -> None:
+    """Print under what the numbers come about."""
+    facts, load = machine(device), os.getloadavg()[0]
+    has = f' with {", ".join(facts["instructions"]) or "none of the instructions"}' if 'instructions' in facts else ''
+    print(f'{facts["name"]}{has}; {threads} thread(s), load average {load:.1f}', flush=True)
 
 
 def show(title: str, rows: list[dict[str, str]]) -> None:
@@ -167,19 +176,3 @@ def show(title: str, rows: list[dict[str, str]]) -> None:
     for row in rows:
         table.add_row(*row.values())
     Console(width=None if Console().is_terminal else 140).print(table)
-
-
-def finish(args: argparse.Namespace, numbers: dict[str, Any]) -> None:
-    """Print the circumstances, and write the numbers behind the tables where ``--out`` says."""
-    load = os.getloadavg()
-    print(f'{args.rounds} rounds, {args.threads} thread(s), device {args.device}, load average {load[0]:.1f}')
-    if args.out:
-        settings = {key: value for key, value in vars(args).items() if key != 'out'}
-        machine = {'cpus': os.cpu_count(), 'load_average': load, 'versions': versions()}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({'settings': settings, **machine, 'results': numbers}, indent=2, default=_bare_name)
-        args.out.write_text(text + '\n')
-
-
-def _bare_name(path: Path) -> str:
-    return path.name

@@ -1,4 +1,4 @@
-"""A frozen copy of a model that computes the same faster: normalisation folded in, channels last, one precision."""
+"""A frozen copy of a model that computes the same faster: normalisation folded in, other layouts, one precision."""
 
 import copy
 import math
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.models.folding import CLOSE, Wiring, close, fold, foldable, give_own_weights, is_heard
+from samat_mm.models.packed_convolution import PackedConvolution, packable
 from samat_mm.models.state import frozen
 
 Probe = Callable[[nn.Module, torch.memory_format], Tensor]
@@ -58,9 +59,10 @@ class FastCopy:
                 self._lay_out(torch.contiguous_format)
             if dtype != torch.float32:
                 self._reduce_precision(wiring.calls, dtype)
-                with torch.autocast(expected.device.type, dtype=dtype):
-                    if not self._computes(expected, probe, tolerance=math.inf):
-                        raise RuntimeError(f'a copy of {type(model).__name__} cannot run in {dtype}')
+            with torch.autocast(expected.device.type, dtype=torch.bfloat16, enabled=dtype != torch.float32):
+                if dtype != torch.float32 and not self._computes(expected, probe, tolerance=math.inf):
+                    raise RuntimeError(f'a copy of {type(model).__name__} cannot run in {dtype}')
+                self._pack(probe)
 
     @property
     def fused(self) -> int:
@@ -114,6 +116,18 @@ class FastCopy:
         for parameter in self.model.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=memory_format)
+
+    def _pack(self, probe: Probe) -> None:
+        convolutions = [module for module in self.model.modules() if packable(module)]
+        if self.memory_format != torch.channels_last or not convolutions:
+            return
+        expected = probe(self.model, self.memory_format)
+        for convolution in convolutions:
+            vars(convolution)['forward'] = PackedConvolution(convolution)
+        # Weights are packed at their second use.
+        if not all(self._computes(expected, probe) for _ in range(2)):
+            for convolution in convolutions:
+                del vars(convolution)['forward']
 
     def _reduce_precision(self, calls: list[tuple[nn.Module, Tensor, Tensor]], dtype: torch.dtype) -> None:
         convolutions = [(module, given) for module, given, _ in calls if isinstance(module, nn.Conv2d)]

@@ -125,7 +125,7 @@ def fold(folded: Any, convolution: Any, norm: Any) -> None:
     factor = factor if norm.weight is None else factor * norm.weight
     shift = 0 if convolution.bias is None else convolution.bias
     bias = (shift - norm.running_mean) * factor
-    folded.weight.copy_(convolution.weight * factor.reshape(-1, 1, 1, 1))
+    torch.mul(convolution.weight, factor.reshape(-1, 1, 1, 1), out=folded.weight)
     folded.bias.copy_(bias if norm.bias is None else bias + norm.bias)
 
 

@@ -1,0 +1,37 @@
+"""The most memory that training steps hold."""
+
+from collections.abc import Callable
+
+import torch
+from timing import release
+from torch.profiler import ProfilerActivity, profile
+
+
+def peak_bytes(build: Callable[[], Callable[[], None]], device: str) -> int:
+    """Return the most bytes that a new model and two of its steps, the first included, hold.
+
+    Args:
+        build: makes the model and returns its step.
+        device: where it runs.
+    """
+
+    def build_and_step() -> None:
+        step = build()
+        for _ in range(2):
+            step()
+
+    if device.startswith('cuda'):
+        release(device)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        build_and_step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        build_and_step()
+    events = profiler.profiler.kineto_results.events()
+    held = peak = 0
+    for event in sorted((event for event in events if event.name() == '[memory]'), key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak

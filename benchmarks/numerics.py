@@ -1,0 +1,65 @@
+"""In which precision and memory layout, and with which compiler, a model is run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+CUDNN, CUBLAS = torch.backends.cudnn, torch.backends.cuda.matmul
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How the same model is computed.
+
+    Attributes:
+        tf32: whether convolutions and matrix products in float32 may run in TF32 (no processor has it).
+        dtype: of autocast, None without it.
+        layout: of the weights, which the features take on.
+        compiler: the backend of torch.compile, None without it.
+    """
+
+    tf32: bool = False
+    dtype: str | None = None
+    layout: torch.memory_format = torch.contiguous_format
+    compiler: str | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let float32 mean what it means here, inside the block."""
+        before = CUDNN.allow_tf32, CUBLAS.allow_tf32
+        CUDNN.allow_tf32 = CUBLAS.allow_tf32 = self.tf32
+        try:
+            yield
+        finally:
+            CUDNN.allow_tf32, CUBLAS.allow_tf32 = before
+
+    def autocast(self, device: str) -> torch.autocast:
+        """Return the context of a forward."""
+        dtype = getattr(torch, self.dtype or 'bfloat16')
+        return torch.autocast(device.partition(':')[0], dtype=dtype, enabled=self.dtype is not None)
+
+    def lay_out(self, model: nn.Module) -> nn.Module:
+        """Give the weights their layout."""
+        return model.to(memory_format=self.layout)
+
+    def compiled(self, function: Any) -> Any:
+        """Return the function, compiled where there is a compiler."""
+        return function if self.compiler is None else torch.compile(function, backend=self.compiler)
+
+
+LAST = torch.channels_last
+COMPILING = 40  # seconds that a compiler takes at least
+PLAIN, TF32 = 'float32', 'TF32'
+NUMERICS: dict[str, Numerics] = {
+    PLAIN: Numerics(),
+    TF32: Numerics(tf32=True),
+    'bfloat16': Numerics(tf32=True, dtype='bfloat16'),
+    'TF32, channels last': Numerics(tf32=True, layout=LAST),
+    'bfloat16, channels last': Numerics(tf32=True, dtype='bfloat16', layout=LAST),
+    'TF32, compiled': Numerics(tf32=True, compiler='inductor'),
+    'bfloat16, channels last, compiled': Numerics(tf32=True, dtype='bfloat16', layout=LAST, compiler='inductor'),
+}
