@@ -8,7 +8,7 @@ Every row of a table attacks the same batch of the same model in evaluation mode
 
 - samat_mm, float32: ``Crafting(model, 'float32')``, what the hooks and tools run: a copy of the model with folded
   normalisation, in channels-last layout. - bfloat16: the same in that precision, which gains where the processor has
-  instructions for it. - on the model: without a copy.
+  instructions for it. - mixed: the early steps in it. - on the model: without a copy.
 - pgd-until-error: PGD as the presets evaluate classifiers, at the same robust accuracy.
 - torchattacks: its attack of the same norm, radius, step size, steps and queries, on ``predict`` as users have it. It
   returns the last iterate of PGD unscored; ours takes one more forward to return the best one of each image.
@@ -39,19 +39,19 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from attack_contests import Contest, contests
-from attack_problem import Problem, problem_of
 from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all, show
-from goals import attack_goals, table_name
-from growth import growth, show_and_record
-from kernels import share_in_kernels
-from numerics import NUMERICS, PLAIN, TF32
+from costs.attack_contests import Contest, contests
+from costs.attack_problem import Problem, problem_of
+from costs.goals import attack_goals, table_name
+from costs.growth import growth, show_and_record
+from costs.kernels import share_in_kernels
+from costs.numerics import NUMERICS, PLAIN, TF32
+from costs.timing import Cost, interleaved, spread
+from costs.workloads import sizes
 from records import Deadline
-from timing import Cost, interleaved, spread
 from torch import Tensor
-from workloads import sizes
 
-from samat_mm.models.crafting import DTYPES
+from samat_mm.models.crafting import PRECISIONS
 
 MAIN = 'pgd'  # what a card is asked for first
 EXTRAS = ['kernels', 'growth']
@@ -151,7 +151,7 @@ def _line(name: str, competitor: str, cost: Cost, numbers: dict[str, Any]) -> di
 def add_options(parser: argparse.ArgumentParser) -> None:
     names = sorted({name for group in contests(1, 1).values() for name in group})
     parser.add_argument('--attacks', nargs='+', choices=names, default=names, help='all by default')
-    parser.add_argument('--dtypes', nargs='+', choices=list(DTYPES), default=list(DTYPES), help='of the copy')
+    parser.add_argument('--dtypes', nargs='+', choices=PRECISIONS, default=list(PRECISIONS), help='of the copy')
     parser.add_argument('--numerics', nargs='+', choices=[PLAIN, TF32], help=f'{PLAIN} by default, on CUDA both')
     parser.add_argument('--also', nargs='*', choices=EXTRAS, help='nothing by default, on CUDA both')
     parser.add_argument('--steps', type=int, default=10, help='of APGD, FAB and the stages of AutoAttack')

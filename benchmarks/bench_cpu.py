@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 from common import circumstances
-from numerics import PLAIN
+from costs.numerics import PLAIN
+from costs.training_steps import BFLOAT16, HALF_ASCENT, REFERENCE
 from records import Deadline, machine, write_json
-from training_steps import BFLOAT16, HALF_ASCENT, REFERENCE
 
 FOLDER = Path(__file__).parent
 PARTS: dict[str, tuple[float, list[str]]] = {  # the share of the time, and the command
-    'attack_cost': (0.75, ['--attacks', 'pgd', '--dtypes', 'float32', 'bfloat16', '--rounds', '2']),
+    'attack_cost': (0.75, ['--attacks', 'pgd', '--rounds', '2']),
     'step_cost': (1, ['--methods', BFLOAT16, 'SAM', REFERENCE, HALF_ASCENT, '--rounds', '5']),
 }
 

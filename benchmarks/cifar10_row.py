@@ -27,7 +27,7 @@ from samat_mm.command_line import errors_as_sentences, seed_number
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.access import reading
 from samat_mm.files.outputs import writable_folder, writable_report
-from samat_mm.models.crafting import DTYPES
+from samat_mm.models.crafting import PRECISIONS
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -43,7 +43,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--model', type=Path, default=DEFAULT_MODEL, metavar='CONFIG.py')
     parser.add_argument('--images', type=int, help='take only so many training and test images')
     parser.add_argument('--batch', type=int, default=128)
-    parser.add_argument('--craft-dtype', choices=list(DTYPES), help='precision in which attacks run')
+    parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision in which attacks run')
     parser.add_argument('--seed', type=seed_number, default=0)
     return parser.parse_args(arguments)
 

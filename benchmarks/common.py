@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from costs.timing import OutOfTime, release
+from costs.workloads import SIZES
 from records import Deadline, machine, write_json
 from rich.console import Console
 from rich.table import Table
-from timing import OutOfTime, release
-from workloads import SIZES
 
 MARGIN = 1.0  # seconds before the end at which a script ends itself
 

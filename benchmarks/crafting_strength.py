@@ -87,7 +87,7 @@ def measure(args: Any) -> None:
     for name in args.attack:
         for way in ways:
             found = [single(trials[name, way, seed].evaluator, scores[name, way, seed]) for seed in args.seeds]
-            metric = main_metric({'results': {'clean': found[0].metrics}})
+            metric = main_metric({'results': {'clean': {key: float(value) for key, value in found[0].metrics.items()}}})
             spent = sum(seconds[name, way, seed] for seed in args.seeds) / len(args.seeds)
             values = [float(outcome.metrics[metric]) for outcome in found]
             rows.append(

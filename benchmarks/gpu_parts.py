@@ -44,6 +44,7 @@ PARTS = (
         'tests',
         0.25,
         ('-m', 'pytest', 'tests/cuda', '--device={device}', '--junitxml={out}/tests.xml'),
+        ('-k', 'resume'),
     ),
     Part(
         'step-cost',

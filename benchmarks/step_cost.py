@@ -34,14 +34,14 @@ from functools import cache, partial
 
 import torch
 from common import Job, Record, circumstances, deadline_of, no_goals, parse, run_all
-from goals import step_goals, table_name
-from growth import growth, show_and_record
-from numerics import COMPILING, NUMERICS, PLAIN, TF32
+from costs.goals import step_goals, table_name
+from costs.growth import growth, show_and_record
+from costs.numerics import COMPILING, NUMERICS, PLAIN, TF32
+from costs.step_table import Table
+from costs.timing import OutOfTime
+from costs.training_steps import BFLOAT16, HALF_ASCENT, REFERENCE, ROWS, competitor
+from costs.workloads import sizes, workload
 from records import Deadline
-from step_table import Table
-from timing import OutOfTime
-from training_steps import BFLOAT16, HALF_ASCENT, REFERENCE, ROWS, competitor
-from workloads import sizes, workload
 
 MAIN = [BFLOAT16, 'SAM', REFERENCE, HALF_ASCENT]  # what a card is asked for first
 FIRST = [PLAIN, TF32, 'bfloat16']  # beside each other, before throughput is followed

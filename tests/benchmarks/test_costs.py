@@ -117,7 +117,7 @@ def a_compiler_that(does):
     """Give the benchmark a table whose compiler does this."""
 
     def prepare() -> None:
-        import numerics
+        from costs import numerics
 
         numerics.COMPILING = 0
         numerics.NUMERICS = {'float32': numerics.Numerics(), 'compiled': numerics.Numerics(compiler=does)}

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
-from numerics import Numerics
-from workloads import Workload
+
+from costs.numerics import Numerics
+from costs.workloads import Workload
 
 SGD: dict[str, Any] = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
 REFERENCE, HALF_ASCENT, BFLOAT16 = 'two-step optimizer', 'SAM, ascent in bfloat16', 'SGD in bfloat16'

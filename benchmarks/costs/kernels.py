@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from timing import synchronise
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+
+from costs.timing import synchronise
 
 
 def share_in_kernels(run: Callable[[], Any], seconds: float, device: str) -> float | None:

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from attack_contests import Contest
-from kernels import share_by_name
 from mmengine.structures import PixelData
-from numerics import NUMERICS, PLAIN
 from resnet20_checkpoint import convert
 from torch import Tensor, nn
 from torch.nn import functional as F
-from workloads import Workload, set_statistics, workload
 
+from costs.attack_contests import Contest
+from costs.kernels import share_by_name
+from costs.numerics import NUMERICS, PLAIN
+from costs.workloads import Workload, set_statistics, workload
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.models.state import frozen

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from timing import release
 from torch.profiler import ProfilerActivity, profile
+
+from costs.timing import release
 
 
 def peak_bytes(build: Callable[[], Callable[[], None]], device: str) -> int:

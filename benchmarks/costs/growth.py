@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from common import Record, show
 from records import Deadline
-from timing import release, timed, warmed_up
+
+from costs.timing import release, timed, warmed_up
 
 Throughput = dict[str, dict[str, float]]  # by competitor and batch
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from attack_rivals import Rival, cospgd_weights, dense_loop, library, library_ensemble, segpgd_weights
+from costs.attack_rivals import Rival, cospgd_weights, dense_loop, library, library_ensemble, segpgd_weights
 
 STEPS, LIBRARY, LOOP = 10, 'torchattacks', "SemSegBench's loop"
 SMALL, LARGE = 1 / 255, 8 / 255  # a quarter of the radius is the step, as in the paper

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from common import show
-from kernels import share_in_kernels
-from memory import peak_bytes
-from numerics import NUMERICS, PLAIN
 from records import Deadline
-from timing import Cost, interleaved, spread
-from training_steps import BFLOAT16, HALF_ASCENT, ROWS, competitor
-from workloads import Workload
+
+from costs.kernels import share_in_kernels
+from costs.memory import peak_bytes
+from costs.numerics import NUMERICS, PLAIN
+from costs.timing import Cost, interleaved, spread
+from costs.training_steps import BFLOAT16, HALF_ASCENT, ROWS, competitor
+from costs.workloads import Workload
 
 ENOUGH = 5  # seconds, to look at memory or kernels
 

@@ -3,13 +3,13 @@
 import statistics
 from typing import Any
 
-from attack_contests import LIBRARY, LOOP
-from numerics import PLAIN, TF32
-from training_steps import HALF_ASCENT
+from costs.attack_contests import LIBRARY, LOOP
+from costs.numerics import PLAIN, TF32
+from costs.training_steps import HALF_ASCENT
 
 Row = dict[str, Any]
 STEP_GOALS = {'SAM': 2.05, HALF_ASCENT: 1.5}
-ATTACK_GOALS = [('float32', LIBRARY, 1.4), ('bfloat16', LIBRARY, 2.5), ('float32', LOOP, 3)]
+ATTACK_GOALS = [('float32', LIBRARY, 1.4), ('bfloat16', LIBRARY, 2.5), ('mixed', LIBRARY, 2.5), ('float32', LOOP, 3)]
 AS_STRONG = 0.005  # of the images or pixels that may stay right beside those of the rival
 
 

@@ -1,0 +1,1 @@
+"""What the cost benchmarks consist of: workloads, contests, clocks and goals."""
