@@ -69,7 +69,7 @@ PARTS = (
             '--work-dir={work_dir}',
             '--out={out}/cifar10_row.json',
         ),
-        ('--model=benchmarks/configs/tiny_cifar10.py', '--images=32', '--epochs=1', '--attacks', 'fgsm'),
+        ('--model=benchmarks/configs/tiny_cifar10.py', '--methods=sgd', '--images=32', '--epochs=1', '--attacks=fgsm'),
     ),
 )
 

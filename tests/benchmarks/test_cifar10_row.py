@@ -158,7 +158,7 @@ def processes_about(folder: Path) -> list[str]:
 def test_it_ends_in_time_with_a_whole_file(row, files, tmp_path, capsys):
     start = time.monotonic()
     row['row'].main(command(files, tmp_path, '--minutes', 0.06, '--methods', 'sgd'))
-    assert time.monotonic() - start < 0.06 * 60
+    assert time.monotonic() - start < 0.06 * 60 + 3  # which a busy machine may take to end processes
     found = json.loads((tmp_path / 'row.json').read_text())
     assert found['complete'] is False and found['methods']['sgd'].get('results') is None
     assert 'Not complete' in capsys.readouterr().out and not processes_about(tmp_path)

