@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 from gpu_parts import PARTS, ROOT, Record, Setting, run
-from records import Deadline, machine
+from records import Deadline, hardware
 
 
 def parse() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped, and recorded as such
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    record = Record(out / 'gpu.json', minutes=args.minutes, device=args.device)
+    record = Record(out / 'gpu.json', minutes=args.minutes, machine=hardware(args.device))
     with tempfile.TemporaryDirectory() as folder:
         data = args.data
         if args.pack is not None:
@@ -56,7 +56,6 @@ def main() -> int:
                 packed = install(args.pack, Path(folder))
                 entry['state'] = 'done'
             data = data or packed
-        record.data['machine'] = machine(args.device)
         setting = Setting(
             minutes=args.minutes,
             deadline=deadline,

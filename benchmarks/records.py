@@ -53,10 +53,15 @@ class Deadline:
 
 def machine(device: str) -> dict[str, Any]:
     """Return what runs on that device: the processor or card, its instructions or memory, and the versions."""
-    from samat_mm.compat import versions  # only here: the rest is for machines without the stack, too
+    from samat_mm.compat import versions  # takes seconds, and is not for machines without the stack
 
-    facts = {'cpus': os.cpu_count(), 'python': platform.python_version(), 'versions': versions()}
-    return {'device': device, **(_card(device) if device.startswith('cuda') else _processor()), **facts}
+    return {**hardware(device), 'python': platform.python_version(), 'versions': versions()}
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Return the processor or card, and its instructions or memory."""
+    named = _card(device) if device.startswith('cuda') else _processor()
+    return {'device': device, **named, 'cpus': os.cpu_count()}
 
 
 def _processor() -> dict[str, Any]:
