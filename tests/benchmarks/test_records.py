@@ -58,7 +58,7 @@ def test_the_processor_is_named_with_its_instructions(monkeypatch):
 
 
 def test_goals_are_judged_by_what_was_measured():
-    goals = module('goals')
+    goals = module('costs.goals')
     sam = {'ratio': 2.04}, {'ratio': 2.06}
     steps = {'resnet18': {'steps': {'SAM': sam[0]}, 'steps, TF32': {'SAM': sam[1]}, 'steps, bfloat16': {'SAM': sam[1]}}}
     assert [(row['where'], row['measured'], row['met']) for row in goals.step_goals(steps)] == [
@@ -80,13 +80,13 @@ def test_goals_are_judged_by_what_was_measured():
 
 
 def test_time_in_kernels_counts_overlapping_ones_once():
-    covered = module('kernels').covered
+    covered = module('costs.kernels').covered
     assert covered([(10, 20), (15, 18), (12, 30), (40, 41)]) == pytest.approx(21e-9)
     assert covered([]) == 0
 
 
 def test_float32_means_what_the_table_says():
-    numerics = module('numerics')
+    numerics = module('costs.numerics')
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     for name, allowed in (('float32', False), ('TF32', True)):
         with numerics.NUMERICS[name].active():
@@ -95,7 +95,7 @@ def test_float32_means_what_the_table_says():
 
 
 def test_rounds_are_as_many_as_fit():
-    timing, deadline = module('timing'), module('records').Deadline
+    timing, deadline = module('costs.timing'), module('records').Deadline
     costs = timing.interleaved({'nap': lambda: time.sleep(0.05)}, 1000, 'cpu', 'naps', deadline(0.6 / 60))
     assert 3 <= len(costs['nap'].wall) <= 11 and min(costs['nap'].wall) >= 0.05
     with pytest.raises(timing.OutOfTime, match='naps: takes'):
