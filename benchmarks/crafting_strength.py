@@ -1,7 +1,7 @@
 """Are attacks that run on the fast copy as strong as on the model itself? On a real model and real images.
 
-    python benchmarks/crafting_strength.py CONFIG CHECKPOINT [--attack pgd-linf pgd-l2] [--max-samples 20] [--seeds 0 1]
-        [--dtypes float32 bfloat16] [--out FILE.json] [--cfg-options ...]
+    python benchmarks/crafting_strength.py CONFIG CHECKPOINT [--attack pgd-linf pgd-l2] [--steps 20] [--max-samples 20]
+        [--seeds 0 1] [--dtypes float32 bfloat16 mixed] [--out FILE.json] [--cfg-options ...]
 
 Every image is attacked on the model itself and on its copies, from the same starts, and scored by the model itself in
 float32. A row has the metric for each seed, so that a difference can be held against what the random start alone makes.
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument('--attack', nargs='+', default=['pgd-linf'])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--dtypes', nargs='+', choices=list(PRECISIONS), default=list(PRECISIONS))
+    parser.add_argument('--steps', type=int, help="of the attacks; by default the preset's")
     parser.add_argument('--max-samples', type=int)
     parser.add_argument('--out', type=Path, metavar='FILE.json')
     args = parser.parse_intermixed_args()
@@ -68,8 +69,9 @@ def measure(args: Any) -> None:
     load_for_evaluation(model, args.checkpoint)
     ways: dict[str, Any] = {MODEL: OnTheModel(), **{f'{dtype} copy': Crafting(model, dtype) for dtype in args.dtypes}}
     runs = [(name, way, seed) for name in args.attack for way in ways for seed in args.seeds]
+    attacks = {(name, seed): build_attacks([name], seed=seed, steps=args.steps)[name] for name, _, seed in runs}
     trials = {
-        (name, way, seed): Trial(build_attacks([name], seed=seed)[name], ways[way], evaluator_for(name, loop.evaluator))
+        (name, way, seed): Trial(attacks[name, seed], ways[way], evaluator_for(name, loop.evaluator))
         for name, way, seed in runs
     }
     scores: dict[Any, list[Any]] = {run: [] for run in runs}
