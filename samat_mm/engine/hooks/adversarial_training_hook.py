@@ -31,7 +31,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
 
     Args:
         attack: config of an attack; eps and step_size in [0, 1] pixel units whatever the model's mean and std.
-        craft_dtype: precision of the attack, 'float32' or 'bfloat16'; None for that of training.
+        craft_dtype: precision of the attack, 'float32', 'bfloat16' or 'mixed'; None for that of training.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
         pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.

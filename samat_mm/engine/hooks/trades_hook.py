@@ -40,7 +40,7 @@ class TRADESHook(AdversarialTrainingHook):
     Args:
         beta: weight of the divergence, 1/lambda of the paper.
         attack: config of PGD; without a random start it begins 0.001 N(0, 1) from the image, as published.
-        craft_dtype: precision of the attack, 'float32' or 'bfloat16'; None for that of training.
+        craft_dtype: precision of the attack, 'float32', 'bfloat16' or 'mixed'; None for that of training.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
         pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
