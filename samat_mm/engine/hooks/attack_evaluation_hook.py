@@ -43,7 +43,7 @@ class AttackEvaluationHook(Hook):
         interval: attack at every so many validations only, whose robust metrics are NaN at the others (early stopping
             needs ``check_finite=False`` then); tests are always attacked.
         show_dir: folder for one picture per image and attack.
-        craft_dtype: precision in which attacks run, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
+        craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
         pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:

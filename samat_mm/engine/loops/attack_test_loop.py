@@ -53,7 +53,7 @@ class AttackTestLoop(TestLoop):
         evaluator: the metrics.
         fp16: predict in half precision, as in :class:`mmengine.runner.TestLoop`.
         attacks: presets ('pgd-linf') or configs, which may carry a ``name``; or attacks by name.
-        craft_dtype: precision in which attacks run, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
+        craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
         pixel_range: the numbers of the images that are the pixels 0 and 1, (0, 10000) for instance; by default the
             config's, or 0 and 255. ``eps`` is in units of it.
         max_samples: test so many images only, spread evenly over the data set, see :func:`spread_order`.
