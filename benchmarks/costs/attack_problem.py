@@ -98,7 +98,8 @@ def problem_of(name: str, args: argparse.Namespace, batch: int | None = None) ->
     if trained:
         load.model.load_state_dict(convert(args.checkpoint))
         with np.load(args.data) as arrays:
-            load.images = torch.from_numpy(arrays['test_images'][: len(load.samples)]).permute(0, 3, 1, 2)
+            images = torch.from_numpy(arrays['test_images'][: len(load.samples)])
+            load.images = images.permute(0, 3, 1, 2).contiguous()  # as FAB of torchattacks wants its gradients
             for sample, label in zip(load.samples, arrays['test_labels'], strict=False):
                 sample.set_gt_label(int(label))
     return Problem(load, trained)

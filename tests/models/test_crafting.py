@@ -27,7 +27,7 @@ from samat_mm.models import crafting as module
 from samat_mm.models.crafting import Crafting
 from samat_mm.models.pixel_space import Passes, PixelSpace
 from samat_mm.models.state import frozen
-from samat_mm.perturbations.inputs import FAB, FGSM, PGD, Square
+from samat_mm.perturbations.inputs import FAB, FGSM, PGD, Square, Torchattacks
 
 
 class Small(nn.Module):
@@ -345,6 +345,13 @@ def test_the_stem_sees_single_precision():
     space = small_space(model)
     Crafting(model, 'bfloat16').attack(space, PGD(steps=1), range(4))
     assert listener.dtypes == {torch.float32}
+
+
+@pytest.mark.parametrize('name', ['FAB', 'DeepFool', 'PGD'])
+def test_attacks_of_torchattacks_run_on_the_copy_whose_layout_is_another(name):
+    space = small_space(Small())
+    found = Crafting(space.model).attack(space, Torchattacks(name), range(4))
+    assert torch.isfinite(found).all() and not torch.equal(found, space.pixels)
 
 
 @pytest.mark.parametrize('before', [True, False])

@@ -38,7 +38,7 @@ def isolated(
         np.random.seed(seed)
         random.seed(seed)
         try:
-            found = make(model)(images.float(), labels)
+            found = make(model)(images.float().contiguous(), labels)  # it looks at images in the order of memory
         finally:
             model.predict = None  # what it keeps of the model for ever must not be the batch
     return found.detach().to(images.dtype).clamp(0, 1)
@@ -83,4 +83,4 @@ class _InputGradient(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (grad,) = torch.autograd.grad(ctx.logits, ctx.pixels, grads[0], retain_graph=True)  # FAB asks K times
         check_gradient(grad)
-        return grad, None
+        return grad.contiguous(), None
