@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 MARGIN = 1.0  # seconds before the end at which a script ends itself
+LONGEST_IMPORT = 120.0  # seconds; a sandbox may begin processes at 0
 
 
 def parse(
@@ -50,12 +51,13 @@ def deadline_of(args: argparse.Namespace) -> Deadline:
 
 
 def _age() -> float:
-    """Return for how many seconds this process has run, where the system tells."""
+    """Return for how many seconds this process has run, where the system tells and makes sense."""
     try:
         begun = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19]) / os.sysconf('SC_CLK_TCK')
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - begun
-    except (OSError, AttributeError):  # not Linux
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - begun
+    except (OSError, AttributeError, IndexError):  # not Linux
         return 0.0
+    return age if 0 <= age < LONGEST_IMPORT else 0.0
 
 
 def no_goals(results: dict) -> list[dict]:

@@ -27,6 +27,10 @@ from pathlib import Path
 from gpu_parts import PARTS, ROOT, Record, Setting, run
 from records import Deadline, hardware
 
+# Where mmengine and mmsegmentation find these they import them, which takes each process seconds, for what nothing uses
+# here: one optimizer and one backbone. Beside other versions than they know it could also fail.
+LEFT_OUT = ('transformers', 'timm')
+
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,16 +87,24 @@ def install(archive: Path, folder: Path) -> Path | None:
         opened.extractall(folder, filter='data')
     wheels = sorted(str(wheel) for wheel in (folder / 'wheels').glob('*.whl'))
     pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps', '--no-compile']
-    subprocess.run([*pip, '--target', str(folder / 'site'), *wheels], check=True)
-    sys.path.insert(0, str(folder / 'site'))
+    site = folder / 'site'
+    subprocess.run([*pip, '--target', str(site), *wheels], check=True)
+    for name in LEFT_OUT:
+        (site / f'{name}.py').write_text(f"raise ImportError('{name} is left out')\n", encoding='utf-8')
+    sys.path.insert(0, str(site))
     return next(folder.glob('*.npz'), None)
 
 
 def environment() -> dict[str, str]:
     """Return the environment in which other processes find what this one does, and samat-mm."""
     paths = [str(ROOT), *(path for path in sys.path if path)]
-    cublas = {'CUBLAS_WORKSPACE_CONFIG': ':4096:8'}  # deterministic tests need it before CUDA starts
-    return {**os.environ, **cublas, 'PYTHONPATH': os.pathsep.join(paths), 'PYTHONUNBUFFERED': '1'}
+    return {
+        **os.environ,
+        'CUBLAS_WORKSPACE_CONFIG': ':4096:8',  # deterministic tests need it before CUDA starts
+        'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1',  # whatever plugins a machine has
+        'PYTHONPATH': os.pathsep.join(paths),
+        'PYTHONUNBUFFERED': '1',
+    }
 
 
 if __name__ == '__main__':

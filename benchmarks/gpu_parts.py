@@ -43,7 +43,17 @@ PARTS = (
     Part(
         'tests',
         0.25,
-        ('-m', 'pytest', 'tests/cuda', '--device={device}', '--junitxml={out}/tests.xml'),
+        (
+            '-m',
+            'pytest',
+            'tests/cuda',
+            '--device={device}',
+            '--junitxml={out}/tests.xml',
+            '--continue-on-collection-errors',
+            '--durations=20',
+            '-vv',  # by name, so that one that hangs is known
+            '--override-ini=faulthandler_timeout=60',  # and where it does
+        ),
         ('-k', 'resume'),
     ),
     Part(

@@ -111,7 +111,8 @@ class Crafting:
         def probe(model: nn.Module, memory_format: torch.memory_format) -> Tensor:
             return first.on(model, memory_format).output(attack, training=training)
 
-        with isolated_randomness(space.inputs.device), _precision(space.inputs.device, 'float32'):
+        device = space.inputs.device
+        with _no_trials_of_kernels(), isolated_randomness(device), _precision(device, 'float32'):
             try:
                 return FastCopy(self.model, probe, DTYPES[dtype])
             except RuntimeError as error:
@@ -126,7 +127,10 @@ def _stops_at_errors(attack: Attack) -> bool:
 
 @contextmanager
 def _no_trials_of_kernels() -> Iterator[None]:
-    """Keep cuDNN from timing its kernels anew for each size of a batch from which finished images drop out."""
+    """Keep cuDNN from timing its kernels anew for sizes that are not to come again.
+
+    Such are a batch from which finished images drop out, and the single image by which a copy is checked.
+    """
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:

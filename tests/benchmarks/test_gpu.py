@@ -190,6 +190,8 @@ def test_what_was_packed_is_installed_and_found(gpu, tmp_path, monkeypatch):
     code = 'import importlib.util, packed_thing; print(importlib.util.find_spec("samat_mm") and packed_thing.VALUE)'
     found = subprocess.run([sys.executable, '-c', code], env=gpu.main.environment(), cwd=tmp_path, capture_output=True)
     assert found.stdout.split()[-1] == b'7', found.stderr
+    left_out = subprocess.run([sys.executable, '-c', 'import timm'], env=gpu.main.environment(), capture_output=True)
+    assert b'ImportError: timm is left out' in left_out.stderr
 
 
 def test_the_pack_has_the_stack_and_nothing_that_the_machine_has(gpu):

@@ -4,8 +4,9 @@ They call the tests of the suite with models and batches on the device where the
 """
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ import torch
 
 HERE = Path(__file__).parent
 sys.path += [str(HERE.parent / folder) for folder in ('engine', 'models', 'perturbations')]
+
+
+def pytest_sessionstart() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whose time is over still writes what it has found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a failure at once: a lent machine may be gone before the end."""
+    report = yield
+    if report.failed:
+        item.config.get_terminal_writer().line(f'\n{report.nodeid}\n{report.longreprtext}')
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:

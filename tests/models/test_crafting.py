@@ -356,12 +356,17 @@ def test_attacks_of_torchattacks_run_on_the_copy_whose_layout_is_another(name):
 
 @pytest.mark.parametrize('before', [True, False])
 @pytest.mark.parametrize(('goal', 'trials'), [('loss', True), ('error', False)])
-def test_cudnn_tries_no_kernels_where_images_drop_out(goal, trials, before, monkeypatch):
+def test_cudnn_tries_no_kernels_where_images_drop_out_nor_for_the_one_that_checks_a_copy(
+    goal, trials, before, monkeypatch
+):
     monkeypatch.setattr(torch.backends.cudnn, 'benchmark', before)
     space, seen = small_space(Small()), []
-    space.model.linear.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+    space.model.linear.register_forward_hook(
+        lambda _, args, output: seen.append((len(output), torch.backends.cudnn.benchmark))
+    )
     Crafting(space.model).attack(space, PGD(steps=2, goal=goal), range(4))
-    assert seen and set(seen) == {before and trials}
+    assert {tried for count, tried in seen if count == 4} == {before and trials}
+    assert {tried for count, tried in seen if count == 1} == {False}
     assert torch.backends.cudnn.benchmark == before
 
 
