@@ -42,7 +42,7 @@ class Part:
 PARTS = (
     Part(
         'tests',
-        0.25,
+        0.28,
         (
             '-m',
             'pytest',
@@ -58,13 +58,13 @@ PARTS = (
     ),
     Part(
         'step-cost',
-        0.4,
+        0.42,
         ('benchmarks/step_cost.py', '--device={device}', '--minutes={minutes}', '--out={out}/step_cost.json'),
         ('--models=tiny', '--rounds=1'),
     ),
     Part(
         'attack-cost',
-        0.52,
+        0.54,
         ('benchmarks/attack_cost.py', '--device={device}', '--minutes={minutes}', '--out={out}/attack_cost.json'),
         ('--models=tiny', '--rounds=1'),
     ),

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samat_mm.compat import is_installed
+
 BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 
 
@@ -194,6 +196,7 @@ def test_what_was_packed_is_installed_and_found(gpu, tmp_path, monkeypatch):
     assert b'ImportError: timm is left out' in left_out.stderr
 
 
+@pytest.mark.skipif(not is_installed('samat-mm'), reason='packs what samat-mm, as it is installed, requires')
 def test_the_pack_has_the_stack_and_nothing_that_the_machine_has(gpu):
     missing = gpu.pack.missing()
     assert {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain', 'torchattacks'} <= set(missing)

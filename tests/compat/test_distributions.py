@@ -62,7 +62,7 @@ def test_torchvision_imports_and_its_models_work():
 
 def test_the_versions_in_a_report_are_those_of_what_is_installed():
     versions = compat.versions()
-    assert versions['torch'] == torch.__version__
+    assert torch.__version__.startswith(versions['torch'])  # which a build may add to
     assert {'samat-mm', 'torch'} <= set(versions)
     assert all(isinstance(value, str) for value in versions.values())
 

@@ -351,7 +351,7 @@ def test_the_attack_in_a_precision_of_its_own_leaves_training_alone(build, data,
     moved = (fed[0] - clean[0]) * torch.tensor(STD).reshape(3, 1, 1) / 255
     assert fed[0].dtype == torch.float32
     assert 4 / 255 <= float(moved.abs().max()) <= 8 / 255 * (1 + 1e-4)
-    with pytest.raises(ValueError, match='craft_dtype must be one of float32, bfloat16; got'):
+    with pytest.raises(ValueError, match='craft_dtype must be one of float32, bfloat16, mixed; got'):
         AdversarialTrainingHook(ATTACK, craft_dtype='float16')
 
 
