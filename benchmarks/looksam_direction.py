@@ -14,11 +14,11 @@ import torch
 from common import show
 from mmengine.config import Config
 from mmengine.runner import Runner
+from samat_mm.perturbations.weights.base import Named
 from torch import Tensor
 
+from samat_mm.perturbations.vectors import dot, global_norm
 from samat_mm.perturbations.weights import LookSAM
-from samat_mm.perturbations.weights.base import Named
-from samat_mm.perturbations.weights.vectors import dot, global_norm
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 SEEN: list[dict[str, float]] = []

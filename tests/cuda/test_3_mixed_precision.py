@@ -41,7 +41,7 @@ def test_an_overflow_in_either_pass_skips_the_step_and_halves_the_scale(case: st
         assert equal(dict(model.named_parameters()), start) == (where is not None)
         train(model, wrapper, others)
         assert not equal(dict(model.named_parameters()), start)
-        assert finite(model.state_dict(), wrapper.perturbation.state_dict())
+        assert finite(model.state_dict(), wrapper.method.state_dict())
 
 
 def test_a_scale_that_is_too_large_falls_until_steps_are_taken(device: torch.device) -> None:
