@@ -35,7 +35,7 @@ class GSAM(BuiltOn):
         ValueError: if a parameter is out of its range.
     """
 
-    rho: float = 0.04  # type: ignore[assignment]
+    rho: float = 0.04
     rho_min: float = parameter(0.02, non_negative)
     alpha: float = parameter(0.01, non_negative)
     direction: WeightPerturbation | None = None
