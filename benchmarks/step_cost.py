@@ -18,7 +18,7 @@ CPU allocator, from ``torch.profiler``; scratch space that oneDNN takes past the
 ``torch.cuda.max_memory_allocated``.
 
 Goals: SAM at most 2.1 x SGD (1.6 with an ascent in bfloat16) and one extra copy of the weights, ESAM (.5, .5) 1.75 and
-1.5 with a cheap selection, LookSAM-5 1.3, SAM-ON 1.8.
+1.5 with a cheap selection, LookSAM-5 1.3, SAM-ON 1.8, MSAM and stale SAM 1.08, late SAM in the last tenth 1.15.
 """
 
 import argparse
@@ -33,6 +33,8 @@ from common import WORKLOADS, Workload, finish, interleaved, parse, show, spread
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch.profiler import ProfilerActivity, profile
+
+from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 
 SGD: dict[str, Any] = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
 REFERENCE = 'two-step optimizer'
@@ -75,7 +77,15 @@ ROWS: dict[str, Row] = {
     'Friendly SAM': method('FriendlySAM', 2),
     'WSAM': method('WSAM', 2),
     'AWP': method('AWP', 2),
+    'MSAM': method('MSAM', 1),
+    'stale SAM': method('StaleSAM', 1),
+    'SAM of three ascents': method('SAM', 4, steps=3),
+    'late SAM, the last tenth': method('SAM', 1.1, 10, wrapper=dict(last=0.1)),
 }
+_LISTED = {row.wrapper.get('perturbation', {}).get('type') for row in ROWS.values()}
+for _name in (cls.__name__ for cls in WEIGHT_PERTURBATION_TYPES):
+    if _name not in _LISTED:
+        ROWS[_name] = method(_name, None)
 
 
 class TwoStepSAM(torch.optim.Optimizer):
@@ -111,6 +121,8 @@ def mmengine_step(model: BaseModel, workload: Workload, wrapper: dict[str, Any])
     optimizer = build_optim_wrapper(model, copy.deepcopy(dict(wrapper, optimizer=SGD)))
 
     def step() -> None:
+        if 'last' in wrapper:  # a training of ten steps, over and over
+            optimizer.initialize_count_status(model, optimizer.inner_count % 10, 10)
         model.train_step(workload.batch(), optimizer)
 
     return step

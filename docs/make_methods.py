@@ -88,9 +88,9 @@ def document() -> str:
     table, cards = '', ''
     for method in WEIGHT_PERTURBATION_TYPES:
         name = method.__name__
-        label, _ = next((key, row) for key, row in steps.items() if row['type'] == name)
-        costs = [f'{model["steps"][label]["cpu_ratio"]:.2f}' for model in measured.values()]
-        cost, held = f'{", ".join(costs)} ({label})', memory(name)
+        label = next((key for key, row in steps.items() if row['type'] == name), None)
+        costs = [f'{model["steps"][label]["cpu_ratio"]:.2f}' for model in measured.values()] if label else []
+        cost, held = f'{", ".join(costs)} ({label})' if label else 'not measured', memory(name)
         table += f'| [{name}](#{name.lower()}) | {cost} | {held} |\n'
         cards += Card(method).write(f"perturbation = dict(type='{name}'", f'Cost: {cost}. Memory: {held}.')
     return HEAD.format(models=', '.join(measured)) + table + '\n' + cards + FOOT

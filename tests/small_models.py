@@ -51,8 +51,8 @@ class SampledNet(PlainNet):
         return {'loss': self.criterion(logits, labels)} if mode == 'loss' else logits
 
 
-# The one table of the weight perturbations that tests read: what is set for a method so that a few steps hold what there
-# is to see. A method without a row of its own takes the first one.
+# The rows that tests read beside WEIGHT_PERTURBATION_TYPES: what is set for a method so that a few steps hold what
+# there is to see, where that is not the first row.
 SETTINGS: dict[str, dict[str, Any]] = {
     '': dict(rho=0.2),
     'ASAM': dict(rho=0.5),

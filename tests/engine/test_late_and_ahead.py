@@ -1,6 +1,7 @@
 """Steps whose direction is known before the forward (MSAM, stale SAM), several ascents, and late perturbation."""
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -168,7 +169,7 @@ def test_on_a_convex_loss_no_ascent_is_lower_than_the_one_before_and_none_leaves
     model, (start, *others) = places(6, 1.0, seed)
     assert len(others) == 6  # five gradients on the way, and that of the descent
     heights = [float(model.loss_at(place)) for place in others]
-    assert all(later >= earlier - 1e-12 for earlier, later in zip(heights, heights[1:], strict=False))
+    assert all(later >= earlier - 1e-12 for earlier, later in itertools.pairwise(heights))
     assert heights[-1] > heights[0] + 1e-6
     assert all(float((place - start).norm()) == pytest.approx(0.7, abs=1e-12) for place in others)
     torch.testing.assert_close(others[0], places(1, 1.0, seed)[1][1], rtol=0, atol=0)

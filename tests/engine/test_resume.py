@@ -287,6 +287,7 @@ METHODS = {
     'SSAMD': dict(update_interval=3, decay_ascents=20),
     'SSAMF': dict(samples=20, update_interval=8),  # stopped while squared gradients are collected
     'ESAM': dict(),
+    'StaleSAM': dict(),
 }
 
 

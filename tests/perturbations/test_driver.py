@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
-from small_models import FAMILY, PlainNet, plain_batches
+from small_models import FAMILY, REPOSITORY, PlainNet, plain_batches
 from torch import Tensor
 
 from samat_mm.perturbations.ball import NORM_BALLS
@@ -61,6 +61,14 @@ def test_radius_zero_is_the_optimizer_itself() -> None:
         optimizer.step()
     found, _ = train_plainly(SAM(rho=0), plain_batches(3))
     assert all(torch.equal(one, other) for one, other in zip(found.parameters(), model.parameters(), strict=True))
+
+
+def test_the_loop_of_the_documentation_runs() -> None:
+    page = (REPOSITORY / 'docs' / 'plain-torch.md').read_text(encoding='utf-8')
+    found: dict[str, Any] = {}
+    exec(page.split('```python\n')[1].split('```')[0], found)
+    assert bool(torch.isfinite(found['loss']))
+    assert found['optimizer'].param_groups[0]['rho'] == 0.05
 
 
 # From outside the package: one class, and one row of the registry

@@ -111,9 +111,7 @@ class HurtMost(Selection):
 
     def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
         """Return them in the order of the batch."""
-        if self.by == 'loss':
-            scores = before
-        else:
-            scores = after(torch.bfloat16 if self.by == 'bfloat16' else None) - before
+        precision = torch.bfloat16 if self.by == 'bfloat16' else None
+        scores = before if self.by == 'loss' else after(precision) - before
         count = max(min(2, len(scores)), round(self.gamma * len(scores)))
         return torch.topk(scores, count).indices.sort().values

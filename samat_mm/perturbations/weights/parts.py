@@ -100,6 +100,7 @@ class Mixing(Part):
         Args:
             clean: gradient at the weights, by name; over all trained weights, not only those that move.
             perturbed: gradient at the perturbed weights; None in a step without an ascent. Both may be overwritten.
+            memory: of this part.
         """
         raise NotImplementedError
 
