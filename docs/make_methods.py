@@ -61,7 +61,7 @@ def memory(name: str) -> str:
     torch.manual_seed(0)
     model = Net().train()
     options = {'samples': 8} if name == 'SSAMF' else {}
-    optimizer = dict(type='SGD', lr=0.1)
+    optimizer = dict(type='SGD', lr=0.1, momentum=0.9)
     config = dict(type='SAMOptimWrapper', perturbation=dict(type=name, **options), optimizer=optimizer)
     wrapper = build_optim_wrapper(model, config)
     for _ in range(2):

@@ -1,17 +1,13 @@
-"""The one place where a method meets MMEngine's optimizer wrappers; the work is done by the modules beside this one."""
+"""The one place where a method meets MMEngine's optimizer wrappers; `step.py` and what it uses do the work."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from samat_mm.engine.optim_wrappers.ascent import Ascent, without_synchronisation
-from samat_mm.engine.optim_wrappers.descent import Descent
-from samat_mm.engine.optim_wrappers.precision import FullPrecision, LossScaled
-from samat_mm.engine.optim_wrappers.samples import SamplePasses, cast
 from samat_mm.engine.optim_wrappers.schedule import StepSchedule
 from samat_mm.engine.optim_wrappers.settings import (
     build_perturbation,
@@ -19,12 +15,11 @@ from samat_mm.engine.optim_wrappers.settings import (
     put_radius_into_groups,
     tell_of_loaded_radius,
 )
+from samat_mm.engine.optim_wrappers.step import SharpnessAwareStep
 from samat_mm.engine.training_summary import ascent_summary
-from samat_mm.errors import InputError, StepError
-from samat_mm.models.replay import Replay, unwrapped
-from samat_mm.models.state import buffers_kept, frozen_parameters_watched
-from samat_mm.perturbations.weights import Displacement, Need, WeightPerturbation
-from samat_mm.perturbations.weights.trained import TrainedWeight, TrainedWeights, offsets_ahead
+from samat_mm.errors import InputError
+from samat_mm.models.replay import Replay
+from samat_mm.perturbations.weights import Need, WeightPerturbation
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper as _Base
@@ -91,74 +86,30 @@ class SharpnessAwareMixin(_Base):
         if method.source is not None:
             method.source.check(self.optimizer)
         self.announced = False  # whether the log says what this does, see TrainingSummaryHook
-        self._ascent_dtype = None if ascent_dtype is None else torch.bfloat16
-        self._steps_to_watch = 3
-        self._ascending: bool | None = None  # None: no forward has announced itself
-        self._held = ExitStack()  # the displacement of a forward that runs at perturbed weights
-        self._weights, self._displacement = TrainedWeights(), Displacement()
-        self._precision = LossScaled(self) if hasattr(self, 'loss_scaler') else FullPrecision()
-        self._replay = Replay(same_dropout, ascent_share, Need.SAMPLE_LOSSES in method.needs)
-        self._samples = SamplePasses(method, self._replay, self._precision, super().optim_context)
-        self._ascent = Ascent(method, self._precision, self._samples, sync_ascent)
-        self._descent = Descent(method, self._precision, self._displacement)
+        replay = Replay(same_dropout, ascent_share, Need.SAMPLE_LOSSES in method.needs)
+        dtype = None if ascent_dtype is None else torch.bfloat16
+        self._step = SharpnessAwareStep(
+            self, method, self.schedule, replay, super().optim_context, sync=sync_ascent, dtype=dtype
+        )
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the forward of a training step, ready to be run again.
+        """Run the forward of a training step, at perturbed weights or ready to be run again.
 
         Raises:
             TypeError: if the model's training step cannot be replayed.
         """
-        self._prepare(model)
-        replays = self._ascending and self.method.source is None
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(self._replay.capture(model) if replays else self._replay.standby(model))
-                if replays:
-                    stack.enter_context(without_synchronisation(model))  # the first backward is local, see backward()
-                stack.enter_context(super().optim_context(model))
-                if replays:
-                    stack.enter_context(cast(model, self._ascent_dtype))
-                yield
-        except BaseException:
-            self._held.close()
-            raise
+        self._announce()
+        with self._step.around_forward(model):
+            yield
 
     @torch.compiler.disable
-    def _prepare(self, model: nn.Module) -> None:
-        """Find out what this step needs, and perturb if the direction is known."""
-        self._held.close()
-        if not self.announced:  # by a hook; only hooks of ours are known to perturb inputs
+    def _announce(self) -> None:
+        """Say what this does, where no hook has said it; only hooks of ours are known to perturb inputs."""
+        if not self.announced:
             self.announced = True
             text = f'This training maximises its loss over weights by {ascent_summary(self)}'
             print_log(f'{text}, and over inputs by no hook of samat-mm.', logger='current')
-        self._weights.read(unwrapped(model))
-        movable = self._weights.movable(self.optimizer)
-        mixes = self.method.mixing is not None and self._position() is not None
-        self._descent.begin(
-            first=self._inner_count % self._accumulative_counts == 0,
-            reads=bool(movable) and (mixes or self.method.learns),
-        )
-        self._precision.begin()
-        self._ascending = self._needs_ascent()
-        if self._ascending and self.method.source is not None:
-            self._displace(*offsets_ahead(self.method, movable, self.optimizer), self._held)
-
-    def _position(self) -> int | None:
-        """Return the number of this step among those that may perturb."""
-        steps = -(-self._max_counts // self._accumulative_counts)
-        return self.schedule.position(self._inner_count // self._accumulative_counts, steps)
-
-    def _needs_ascent(self) -> bool:
-        position = self._position()
-        return position is not None and self.method.is_due(position) and bool(self._weights.movable(self.optimizer))
-
-    def _displace(self, entries: list[TrainedWeight], offsets: list[Tensor], until: ExitStack) -> None:
-        """Displace the weights until a stack is closed."""
-        weights = [entry.weight for entry in entries]
-        until.enter_context(self._displacement(weights, offsets))
-        self._descent.keep_place(weights, offsets)
-        del offsets[:]  # frees the first gradient before the next forward needs the memory
 
     @torch.compiler.disable  # in a step that MMEngine compiles, the model is worth it and what surrounds it is not
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
@@ -174,47 +125,18 @@ class SharpnessAwareMixin(_Base):
         Raises:
             RuntimeError: if the step did not run exactly one loss forward.
         """
-        ascending, self._ascending = self._ascending, None
-        if ascending is None and self._needs_ascent():
-            raise StepError(
-                'a sharpness-aware step needs its loss forward inside optim_context before update_params, because it '
-                'runs that forward again at the perturbed weights; there was none.'
-            )
-        with self._held:
-            if not ascending or self.method.source is not None:
-                super().backward(loss, **kwargs)
-                return
-        with self._descent.undone_on_failure(), ExitStack() as stack:
-            stack.callback(self._replay.clear)
-            model: Any = self._replay.model
-            stack.enter_context(buffers_kept(model))
-            stack.enter_context(self._watched(model))
-            part = float(self.scale_loss(torch.ones(())))
-            trained, movable = self._weights.of(self.optimizer), self._weights.movable(self.optimizer)
-            moving, far = self._ascent.first(loss, part, trained, movable, self._descent.keep_clean)
-            self._displace(moving, far, stack)
-            self._ascent.further(model, moving, self._displacement)
-            with super().optim_context(model):
-                perturbed_loss = self._replay(self._samples.selected(model))
-            super().backward(self.scale_loss(self._precision.descent_loss(perturbed_loss)), **kwargs)
+        accumulate = super().backward
+        self._step.backward(loss, lambda perturbed: accumulate(perturbed, **kwargs))
 
     @torch.compiler.disable
     def step(self, **kwargs: Any) -> None:
         """Step along the gradient that the method makes of those of both passes."""
-        trained = self._weights.of(self.optimizer)
-        with self._descent.step(trained, self._clip_grad if self.clip_grad_kwargs else None):
+        with self._step.around_optimizer_step(self._clip_grad if self.clip_grad_kwargs else None):
             super().step(**kwargs)
-
-    def _watched(self, model: nn.Module) -> Any:
-        """Watch the second pass of the first few steps for what it must not change; every step would cost a copy."""
-        if self._steps_to_watch == 0:
-            return nullcontext()
-        self._steps_to_watch -= 1
-        return frozen_parameters_watched(model)
 
     def state_dict(self) -> dict:
         """Return the optimizer's state and the memory of the method."""
-        self._held.close()
+        self._step.bring_back()
         state, memory = super().state_dict(), self.method.state_dict()
         return {**state, 'perturbation': memory} if memory else state
 
