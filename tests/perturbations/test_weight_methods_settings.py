@@ -129,7 +129,7 @@ def test_slots_and_needs_are_handed_on() -> None:
     assert chain.needs == {Need.CLEAN_GRADIENT, Need.SHARED_ASCENT, Need.UNSCALED_GRADIENT}
     assert chain.start().schedule.interval == 5
     assert Need.SAMPLE_LOSSES in build(type='SAMON', direction=dict(type='ESAM')).needs
-    assert build(type='SAMON', direction=dict(type='WSAM')).start().mixing.corrects
+    assert Need.CLIPPED_APART in build(type='SAMON', direction=dict(type='WSAM')).needs
     assert Need.STEP_PERTURBED in build(type='ESAM', gamma=1, direction=dict(type='AWP')).needs
     assert build(type='SAMON', direction=dict(type='SSAMF', samples=7)).start().fisher_samples() == 7
     assert (

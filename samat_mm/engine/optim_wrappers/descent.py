@@ -85,7 +85,7 @@ class Descent:
             return False
         if clean:
             all_reduce_params(list(clean.values()), op='mean')
-        if clip is not None and self.method.mixing is not None and self.method.mixing.corrects:
+        if clip is not None and Need.CLIPPED_APART in self.method.needs:
             _clip_both(clip, clean, trained)
         mix(self.method, clean, gradients)
         return True

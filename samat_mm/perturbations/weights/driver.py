@@ -10,8 +10,15 @@ from samat_mm.perturbations.vectors import owning_their_memory
 from samat_mm.perturbations.weights.displacement import Displacement, buffers_kept
 from samat_mm.perturbations.weights.parts import Named, Need
 from samat_mm.perturbations.weights.running import RunningMethod
-from samat_mm.perturbations.weights.trained import TrainedWeight, TrainedWeights, chosen, mix, named, offsets
-from samat_mm.perturbations.weights.trained import offsets_ahead as ahead
+from samat_mm.perturbations.weights.trained import (
+    TrainedWeight,
+    TrainedWeights,
+    chosen,
+    mix,
+    named,
+    offsets,
+    offsets_ahead,
+)
 
 
 def perturbed_step(
@@ -50,7 +57,7 @@ def perturbed_step(
     else:
         if method.source is not None:
             method.source.check(optimizer)
-            moving, far = ahead(method, movable, optimizer)
+            moving, far = offsets_ahead(method, movable, optimizer)
         with displacement([entry.weight for entry in moving], far):
             loss = loss_fn()
             loss.backward()

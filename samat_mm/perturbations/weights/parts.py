@@ -21,6 +21,7 @@ class Need(Enum):
     SHARED_ASCENT = 'the same, averaged gradient on all processes'
     SAMPLE_LOSSES = 'the loss of each sample'
     SAMPLE_GRADIENTS = 'the squared gradients of single samples'
+    CLIPPED_APART = 'each of the two gradients clipped by itself'
     STEP_PERTURBED = 'the step of the optimizer at the perturbed weights'
 
 
@@ -92,7 +93,6 @@ class Mixing(Part):
     """What the descent makes of the gradients at the weights and at the perturbed weights."""
 
     needs = frozenset({Need.CLEAN_GRADIENT})
-    corrects: ClassVar[bool] = False
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
         """Return the gradient for the optimizer, and a term that descends beside it with the plain learning rate.

@@ -8,7 +8,7 @@ import torch
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import one_of, share
 from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
-from samat_mm.perturbations.weights.parts import Memory, Mixing, Named, Parts
+from samat_mm.perturbations.weights.parts import Memory, Mixing, Named, Need, Parts
 
 
 def _below_one(value: float, name: str) -> float:
@@ -70,7 +70,7 @@ class DecoupledMixing(Mixing):
 
     weight: float
 
-    corrects = True
+    needs = frozenset({Need.CLEAN_GRADIENT, Need.CLIPPED_APART})
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
         """Return both."""
