@@ -13,6 +13,7 @@ from small_models import ONE_PASS, PlainNet, plain_batches
 from torch import Tensor, nn
 
 from samat_mm.engine.optim_wrappers.schedule import StepSchedule
+from samat_mm.engine.training_summary import ascent_summary
 
 SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-2)
 ONE_GRADIENT = ['MSAM', 'StaleSAM']
@@ -243,6 +244,14 @@ def test_a_runner_says_how_long_the_training_is(tmp_path: Any) -> None:
             optim_wrapper=dict(type='SAMOptimWrapper', rho=0.05, last=0.25, optimizer=dict(SGD)),
         ).train()
         assert len(seen) == 8 + 2
+
+
+def test_the_log_says_when_it_begins() -> None:
+    model = net()
+    wrapper = wrap(model, 'SAM', last=0.3)
+    assert ascent_summary(wrapper) == 'SAM(rho=0.3) (in the last 30 % of the training only)'
+    wrapper.initialize_count_status(model, 0, 10)
+    assert ascent_summary(wrapper) == 'SAM(rho=0.3) (in the last 30 % of the training only, from step 8 on)'
 
 
 def test_late_sam_without_a_known_length_is_refused() -> None:
