@@ -11,6 +11,8 @@ line is the mean over the iterations since the line before.
 import argparse
 import statistics
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from common import show
@@ -18,16 +20,17 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from samat_mm.perturbations.weights import ESAM
+from samat_mm.perturbations.weights import ESAM, Parts
+from samat_mm.perturbations.weights.esam import HurtMost
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 AGREEMENTS: dict[str, list[float]] = {'bfloat16': [], 'loss': []}
 RISES: list[float] = []
 
 
-@WEIGHT_PERTURBATIONS.register_module()
-class ComparedESAM(ESAM):
-    """ESAM as published, that also notes what the other selections would have been."""
+@dataclass(frozen=True)
+class ComparedSelection(HurtMost):
+    """The published selection, which also notes what the other ones would have been."""
 
     def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
         """Return the published selection."""
@@ -35,9 +38,20 @@ class ComparedESAM(ESAM):
         chosen = super().select(before, lambda dtype: exact)
         RISES.append(float((exact - before).mean()))
         for name, found in AGREEMENTS.items():
-            other = ESAM(gamma=self.gamma, selection=name).select(before, after)
+            other = HurtMost(self.gamma, name).select(before, after)
             found.append(len(set(chosen.tolist()) & set(other.tolist())) / len(chosen))
         return chosen
+
+
+@WEIGHT_PERTURBATIONS.register_module()
+@dataclass(frozen=True)
+class ComparedESAM(ESAM):
+    """ESAM with that selection."""
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The same but for the selection."""
+        return replace(super().parts, selection=ComparedSelection(self.gamma, self.selection))
 
 
 def main() -> None:

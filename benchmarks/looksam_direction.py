@@ -9,6 +9,8 @@ line is the mean over a quarter of the ascents.
 
 import argparse
 import statistics
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from common import show
@@ -16,33 +18,45 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from samat_mm.perturbations.weights import LookSAM
-from samat_mm.perturbations.weights.base import Named
-from samat_mm.perturbations.weights.vectors import dot, global_norm
+from samat_mm.perturbations.vectors import dot, global_norm
+from samat_mm.perturbations.weights import LookSAM, Parts
+from samat_mm.perturbations.weights.looksam import OrthogonalMixing
+from samat_mm.perturbations.weights.parts import Memory, Named
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 SEEN: list[dict[str, float]] = []
+GRADIENTS: list[list[Tensor]] = []  # that of the last ascent
+
+
+@dataclass(frozen=True)
+class WatchedMixing(OrthogonalMixing):
+    """LookSAM's, which notes how its direction and the gradient change."""
+
+    def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
+        """Mix as LookSAM does."""
+        gradient = [tensor.clone() for tensor in clean.values()]
+        before = [memory['orthogonal'][name] for name in clean] if memory['orthogonal'] else None
+        mixed = super().mix(clean, perturbed, memory)
+        if perturbed is not None:
+            direction = [memory['orthogonal'][name] for name in clean]
+            seen = {'|v| / |g|': float(global_norm(direction) / global_norm(gradient))}
+            if before is not None:
+                seen['cosine of v'] = cosine(direction, before)
+                seen['cosine of g'] = cosine(gradient, GRADIENTS[-1])
+                SEEN.append(seen)
+            GRADIENTS[:] = [gradient]
+        return mixed
 
 
 @WEIGHT_PERTURBATIONS.register_module()
+@dataclass(frozen=True)
 class WatchedLookSAM(LookSAM):
-    """LookSAM that notes how its direction and the gradient change."""
+    """LookSAM with that mixing."""
 
-    _before: tuple[list[Tensor], list[Tensor]] | None = None
-
-    def combine(self, clean: Named, perturbed: Named | None) -> Named:
-        """Combine as LookSAM does."""
-        gradient = [tensor.clone() for tensor in clean.values()]
-        combined = super().combine(clean, perturbed)
-        if perturbed is not None:
-            direction = [self._orthogonal[name] for name in clean]
-            seen = {'|v| / |g|': float(global_norm(direction) / global_norm(gradient))}
-            if self._before is not None:
-                seen['cosine of v'] = cosine(direction, self._before[0])
-                seen['cosine of g'] = cosine(gradient, self._before[1])
-                SEEN.append(seen)
-            self._before = direction, gradient
-        return combined
+    @cached_property
+    def parts(self) -> Parts:
+        """The same but for the mixing."""
+        return replace(super().parts, mixing=WatchedMixing(self.alpha))
 
 
 def cosine(first: list[Tensor], second: list[Tensor]) -> float:

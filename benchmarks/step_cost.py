@@ -25,7 +25,7 @@ profiler): the rest is the host that launches them. ``--also growth`` follows im
 
 Goals on a card: SAM at most 2.05 x SGD, with an ascent in bfloat16 1.5. On a CPU: SAM at most 2.1 (1.6 with an ascent
 in bfloat16) and one extra copy of the weights, ESAM (.5, .5) 1.75 and 1.5 with a cheap selection, LookSAM-5 1.3, SAM-ON
-1.8.
+1.8, MSAM and stale SAM 1.08, late SAM in the last tenth 1.15.
 """
 
 import argparse

@@ -61,7 +61,7 @@ def memory(name: str) -> str:
     torch.manual_seed(0)
     model = Net().train()
     options = {'samples': 8} if name == 'SSAMF' else {}
-    optimizer = dict(type='SGD', lr=0.1)
+    optimizer = dict(type='SGD', lr=0.1, momentum=0.9)
     config = dict(type='SAMOptimWrapper', perturbation=dict(type=name, **options), optimizer=optimizer)
     wrapper = build_optim_wrapper(model, config)
     for _ in range(2):
@@ -88,9 +88,9 @@ def document() -> str:
     table, cards = '', ''
     for method in WEIGHT_PERTURBATION_TYPES:
         name = method.__name__
-        label, _ = next((key, row) for key, row in steps.items() if row['type'] == name)
-        costs = [f'{model["steps"][label]["cpu_ratio"]:.2f}' for model in measured.values()]
-        cost, held = f'{", ".join(costs)} ({label})', memory(name)
+        label = next((key for key, row in steps.items() if row['type'] == name), None)
+        costs = [f'{model["steps"][label]["cpu_ratio"]:.2f}' for model in measured.values()] if label else []
+        cost, held = f'{", ".join(costs)} ({label})' if label else 'not measured', memory(name)
         table += f'| [{name}](#{name.lower()}) | {cost} | {held} |\n'
         cards += Card(method).write(f"perturbation = dict(type='{name}'", f'Cost: {cost}. Memory: {held}.')
     return HEAD.format(models=', '.join(measured)) + table + '\n' + cards + FOOT

@@ -25,7 +25,7 @@ WAITS = {'ESAM': 2, 'ESAM over FisherSAM': 2, 'ESAM by coordinates': 1}
 
 
 def everything(model: nn.Module, wrapper: Any) -> list:
-    memory = [wrapper.optimizer.state_dict()['state'], wrapper.perturbation.state_dict()]
+    memory = [wrapper.optimizer.state_dict()['state'], wrapper.method.state_dict()]
     return [list(model.parameters()), list(model.buffers()), memory]
 
 

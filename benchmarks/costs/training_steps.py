@@ -11,6 +11,7 @@ from mmengine.optim import build_optim_wrapper
 
 from costs.numerics import Numerics
 from costs.workloads import Workload
+from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 
 SGD: dict[str, Any] = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
 REFERENCE, HALF_ASCENT, BFLOAT16 = 'two-step optimizer', 'SAM, ascent in bfloat16', 'SGD in bfloat16'
@@ -53,7 +54,15 @@ ROWS: dict[str, Row] = {
     'Friendly SAM': method('FriendlySAM', 2),
     'WSAM': method('WSAM', 2),
     'AWP': method('AWP', 2),
+    'MSAM': method('MSAM', 1),
+    'stale SAM': method('StaleSAM', 1),
+    'SAM of three ascents': method('SAM', 4, steps=3),
+    'late SAM, the last tenth': method('SAM', 1.1, 10, wrapper=dict(last=0.1)),
 }
+_LISTED = {row.wrapper.get('perturbation', {}).get('type') for row in ROWS.values()}
+for _name in (cls.__name__ for cls in WEIGHT_PERTURBATION_TYPES):
+    if _name not in _LISTED:
+        ROWS[_name] = method(_name, None)
 
 
 class TwoStepSAM(torch.optim.Optimizer):
@@ -97,6 +106,8 @@ def mmengine_step(model: BaseModel, workload: Workload, wrapper: dict[str, Any],
     train_step = how.compiled(model.train_step)  # as MMEngine's Runner compiles
 
     def step() -> None:
+        if 'last' in wrapper:  # a training of ten steps, over and over
+            optimizer.initialize_count_status(model, optimizer.inner_count % 10, 10)
         train_step(workload.batch(), optimizer)
 
     return step

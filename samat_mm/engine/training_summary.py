@@ -51,12 +51,15 @@ def ascent_summary(wrapper: Any, schedulers: Sequence[Any] = ()) -> str:
     said = f'{radii[0]:g}' if len(radii) == 1 else f'{radii[0]:g} to {radii[-1]:g}'
     drivers = [type(scheduler).__name__ for scheduler in schedulers if scheduler.param_name == 'rho']
     steps = wrapper._max_counts // wrapper._accumulative_counts
+    schedule = wrapper.schedule
+    first = schedule.first_step(steps) if steps > 0 or schedule.last is None else 0
     rests = [
         IDLE if radii[-1] == 0 else '',
         f'rho by {" and ".join(drivers)}' if drivers else '',
-        f'from step {wrapper.start_iter + 1} on' if wrapper.start_iter else '',
-        f'which is after the last of {steps}' if 0 < steps <= wrapper.start_iter else '',
-        f'at every {wrapper.interval} steps only' if wrapper.interval > 1 else '',
+        f'in the last {100 * schedule.last:g} % of the training only' if schedule.last else '',
+        f'from step {first + 1} on' if first else '',
+        f'which is after the last of {steps}' if 0 < steps <= first else '',
+        f'at every {schedule.interval} steps only' if schedule.interval > 1 else '',
     ]
     return with_remarks(_method(wrapper.perturbation, {'rho': said}), rests)
 

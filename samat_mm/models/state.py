@@ -8,6 +8,16 @@ from mmengine.model import BaseTTAModel
 from torch import nn
 
 from samat_mm.errors import InputError, StepError
+from samat_mm.perturbations.weights.displacement import buffers_kept
+
+__all__ = [
+    'buffers_aside',
+    'buffers_kept',
+    'frozen',
+    'frozen_parameters_watched',
+    'refuse_activation_checkpointing',
+    'refuse_augmented',
+]
 
 
 @contextmanager
@@ -57,27 +67,6 @@ def refuse_augmented(model: nn.Module) -> None:
             f'{type(model).__name__} averages over augmented copies of each image, and attacks and reports are of one '
             'input per image; test without test-time augmentation, with the model and the pipeline of plain tests.'
         )
-
-
-@contextmanager
-def buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Put every buffer back after the block, to the bit.
-
-    A second forward in training mode then normalises by its batch as the first did, but leaves the running statistics
-    of the first; whatever normalisation layer, counter or queue keeps them.
-    """
-    kept = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, saved in kept:
-                buffer.copy_(saved)
-                module._buffers[name] = buffer
 
 
 @contextmanager

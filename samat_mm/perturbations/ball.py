@@ -13,6 +13,7 @@ from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.units import describe_radius
+from samat_mm.perturbations.vectors import Rescaling, global_norm, to_unit_length
 
 
 class NormBall(ABC):
@@ -35,6 +36,15 @@ class NormBall(ABC):
     @abstractmethod
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the unit-norm direction along which the linearised loss rises most, per perturbation."""
+
+    @abstractmethod
+    def steepest_jointly(self, grads: list[Tensor], rescale: Rescaling) -> None:
+        """Turn a gradient, in place, into the direction along which the linearised loss rises most.
+
+        Args:
+            grads: tensors that are one long vector together, as the gradient of the weights of a model is.
+            rescale: multiplies such a list, in place, by T; the ball is that of ``e / T``.
+        """
 
     @abstractmethod
     def project(self, delta: Tensor, radius: float) -> Tensor:
@@ -79,6 +89,11 @@ class Linf(NormBall):
         """Return the sign of the gradient."""
         return grad.sign()
 
+    def steepest_jointly(self, grads: list[Tensor], rescale: Rescaling) -> None:
+        """Write ``T sign(g)`` into ``grads``."""
+        torch._foreach_sign_(grads)
+        rescale(grads)
+
     def project(self, delta: Tensor, radius: float) -> Tensor:
         """Clamp each coordinate."""
         return delta.clamp(-radius, radius)
@@ -109,6 +124,13 @@ class L2(NormBall):
         # Scaled to 1 first: the squares of a saturated model's gradient are zero in single precision.
         grad = grad / _per_sample(grad.flatten(1).abs().amax(1).clamp_min(tiny), grad)
         return grad / _per_sample(self.norm(grad).clamp_min(tiny), grad)
+
+    def steepest_jointly(self, grads: list[Tensor], rescale: Rescaling) -> None:
+        """Write ``T^2 g / ||T g||`` into ``grads``; a zero gradient stays zero."""
+        rescale(grads)
+        norm = global_norm(grads)  # of T g
+        rescale(grads)
+        to_unit_length(grads, norm)
 
     def project(self, delta: Tensor, radius: float) -> Tensor:
         """Shorten what is longer than ``radius``."""

@@ -18,7 +18,7 @@ from samat_mm.perturbations.inputs import APGD, PGD, CosPGD
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.oracle import Oracle
 from samat_mm.perturbations.inputs.region import Region
-from samat_mm.perturbations.weights.vectors import RandomNumbers
+from samat_mm.perturbations.weights.random_numbers import RandomNumbers
 
 STEPS = 8
 CLOSE = 1e-9  # of the largest weight, in double precision after so many steps

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samat_mm.perturbations.weights.vectors import BLOCK
+from samat_mm.perturbations.vectors import BLOCK
 
 WIDTH, LAYERS = 2048, 4
 COPY = LAYERS * WIDTH * WIDTH * 4  # bytes of the weights: 64 MiB

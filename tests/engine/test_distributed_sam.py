@@ -142,7 +142,7 @@ def run_member(name: str, rank: int, sync_ascent: bool = False) -> dict[str, Any
     for batch in data_of(rank)[:FAMILY_STEPS]:
         ddp.train_step(batch, wrapper)
         trajectory.append(state_of(model))
-        memory.append(copy.deepcopy(wrapper.perturbation.state_dict()))
+        memory.append(copy.deepcopy(wrapper.method.state_dict()))
     return {'trajectory': trajectory, 'memory': memory}
 
 
@@ -173,7 +173,7 @@ def run_member_overflow(name: str, rank: int) -> list[dict[str, Any]]:
     for batch in data_of(rank, torch.float32)[:FAMILY_STEPS]:
         ddp.train_step(batch, wrapper)
         steps.append({'weights': {name: value.detach().clone() for name, value in model.named_parameters()}})
-        steps[-1]['memory'] = copy.deepcopy(wrapper.perturbation.state_dict())
+        steps[-1]['memory'] = copy.deepcopy(wrapper.method.state_dict())
         steps[-1]['scale'] = wrapper.loss_scaler.get_scale()
     return steps
 
@@ -475,7 +475,7 @@ def test_with_one_ascent_two_processes_are_one_with_both_batches(ranks: list[dic
     for step, (batches,) in enumerate(steps_of()[:FAMILY_STEPS]):
         model.train_step({key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}, wrapper)
         assert_same(found['trajectory'][step], model.state_dict(), tolerance=1e-9)
-        assert_same(found['memory'][step], wrapper.perturbation.state_dict(), tolerance=1e-9)
+        assert_same(found['memory'][step], wrapper.method.state_dict(), tolerance=1e-9)
 
 
 @pytest.mark.parametrize('name', MIXING)

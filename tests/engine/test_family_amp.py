@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
-from small_models import FAMILY, PlainNet, SampledNet, plain_batches
+from small_models import FAMILY, ONE_PASS, PlainNet, SampledNet, plain_batches
 from torch import Tensor, nn
 
 SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-2)
@@ -76,7 +76,7 @@ def test_the_mask_of_ssam_does_not_feel_a_scale_that_changes(kind: type) -> None
         settings = dict(type=wrapper_kind, optimizer=dict(SGD), perturbation=dict(type='SSAMF', samples=128), **config)
         wrapper = build_optim_wrapper(model, settings)
         train(model, wrapper, plain_batches(4))
-        sums.append(wrapper.perturbation.state_dict()['fisher'])
+        sums.append(wrapper.method.state_dict()['fisher'])
     assert equal(*sums)
 
 
@@ -143,7 +143,7 @@ class Overflow:
 def without(case: str, model: PlainNet, wrapper: Any, batches: int = 1) -> None:
     """What of a skipped step cannot and need not be undone: the count of steps, and the tensors that ESAM drew."""
     for _ in range(batches if 'ESAM' in case else 0):
-        wrapper.perturbation.choose(dict(model.named_parameters()), {})
+        wrapper.method.choose(dict(model.named_parameters()), {})
     wrapper.initialize_count_status(model, wrapper.inner_count + batches, -1)
 
 
@@ -153,8 +153,10 @@ def without(case: str, model: PlainNet, wrapper: Any, batches: int = 1) -> None:
 def test_an_overflow_skips_the_step_and_poisons_no_memory(case: str, where: str, step: int, counts: int) -> None:
     """In any micro-batch. The steps after it are those of a run that never saw it, but for what its good passes taught.
 
-    For LookSAM an ascent is due at step 6, and none at step 5.
+    For LookSAM an ascent is due at step 6, and none at step 5. A method of one pass has that at the displaced weights.
     """
+    if case in ONE_PASS and where == 'first pass':
+        pytest.skip('it has no pass at the weights themselves')
     batches = plain_batches((step + 4) * counts)
     before, spoilt, after = batches[: step * counts], batches[step * counts :][:counts], batches[(step + 1) * counts :]
     (model, wrapper), (reference, clean) = (
@@ -163,7 +165,7 @@ def test_an_overflow_skips_the_step_and_poisons_no_memory(case: str, where: str,
     train(model, wrapper, before)
     overflow = Overflow(model)
     start = copy.deepcopy([dict(model.named_parameters()), wrapper.optimizer.state_dict()])
-    memory = copy.deepcopy(wrapper.perturbation.state_dict())
+    memory = copy.deepcopy(wrapper.method.state_dict())
     *good, bad = spoilt
     train(model, wrapper, good)
     overflow.arm(where)
@@ -172,26 +174,26 @@ def test_an_overflow_skips_the_step_and_poisons_no_memory(case: str, where: str,
     assert wrapper.loss_scaler.get_scale() == 2.0**15
     assert equal(dict(model.named_parameters()), start[0])
     assert equal(wrapper.optimizer.state_dict(), start[1])
-    assert finite(model.state_dict(), wrapper.perturbation.state_dict())
+    assert finite(model.state_dict(), wrapper.method.state_dict())
     nothing_learnt = (where == 'first pass' and not good) or case not in REMEMBERS_THE_FIRST_PASS
     if nothing_learnt and 'ESAM' not in case:
-        assert equal(wrapper.perturbation.state_dict(), memory)
+        assert equal(wrapper.method.state_dict(), memory)
 
     train(model, wrapper, after)
     assert wrapper.loss_scaler.get_scale() == 2.0**15
-    assert finite(model.state_dict(), wrapper.perturbation.state_dict())
+    assert finite(model.state_dict(), wrapper.method.state_dict())
     assert not equal(dict(model.named_parameters()), start[0])
     if nothing_learnt:
         train(reference, clean, before)
         without(case, reference, clean, batches=counts)
         train(reference, clean, after)
         assert_bitwise_same(model, reference)
-        assert equal(wrapper.perturbation.state_dict(), clean.perturbation.state_dict())
+        assert equal(wrapper.method.state_dict(), clean.method.state_dict())
 
 
 @every_case
 def test_an_overflow_in_the_first_of_two_micro_batches_skips_both(case: str) -> None:
-    for where in ('first pass', 'second pass'):
+    for where in ('first pass',) if case in ONE_PASS else ('first pass', 'second pass'):
         model = net()
         wrapper = wrap(model, case, accumulative_counts=2)
         start = copy.deepcopy(dict(model.named_parameters()))
@@ -199,7 +201,7 @@ def test_an_overflow_in_the_first_of_two_micro_batches_skips_both(case: str) -> 
         train(model, wrapper, plain_batches(2))
         assert equal(dict(model.named_parameters()), start)
         train(model, wrapper, plain_batches(4))
-        assert finite(model.state_dict(), wrapper.perturbation.state_dict())
+        assert finite(model.state_dict(), wrapper.method.state_dict())
         assert not equal(dict(model.named_parameters()), start)
 
 
@@ -214,7 +216,7 @@ def test_an_overflow_among_squared_gradients_does_not_spoil_the_mask() -> None:
     overflow.arm('squares')
     train(model, wrapper, plain_batches(2, seed=3))
     assert overflow.start is None
-    assert finite(wrapper.perturbation.state_dict())
+    assert finite(wrapper.method.state_dict())
 
 
 def test_an_overflow_does_not_reach_into_a_step_whose_weights_have_no_gradient() -> None:
@@ -225,7 +227,7 @@ def test_an_overflow_does_not_reach_into_a_step_whose_weights_have_no_gradient()
     config = dict(type='AmpSAMOptimWrapper', optimizer=dict(SGD), perturbation=perturbation)
     wrapper = build_optim_wrapper(model, config)
     draws = iter([['head.weight'], ['spare.weight']])
-    wrapper.perturbation.choose = lambda weights, owners: next(draws)
+    wrapper.method.choose = lambda weights, owners: next(draws)
     overflow = Overflow(model)
     overflow.arm('first pass')
     first, second = plain_batches(2)

@@ -353,6 +353,55 @@ def awp_loop(rho: float) -> Loop:
     return train
 
 
+def several_ascents_loop(rho: float, steps: int) -> Loop:
+    """Each ascent takes the gradient where the last one led, and goes to the edge of the ball around the weights."""
+
+    def train(problem: Problem, batches: list[dict]) -> None:
+        for batch in problem.batches(batches):
+            gradient = problem.first_gradient(batch)
+            for _ in range(steps):
+                offset = rho * gradient / gradient.norm()
+                gradient = problem.gradient_at(offset, batch)
+            problem.descend(gradient)
+
+    return train
+
+
+def one_gradient_loop(rho: float, follow: Callable[[Problem, Tensor, Tensor | None], tuple[Tensor, Tensor]]) -> Loop:
+    """The one forward of a step, running statistics included, is at an offset that is known before it.
+
+    ``follow`` returns what the next step knows, and the vector along which it moves.
+    """
+
+    def train(problem: Problem, batches: list[dict]) -> None:
+        known: Tensor | None = None
+        vector = torch.zeros(())
+        for batch in problem.batches(batches):
+            start = problem.weights()
+            if known is not None:
+                problem.put(start + rho * vector / vector.norm())
+            gradient = problem.first_gradient(batch)
+            problem.put(start)
+            known, vector = follow(problem, gradient, known)
+            problem.descend(gradient)
+
+    return train
+
+
+def momentum(problem: Problem, gradient: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Of torch's SGD and Adam, whose weight decay is part of the gradient."""
+    full = gradient + 1e-2 * problem.weights()
+    if isinstance(problem.optimizer, torch.optim.Adam):
+        buffer = 0.1 * full if known is None else 0.9 * known + 0.1 * full
+    else:
+        buffer = full if known is None else 0.9 * known + full
+    return buffer, -buffer
+
+
+def gradient_before(problem: Problem, gradient: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    return gradient, gradient
+
+
 Case = tuple[dict, Callable[[], Loop]]
 
 # The published defaults of every method, for all models (SSAM's masks come so often that there are some).
@@ -375,6 +424,8 @@ DEFAULTS: dict[str, Case] = {
     'friendly-sam': (dict(type='FriendlySAM'), lambda: ascend_and_descend(0.05, friendly_direction())),
     'wsam': (dict(type='WSAM', gamma=0.8), lambda: wsam_loop(0.05, 0.8, 'decoupled')),
     'awp': (dict(type='AWP'), lambda: awp_loop(0.005)),
+    'msam': (dict(type='MSAM'), lambda: one_gradient_loop(0.05, momentum)),
+    'stale sam': (dict(type='StaleSAM'), lambda: one_gradient_loop(0.05, gradient_before)),
 }
 
 # Other settings and compositions, for the small model.
@@ -443,6 +494,8 @@ OTHERS: dict[str, Case] = {
         lambda: wsam_loop(0.5, 0.6, 'coupled', asam_direction()),
     ),
     'awp strong': (dict(type='AWP', rho=0.1), lambda: awp_loop(0.1)),
+    'sam of three ascents': (dict(type='SAM', rho=0.3, steps=3), lambda: several_ascents_loop(0.3, 3)),
+    'msam far': (dict(type='MSAM', rho=0.4), lambda: one_gradient_loop(0.4, momentum)),
 }
 
 # What needs the loss of each sample.

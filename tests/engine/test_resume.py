@@ -287,6 +287,7 @@ METHODS = {
     'SSAMD': dict(update_interval=3, decay_ascents=20),
     'SSAMF': dict(samples=20, update_interval=8),  # stopped while squared gradients are collected
     'ESAM': dict(),
+    'StaleSAM': dict(),
 }
 
 
@@ -309,7 +310,7 @@ def test_a_memory_outlives_a_stopped_run(project: Path, method: str) -> None:
     resumed = runner_of(project, 'stopped', resume=True, **changes)
     resumed.train()
     assert_bitwise_same(weights_of(project / 'stopped/iter_16.pth'), weights_of(project / 'whole/iter_16.pth'))
-    memories = [run.optim_wrapper.perturbation.state_dict() for run in (resumed, whole)]
+    memories = [run.optim_wrapper.method.state_dict() for run in (resumed, whole)]
     assert memories[0].keys() == memories[1].keys() != set()
     for key, value in memories[0].items():
         found, expected = (memory if isinstance(memory, dict) else {'': memory} for memory in (value, memories[1][key]))

@@ -24,9 +24,10 @@ from samat_mm.perturbations.weights import (
     FisherSAM,
     FriendlySAM,
     LookSAM,
+    RunningMethod,
     WeightPerturbation,
 )
-from samat_mm.perturbations.weights.vectors import RandomNumbers
+from samat_mm.perturbations.weights.random_numbers import RandomNumbers
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 Named = dict[str, Tensor]
@@ -56,7 +57,7 @@ def copied(named: Named) -> Named:
     return {name: tensor.clone() for name, tensor in named.items()}
 
 
-def ascent(method: WeightPerturbation, gradient: Named, weights: Named | None = None) -> Tensor:
+def ascent(method: RunningMethod, gradient: Named, weights: Named | None = None) -> Tensor:
     return flat(method.ascend(draw(99) if weights is None else weights, list(copied(gradient).values())))
 
 
@@ -64,7 +65,7 @@ def sam(gradient: Named) -> Tensor:
     return vector(gradient) / vector(gradient).norm()
 
 
-def combined(method: WeightPerturbation, clean: Named, perturbed: Named | None) -> Tensor:
+def combined(method: RunningMethod, clean: Named, perturbed: Named | None) -> Tensor:
     return vector(method.combine(copied(clean), None if perturbed is None else copied(perturbed)))
 
 
@@ -90,7 +91,7 @@ REDUCED: dict[str, Callable[[], WeightPerturbation]] = {
 
 @pytest.mark.parametrize('name', REDUCED)
 def test_the_ascent_is_that_of_sam(name: str) -> None:
-    method = REDUCED[name]()
+    method = REDUCED[name]().start()
     for seed in range(4):
         assert close(ascent(method, draw(seed)), sam(draw(seed)))
 
@@ -99,14 +100,14 @@ def test_the_ascent_is_that_of_sam(name: str) -> None:
 @given(seed=seeds)
 def test_gsam_without_gap_and_wsam_of_one_half_descend_as_sam(seed: int) -> None:
     clean, perturbed = draw(seed), draw(seed + 1)
-    assert close(combined(GSAM(alpha=0), clean, perturbed), vector(perturbed))
-    assert close(combined(WSAM(gamma=0.5, form='coupled'), clean, perturbed), vector(perturbed))
-    assert close(combined(LookSAM(interval=1), clean, perturbed), vector(perturbed))
+    assert close(combined(GSAM(alpha=0).start(), clean, perturbed), vector(perturbed))
+    assert close(combined(WSAM(gamma=0.5, form='coupled').start(), clean, perturbed), vector(perturbed))
+    assert close(combined(LookSAM(interval=1).start(), clean, perturbed), vector(perturbed))
 
 
 @pytest.mark.parametrize('form', ['coupled', 'decoupled'])
 def test_wsam_without_sharpness_is_the_plain_optimizer(form: str) -> None:
-    method, weights = WSAM(gamma=0, form=form), draw(0)
+    method, weights = WSAM(gamma=0, form=form).start(), draw(0)
     assert torch.equal(combined(method, draw(1), draw(2)), vector(draw(1)))
     method.correct(weights, dict.fromkeys(weights, 0.1))
     assert torch.equal(vector(weights), vector(draw(0)))
@@ -148,7 +149,7 @@ def test_awp_moves_every_layer_by_its_own_length(seed: int, direction_seed: int,
 
 
 def test_awp_moves_matrices_and_kernels_only() -> None:
-    assert AWP().choose(draw(0), {}) == ['conv.weight', 'head.weight']
+    assert AWP().start().choose(draw(0), {}) == ['conv.weight', 'head.weight']
 
 
 def test_awp_leaves_a_layer_of_zeros() -> None:
@@ -184,7 +185,7 @@ def test_awp_does_not_hide_a_non_finite_gradient(value: float) -> None:
 
 @pytest.mark.parametrize('beta', [0.3, 0.6])
 def test_the_expected_offset_of_drawn_coordinates_is_that_of_sam(beta: float) -> None:
-    method, gradient, draws = ESAM(beta=beta, mask='coordinates'), draw(0), 2000
+    method, gradient, draws = ESAM(beta=beta, mask='coordinates').start(), draw(0), 2000
     mean = sum(ascent(method, gradient) for _ in range(draws)) / draws
     deviation = sam(gradient).abs() * math.sqrt((1 - beta) / beta / draws)
     assert bool(((mean - sam(gradient)).abs() <= 4.5 * deviation).all())
@@ -199,7 +200,7 @@ def test_a_drawn_coordinate_moves_by_one_over_beta() -> None:
 
 @pytest.mark.parametrize('beta', [0.001, 0.3, 0.8, 1])
 def test_tensors_are_drawn_with_probability_beta_and_never_none(beta: float) -> None:
-    method = ESAM(beta=beta)
+    method = ESAM(beta=beta).start()
     drawn = [method.choose(draw(0), {}) for _ in range(600)]
     assert all(names and names == [name for name in SHAPES if name in names] for names in drawn)
     assert sum(map(len, drawn)) / 600 / len(SHAPES) == pytest.approx(max(beta, 1 / len(SHAPES)), abs=0.05)
@@ -211,13 +212,13 @@ def test_masks_come_from_numbers_of_their_own() -> None:
     for mask in ('tensors', 'coordinates'):
         torch.manual_seed(0)
         state = torch.get_rng_state()
-        first = [drawn_by(ESAM(beta=0.5, mask=mask, seed=seed)) for seed in (1, 1, 2)]
+        first = [drawn_by(ESAM(beta=0.5, mask=mask, seed=seed).start()) for seed in (1, 1, 2)]
         assert torch.equal(torch.get_rng_state(), state)
         torch.manual_seed(5)
-        assert first[0] == first[1] == drawn_by(ESAM(beta=0.5, mask=mask, seed=1)) != first[2]
+        assert first[0] == first[1] == drawn_by(ESAM(beta=0.5, mask=mask, seed=1).start()) != first[2]
 
 
-def drawn_by(method: ESAM) -> list[Any]:
+def drawn_by(method: RunningMethod) -> list[Any]:
     return [(method.choose(draw(0), {}), (ascent(method, draw(0)) != 0).tolist()) for _ in range(4)]
 
 
@@ -233,7 +234,7 @@ def test_selected_are_the_samples_whose_loss_rises_most(seed: int, size: int, ga
         return after
 
     for selection, scores in (('forward', after - before), ('bfloat16', after - before), ('loss', before)):
-        chosen = ESAM(gamma=gamma, selection=selection).select(before, measure).tolist()
+        chosen = ESAM(gamma=gamma, selection=selection).start().select(before, measure).tolist()
         assert chosen == sorted(set(chosen))
         assert min(2, size) <= len(chosen)
         assert abs(len(chosen) - max(min(2, size), gamma * size)) <= 0.5
@@ -245,7 +246,7 @@ def test_selected_are_the_samples_whose_loss_rises_most(seed: int, size: int, ga
 @pytest.mark.parametrize('selection', ['forward', 'loss'])
 def test_equal_losses_still_select_the_share(selection: str) -> None:
     """Where a strict comparison with a threshold would select nobody."""
-    chosen = ESAM(gamma=0.5, selection=selection).select(torch.ones(8), lambda dtype: torch.ones(8))
+    chosen = ESAM(gamma=0.5, selection=selection).start().select(torch.ones(8), lambda dtype: torch.ones(8))
     assert len(chosen) == 4
 
 
@@ -259,7 +260,7 @@ def fed(method: SSAMF, squares: Named, samples: int) -> None:
 @few_examples
 @given(seed=seeds, sparsity=st.floats(0, 0.99))
 def test_the_fisher_mask_has_exactly_its_share_and_the_largest_sums(seed: int, sparsity: float) -> None:
-    method, squares, gradient = SSAMF(sparsity=sparsity, samples=6), draw(seed), draw(seed + 5)
+    method, squares, gradient = SSAMF(sparsity=sparsity, samples=6).start(), draw(seed), draw(seed + 5)
     squares = {name: tensor.abs() for name, tensor in squares.items()}
     more = {name: tensor.abs() for name, tensor in draw(seed + 1).items()}
     assert method.fisher_samples() == 6
@@ -276,7 +277,7 @@ def test_the_fisher_mask_has_exactly_its_share_and_the_largest_sums(seed: int, s
 
 
 def test_the_fisher_mask_is_renewed_from_new_samples_only() -> None:
-    method = SSAMF(sparsity=0.5, samples=3, update_interval=2)
+    method = SSAMF(sparsity=0.5, samples=3, update_interval=2).start()
     wanted, live = [], []
     for step in range(6):
         wanted.append(method.fisher_samples())
@@ -297,7 +298,7 @@ def test_the_fisher_mask_is_renewed_from_new_samples_only() -> None:
 def test_the_dynamic_mask_drops_the_smallest_gradients_and_grows_others(
     seed: int, sparsity: float, drop_rate: float
 ) -> None:
-    method = SSAMD(sparsity=sparsity, drop_rate=drop_rate, update_interval=1, seed=seed)
+    method = SSAMD(sparsity=sparsity, drop_rate=drop_rate, update_interval=1, seed=seed).start()
     count = max(round((1 - sparsity) * SIZE), 1)
     last = ascent(method, draw(seed)) != 0
     for step in range(1, 5):
@@ -312,7 +313,7 @@ def test_the_dynamic_mask_drops_the_smallest_gradients_and_grows_others(
 
 
 def test_the_dynamic_mask_holds_between_updates_and_settles() -> None:
-    method = SSAMD(drop_rate=0.8, update_interval=3, decay_ascents=6)
+    method = SSAMD(drop_rate=0.8, update_interval=3, decay_ascents=6).start()
     live = [ascent(method, draw(step)) != 0 for step in range(12)]
     changes = [int((one & ~other).sum()) for one, other in itertools.pairwise(live)]
     assert changes == [0, 0, int(18 * 0.4), 0, 0, 0, 0, 0, 0, 0, 0]  # half a cosine: 0.8, 0.4 after 3 ascents, then 0
@@ -338,11 +339,11 @@ def test_sam_on_chooses_by_the_type_of_the_module() -> None:
     }
     owners = {f'{name}.{part}': layer for name, layer in layers.items() for part in ('weight', 'bias')}
     weights = {name: getattr(layer, name.rpartition('.')[2]) for name, layer in owners.items()}
-    chosen = SAMON().choose(weights, owners)
+    chosen = SAMON().start().choose(weights, owners)
     assert chosen == [f'{name}.{part}' for name in list(layers)[2:] for part in ('weight', 'bias')]
     plain = {name: weights[name] for name in ('backbone.weight', 'norm_by_name_only.weight')}
     with pytest.raises(ValueError, match='no trained weight that may move belongs to one'):
-        SAMON().choose(plain, owners)
+        SAMON().start().choose(plain, owners)
 
 
 # Friendly SAM
@@ -352,7 +353,7 @@ def test_sam_on_chooses_by_the_type_of_the_module() -> None:
 @given(seed=seeds, sigma=st.floats(0, 2), momentum=st.floats(0.1, 0.99))
 def test_friendly_sam_ascends_along_what_the_average_lacks(seed: int, sigma: float, momentum: float) -> None:
     """The first ascent is along the gradient itself, at which the average starts; later ones lack that of before."""
-    method, first = FriendlySAM(sigma=sigma, momentum=momentum), vector(draw(seed))
+    method, first = FriendlySAM(sigma=sigma, momentum=momentum).start(), vector(draw(seed))
     assert close(ascent(method, draw(seed)), first / first.norm(), 1e-12)
     average = first
     for step in range(1, 5):
@@ -363,14 +364,14 @@ def test_friendly_sam_ascends_along_what_the_average_lacks(seed: int, sigma: flo
 
 
 def test_friendly_sam_of_a_constant_gradient_goes_nowhere_after_the_first_step() -> None:
-    method = FriendlySAM(momentum=0)
+    method = FriendlySAM(momentum=0).start()
     assert float(ascent(method, draw(0)).norm()) == pytest.approx(1)
     assert torch.equal(ascent(method, draw(0)), torch.zeros(SIZE, dtype=torch.float64))
 
 
 def test_friendly_sam_starts_the_average_of_a_weight_where_it_first_moves() -> None:
     """A direction may move other weights in each step."""
-    method, (one, other) = FriendlySAM(sigma=1, momentum=0.5), torch.eye(2, dtype=torch.float64)
+    method, (one, other) = FriendlySAM(sigma=1, momentum=0.5).start(), torch.eye(2, dtype=torch.float64)
     weights = {'a': torch.zeros(2, dtype=torch.float64), 'b': torch.zeros(2, dtype=torch.float64)}
     method.ascend({'a': weights['a']}, [one.clone()])
     late = method.ascend(weights, [one + 3 * other, 4 * other])  # the rest of a is 3, b is all of its gradient
@@ -386,7 +387,7 @@ def test_friendly_sam_starts_the_average_of_a_weight_where_it_first_moves() -> N
 @given(seed=seeds, alpha=st.floats(0.01, 5))
 def test_the_gap_term_of_gsam_is_orthogonal_to_the_perturbed_gradient(seed: int, alpha: float) -> None:
     clean, perturbed = vector(draw(seed)), vector(draw(seed + 1))
-    term = combined(GSAM(alpha=alpha), draw(seed), draw(seed + 1)) - perturbed
+    term = combined(GSAM(alpha=alpha).start(), draw(seed), draw(seed + 1)) - perturbed
     assert abs(float(term @ perturbed)) <= 1e-12 * float(term.norm() * perturbed.norm())
     # ... and it is what the plain gradient has beside the perturbed one
     unit = perturbed / perturbed.norm()
@@ -396,14 +397,14 @@ def test_the_gap_term_of_gsam_is_orthogonal_to_the_perturbed_gradient(seed: int,
 @pytest.mark.parametrize(('rate', 'radius'), [(1.0, 0.4), (0.5, 0.25), (0.0, 0.1)])
 @pytest.mark.parametrize('factor', [1, 0.5, 0])
 def test_the_radius_of_gsam_follows_the_learning_rate(rate: float, radius: float, factor: float) -> None:
-    method = GSAM(rho=0.4, rho_min=0.1)
+    method = GSAM(rho=0.4, rho_min=0.1).start()
     group = dict(rho=0.4 * factor, lr=0.2 * rate, initial_lr=0.2)
     assert method.radius(group) == pytest.approx(factor * radius)
     assert method.radius(dict(rho=0.4 * factor, lr=0.2 * rate)) == pytest.approx(0.4 * factor)  # no scheduler
 
 
 def test_gsam_configured_with_radius_zero_takes_that_of_a_checkpoint() -> None:
-    assert GSAM(rho=0, rho_min=0).radius(dict(rho=0.3, lr=0.1, initial_lr=0.1)) == pytest.approx(0.3)
+    assert GSAM(rho=0, rho_min=0).start().radius(dict(rho=0.3, lr=0.1, initial_lr=0.1)) == pytest.approx(0.3)
 
 
 # LookSAM
@@ -413,7 +414,7 @@ def test_gsam_configured_with_radius_zero_takes_that_of_a_checkpoint() -> None:
 @given(seed=seeds, alpha=st.floats(0.01, 3))
 def test_what_looksam_reuses_is_orthogonal_to_its_gradient(seed: int, alpha: float) -> None:
     """Its length is alpha times that of the new gradient, over all weights together."""
-    method = LookSAM(alpha=alpha)
+    method = LookSAM(alpha=alpha).start()
     old, sharp, new = vector(draw(seed)), vector(draw(seed + 1)), vector(draw(seed + 2))
     combined(method, draw(seed), draw(seed + 1))
     term = combined(method, draw(seed + 2), None) - new
@@ -423,7 +424,7 @@ def test_what_looksam_reuses_is_orthogonal_to_its_gradient(seed: int, alpha: flo
 
 
 def test_looksam_is_due_until_it_has_learnt_something() -> None:
-    method = LookSAM(interval=4)
+    method = LookSAM(interval=4).start()
     assert [method.is_due(step) for step in range(6)] == [True] * 6
     method.combine(draw(0), draw(1))
     assert [method.is_due(step) for step in range(6)] == [True, False, False, False, True, False]
@@ -437,9 +438,9 @@ def test_looksam_is_due_until_it_has_learnt_something() -> None:
 def test_wsam_weighs_the_sharpness(seed: int, gamma: float) -> None:
     clean, perturbed, weight = vector(draw(seed)), vector(draw(seed + 1)), gamma / (1 - gamma)
     expected = (1 - weight) * clean + weight * perturbed
-    assert close(combined(WSAM(gamma=gamma, form='coupled'), draw(seed), draw(seed + 1)), expected, 1e-10)
+    assert close(combined(WSAM(gamma=gamma, form='coupled').start(), draw(seed), draw(seed + 1)), expected, 1e-10)
 
-    method, weights = WSAM(gamma=gamma), draw(7)
+    method, weights = WSAM(gamma=gamma).start(), draw(7)
     assert torch.equal(combined(method, draw(seed), draw(seed + 1)), clean)
     rates = {name: 0.1 * (index + 1) for index, name in enumerate(weights)}
     per_weight = flat([torch.full(shape, rates[name]) for name, shape in SHAPES.items()])
@@ -457,7 +458,7 @@ all_mixers = pytest.mark.parametrize('name', MIXERS)
 
 @all_mixers
 def test_zero_gradients_mix_to_zero(name: str) -> None:
-    method, zero = MIXERS[name](), draw(0, 0)
+    method, zero = MIXERS[name]().start(), draw(0, 0)
     for perturbed in (zero, None, None):
         assert torch.equal(combined(method, zero, perturbed), vector(zero))
 
@@ -467,7 +468,7 @@ def test_zero_gradients_mix_to_zero(name: str) -> None:
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_non_finite_gradients_are_not_hidden(name: str, which: str, value: float) -> None:
     """They are in what the optimizer gets, or in the weights after the step of that method or the next one."""
-    method, weights, gradients = MIXERS[name](), draw(3), {'clean': draw(0), 'perturbed': draw(1)}
+    method, weights, gradients = MIXERS[name]().start(), draw(3), {'clean': draw(0), 'perturbed': draw(1)}
     gradients[which]['conv.weight'].view(-1)[5] = value
     found = [combined(method, gradients['clean'], gradients['perturbed'])]
     method.correct(weights, dict.fromkeys(weights, 0.1))
@@ -489,7 +490,7 @@ def test_tiny_and_huge_gradients_mix_in_single_precision(name: str, exponent: in
 
 
 def check_scaled_mixing(name: str, exponent: int) -> None:
-    exact, scaled, factor = MIXERS[name](), MIXERS[name](), 10.0**exponent
+    exact, scaled, factor = MIXERS[name]().start(), MIXERS[name]().start(), 10.0**exponent
     for clean, perturbed in ((0, 1), (2, None)):
         other = None if perturbed is None else draw(perturbed)
         expected = combined(exact, draw(clean), other)
@@ -506,7 +507,7 @@ def test_a_weight_without_a_perturbed_gradient_is_left_alone(name: str) -> None:
     """Gradients that only one of the passes has do no harm."""
     clean, perturbed = draw(0), draw(1)
     del perturbed['norm.weight']
-    result = MIXERS[name]().combine(clean, perturbed)
+    result = MIXERS[name]().start().combine(clean, perturbed)
     assert 'norm.weight' not in result or torch.equal(result['norm.weight'], draw(0)['norm.weight'])
 
 
@@ -523,7 +524,7 @@ def test_gsam_never_leaves_its_largest_radius_under_a_one_cycle_schedule() -> No
     scheduler = OneCycleLR(optimizer, eta_max=0.1, total_steps=20)
     radii = []
     for _ in range(19):
-        radii.append(GSAM(rho=0.04, rho_min=0.02).radius({'rho': 0.04, **optimizer.param_groups[0]}))
+        radii.append(GSAM(rho=0.04, rho_min=0.02).start().radius({'rho': 0.04, **optimizer.param_groups[0]}))
         optimizer.step()
         scheduler.step()
     assert max(radii) == pytest.approx(0.04)
@@ -536,12 +537,12 @@ def test_samon_knows_normalisation_layers_of_other_projects() -> None:
 
     weights = {'norm.weight': torch.ones(2), 'linear.weight': torch.ones(2, 2)}
     owners = {'norm.weight': HorNetLayerNorm(), 'linear.weight': torch.nn.Linear(2, 2)}
-    assert SAMON().choose(weights, owners) == ['norm.weight']
+    assert SAMON().start().choose(weights, owners) == ['norm.weight']
 
 
 def test_awp_leaves_embeddings_alone() -> None:
     weights = {'pos_embed': torch.ones(1, 4, 2), 'layer.weight': torch.ones(2, 2), 'layer.bias': torch.ones(2)}
-    assert AWP().choose(weights, dict.fromkeys(weights, torch.nn.Module())) == ['layer.weight']
+    assert AWP().start().choose(weights, dict.fromkeys(weights, torch.nn.Module())) == ['layer.weight']
 
 
 def test_random_numbers_of_another_device_start_anew_with_a_warning() -> None:

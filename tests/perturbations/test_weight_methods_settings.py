@@ -1,6 +1,7 @@
 """Parameters of the weight perturbations: published defaults, wrong ones, compositions, states."""
 
 import copy
+import dataclasses
 import inspect
 import io
 from typing import Any
@@ -9,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from samat_mm.perturbations.weights import SAM, Composite, LookSAM, WeightPerturbation
+from samat_mm.perturbations.weights import SAM, BuiltOn, LookSAM, Need, RunningMethod, WeightPerturbation
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    'SAM': dict(rho=0.05),
+    'SAM': dict(rho=0.05, steps=1),
     'ASAM': dict(rho=0.5, eta=0.01, scaled='weights'),
     'ESAM': dict(rho=0.05, beta=0.6, gamma=0.5, mask='tensors', selection='forward'),
     'LookSAM': dict(rho=0.05, interval=5, alpha=0.7),
@@ -25,9 +26,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     'FriendlySAM': dict(rho=0.05, sigma=1, momentum=0.9),
     'WSAM': dict(rho=0.05, gamma=0.9, form='decoupled'),
     'AWP': dict(rho=0.005),
+    'MSAM': dict(rho=0.05),
+    'StaleSAM': dict(rho=0.05),
 }
-COMPOSITES = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if issubclass(cls, Composite))
-MIXERS = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if cls.mixes)
+COMPOSITES = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if issubclass(cls, BuiltOn))
+MIXERS = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if cls().parts.mixing)
 
 
 def build(**config: Any) -> WeightPerturbation:
@@ -66,6 +69,14 @@ WRONG: list[tuple[dict, str]] = [
     (dict(type='FriendlySAM', momentum=1.5), 'momentum is a share, above 0 and at most 1; got 1.5'),
     (dict(type='WSAM', gamma=1), 'gamma must be below 1'),
     (dict(type='WSAM', gamma=-0.1), 'gamma must be a finite number of at least 0; got -0.1'),
+    (dict(type='SAM', steps=0), 'steps must be a whole number of at least 1; got 0'),
+    (
+        dict(type='FriendlySAM', direction=dict(type='SAM', steps=2)),
+        'FriendlySAM keeps a memory of one ascent.*steps=1',
+    ),
+    (dict(type='LookSAM', direction=dict(type='MSAM')), 'LookSAM needs the gradient at the weights.*MSAM leaves out'),
+    (dict(type='ESAM', direction=dict(type='StaleSAM')), 'ESAM needs the loss of each sample.*StaleSAM leaves out'),
+    (dict(type='SSAMF', direction=dict(type='MSAM')), 'SSAMF needs the squared gradients.*MSAM leaves out'),
     (dict(type='WSAM', form='both'), "form must be one of decoupled, coupled; got 'both'"),
 ]
 
@@ -97,8 +108,8 @@ def test_two_methods_that_mix_gradients_are_refused(outer: str, inner: str) -> N
 
 @pytest.mark.parametrize('outer', sorted(set(COMPOSITES) - set(MIXERS)))
 def test_a_method_that_mixes_may_be_inside_one_that_does_not(outer: str) -> None:
-    method = build(type=outer, direction=dict(type='LookSAM', interval=3))
-    assert method.mixes
+    method = build(type=outer, direction=dict(type='LookSAM', interval=3)).start()
+    assert method.mixing is not None
     assert method.is_due(0)
     gradient = {'w': torch.tensor([3.0, 4.0])}
     method.combine({'w': gradient['w'].clone()}, {'w': torch.tensor([4.0, -3.0])})
@@ -112,19 +123,37 @@ def test_a_direction_is_a_weight_perturbation(direction: Any) -> None:
         LookSAM(direction=direction)
 
 
-def test_seams_are_handed_on() -> None:
+def test_slots_and_needs_are_handed_on() -> None:
     """What one method of a chain needs, the whole chain needs."""
     chain = build(type='SAMON', direction=dict(type='LookSAM', direction=dict(type='FriendlySAM')))
-    assert chain.mixes
-    assert chain.interval == 5
-    assert build(type='SAMON', direction=dict(type='ESAM')).selects_samples
-    assert build(type='SAMON', direction=dict(type='WSAM')).corrects
-    assert chain.synchronised
-    assert not chain.scale_free
-    assert build(type='ESAM', gamma=1, direction=dict(type='AWP')).steps_displaced
-    assert build(type='SAMON', direction=dict(type='SSAMF', samples=7)).fisher_samples() == 7
-    plain = build(type='ESAM', gamma=1)
-    assert (plain.mixes, plain.selects_samples, plain.synchronised, plain.scale_free) == (False, False, False, True)
+    assert chain.needs == {Need.CLEAN_GRADIENT, Need.SHARED_ASCENT, Need.UNSCALED_GRADIENT}
+    assert chain.start().schedule.interval == 5
+    assert Need.SAMPLE_LOSSES in build(type='SAMON', direction=dict(type='ESAM')).needs
+    assert Need.CLIPPED_APART in build(type='SAMON', direction=dict(type='WSAM')).needs
+    assert Need.STEP_PERTURBED in build(type='ESAM', gamma=1, direction=dict(type='AWP')).needs
+    assert build(type='SAMON', direction=dict(type='SSAMF', samples=7)).start().fisher_samples() == 7
+    assert (
+        build(type='ESAM', direction=dict(type='SAMON', direction=dict(type='SAM', steps=2)), beta=1).start().ascents
+        == 2
+    )
+    assert build(type='SAMON', direction=dict(type='MSAM')).start().source is not None
+    assert build(type='ESAM', gamma=1).needs == frozenset()
+
+
+@pytest.mark.parametrize('name', sorted(WEIGHT_PERTURBATIONS.module_dict))
+def test_a_method_is_a_frozen_value(name: str) -> None:
+    """Equal parameters are equal methods; another radius is another value, and a training changes neither."""
+    method = build(type=name)
+    assert method == build(type=name)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.rho = 1.0
+    larger = method.replace(rho=0.75)
+    assert (larger.rho, larger.replace(rho=method.rho)) == (0.75, method)
+    shown, at_work = repr(method), method.start()
+    if at_work.source is None:
+        drive(at_work, range(3))
+    assert repr(method) == shown
+    assert method.start().state_dict() == build(type=name).start().state_dict()
 
 
 @pytest.mark.parametrize('name', sorted(WEIGHT_PERTURBATIONS.module_dict))
@@ -159,7 +188,7 @@ STATEFUL: dict[str, dict] = {
 }
 
 
-def drive(method: WeightPerturbation, steps: range) -> list[Tensor]:
+def drive(method: RunningMethod, steps: range) -> list[Tensor]:
     """Do what an optimizer wrapper does, and return all that comes out."""
     results: list[Tensor] = []
     for step in steps:
@@ -192,7 +221,7 @@ def through_a_file(state: dict) -> dict:
 def test_a_state_carries_a_method_on(name: str, at: int) -> None:
     """Through a file, from every step of a mask's and an interval's life, into a method that was never used."""
     config = {'type': name, **STATEFUL[name]}
-    straight, resumed = build(**copy.deepcopy(config)), build(**copy.deepcopy(config))
+    straight, resumed = (build(**copy.deepcopy(config)).start() for _ in range(2))
     drive(straight, range(at))
     resumed.load_state_dict(through_a_file(straight.state_dict()))
     for one, other in zip(drive(straight, range(at, 9)), drive(resumed, range(at, 9)), strict=True):
@@ -203,7 +232,7 @@ def test_a_state_carries_a_method_on(name: str, at: int) -> None:
 @pytest.mark.parametrize('name', ['ESAM', 'ESAM of coordinates', 'SSAMD', 'SAMON over SSAMD'])
 def test_a_state_can_be_loaded_into_a_method_in_use(name: str, at: int) -> None:
     config = {'type': name, **STATEFUL[name]}
-    straight, used = build(**copy.deepcopy(config)), build(**copy.deepcopy(config))
+    straight, used = (build(**copy.deepcopy(config)).start() for _ in range(2))
     drive(straight, range(at))
     drive(used, range(5))
     used.load_state_dict(through_a_file(straight.state_dict()))
@@ -215,7 +244,7 @@ def test_a_state_can_be_loaded_into_a_method_in_use(name: str, at: int) -> None:
 def test_an_empty_state_is_that_of_a_new_method(name: str) -> None:
     """What a checkpoint of the plain optimizer holds."""
     config = {'type': name, **STATEFUL[name]}
-    fresh, loaded = build(**config), build(**config)
+    fresh, loaded = build(**config).start(), build(**config).start()
     loaded.load_state_dict({})
     for one, other in zip(drive(fresh, range(5)), drive(loaded, range(5)), strict=True):
         assert torch.equal(one, other)
@@ -223,6 +252,6 @@ def test_an_empty_state_is_that_of_a_new_method(name: str) -> None:
 
 def test_methods_without_a_memory_have_an_empty_state() -> None:
     for name in ('SAM', 'ASAM', 'FisherSAM', 'SAMON', 'GSAM', 'WSAM', 'AWP'):
-        method = build(type=name)
+        method = build(type=name).start()
         drive(method, range(2))
         assert method.state_dict() == {}

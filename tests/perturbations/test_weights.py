@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from samat_mm.perturbations.weights import ASAM, AWP, SAM, Displacement, FisherSAM, WeightPerturbation
+from samat_mm.perturbations.weights import ASAM, AWP, SAM, Displacement, FisherSAM, Need, WeightPerturbation
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 Weights = dict[str, Tensor]
@@ -61,6 +61,8 @@ METHODS: dict[str, tuple[dict, Shape]] = {
         asam_shape(0.01, everywhere=False),
     ),
     'wsam': (dict(type='WSAM'), ones),
+    'msam': (dict(type='MSAM'), ones),  # of what its momentum gives it
+    'stale sam': (dict(type='StaleSAM'), ones),
 }
 # Maximises over a ball for each tensor, see test_weight_methods_properties.
 LAYERWISE = {'AWP'}
@@ -135,7 +137,7 @@ def test_on_a_quadratic_sam_reaches_the_known_maximum() -> None:
     assert offset.tolist() == pytest.approx([0.6, 0.8], abs=1e-15)
 
 
-@pytest.mark.parametrize('method', [method for method in METHODS if built(method).scale_free])
+@pytest.mark.parametrize('method', [method for method in METHODS if Need.UNSCALED_GRADIENT not in built(method).needs])
 def test_direction_does_not_depend_on_the_scale_of_the_loss(method: str) -> None:
     """What makes unscaling needless under a loss scaler: a power of two changes no bit."""
     weights, gradients = problem(seed=5, dtype=torch.float32)

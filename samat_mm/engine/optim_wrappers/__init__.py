@@ -3,7 +3,7 @@
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 
-from samat_mm.engine.optim_wrappers.amp import AmpSharpnessAwareMixin, AnyDeviceAmpOptimWrapper
+from samat_mm.engine.optim_wrappers.amp import AnyDeviceAmpOptimWrapper
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 
 __all__ = [
@@ -26,7 +26,7 @@ class SAMOptimWrapper(SharpnessAwareMixin, OptimWrapper):
 
 
 @OPTIM_WRAPPERS.register_module()
-class AmpSAMOptimWrapper(AmpSharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
+class AmpSAMOptimWrapper(SharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
     """:class:`SAMOptimWrapper` in mixed precision."""
 
     default_perturbation = 'SAM'
@@ -40,7 +40,7 @@ class ASAMOptimWrapper(SharpnessAwareMixin, OptimWrapper):
 
 
 @OPTIM_WRAPPERS.register_module()
-class AmpASAMOptimWrapper(AmpSharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
+class AmpASAMOptimWrapper(SharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
     """:class:`ASAMOptimWrapper` in mixed precision."""
 
     default_perturbation = 'ASAM'
@@ -54,7 +54,7 @@ class ESAMOptimWrapper(SharpnessAwareMixin, OptimWrapper):
 
 
 @OPTIM_WRAPPERS.register_module()
-class AmpESAMOptimWrapper(AmpSharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
+class AmpESAMOptimWrapper(SharpnessAwareMixin, AnyDeviceAmpOptimWrapper):
     """:class:`ESAMOptimWrapper` in mixed precision."""
 
     default_perturbation = 'ESAM'

@@ -1,17 +1,13 @@
-"""Mixed precision: MMEngine's wrapper without its GPU-only check, and what the scaler means for two passes."""
+"""MMEngine's mixed precision without its check for a GPU."""
 
 from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
-from torch import Tensor
 
-from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 from samat_mm.errors import InputError
-from samat_mm.perturbations.weights.vectors import global_norm
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -70,36 +66,3 @@ def _cast_dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | N
             f'got {dtype!r}.'
         )
     return chosen
-
-
-class AmpSharpnessAwareMixin(SharpnessAwareMixin):
-    """Sharpness-aware steps under a loss scaler.
-
-    An overflow in either pass must skip the whole step. In the second the scaler sees it; one in the first is handed
-    on by making the second loss NaN, whose gradient reaches every process, so that all of them skip alike.
-    """
-
-    _overflow = False
-
-    def _scaled(self, loss: Tensor) -> Tensor:
-        return self.loss_scaler.scale(loss)
-
-    def _loss_scale(self) -> float:
-        return self.loss_scaler.get_scale()
-
-    def _begin(self, mixing: bool) -> None:
-        self._overflow = False
-        super()._begin(mixing)
-
-    def _is_usable(self, gradients: list[Tensor]) -> bool:
-        usable = torch.isfinite(global_norm(gradients)).float()
-        all_reduce(usable, op='min')  # or a memory would grow on some processes and not on others
-        self._overflow = not bool(usable)
-        return not self._overflow
-
-    def _is_descent_usable(self, gradients: list[Tensor]) -> bool:
-        self.unscale()
-        return bool(torch.isfinite(global_norm(gradients)))
-
-    def _descent_loss(self, loss: Tensor) -> Tensor:
-        return loss * float('nan') if self._overflow else loss

@@ -2,89 +2,99 @@
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.logging import print_log
+from torch.optim import Optimizer
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.weights import WeightPerturbation
+from samat_mm.perturbations.checks import share
+from samat_mm.perturbations.weights import Need, WeightPerturbation
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
-if TYPE_CHECKING:
-    from mmengine.optim import OptimWrapper as _Base
-else:
-    _Base = object
 
-
-class PerturbationSettings(_Base):
-    """Builds the perturbation, keeps its radius in ``param_groups`` and its memory in the state.
-
-    Args:
-        perturbation: config or instance of a weight perturbation; its parameters may also be given directly.
-        **kwargs: parameters of the perturbation and of the wrapped class.
+def build_perturbation(default: str, given: dict | WeightPerturbation | None, kwargs: dict) -> WeightPerturbation:
+    """Return the perturbation, built from its config and from the parameters of it in ``kwargs``, which it takes out.
 
     Raises:
-        ValueError: if a parameter is given twice, or the optimizer has a parameter rho itself.
+        ValueError: if it is no perturbation or a parameter is given twice.
     """
-
-    default_perturbation: ClassVar[str]
-
-    def __init__(self, *args: Any, perturbation: dict | WeightPerturbation | None = None, **kwargs: Any) -> None:
-        self.perturbation = self._build_perturbation(perturbation, kwargs)
-        super().__init__(*args, **kwargs)
-        if 'rho' in self.optimizer.defaults:
+    if isinstance(given, WeightPerturbation):
+        names = sorted(set(inspect.signature(type(given)).parameters) & set(kwargs))
+        if names:
             raise InputError(
-                f'{type(self.optimizer).__name__} has a parameter rho of its own, which the radius in param_groups '
-                'would overwrite; use another optimizer.'
+                f'{", ".join(names)} would change a {type(given).__name__} that is built already; give it there.'
             )
-        self._put_rho_into_param_groups()
+        return given
+    if given is not None and not isinstance(given, dict):
+        raise InputError(
+            f"perturbation must be a config such as dict(type='LookSAM'), or a weight perturbation; got {given!r}."
+        )
+    config = {'type': default, **(given or {})}
+    cls = WEIGHT_PERTURBATIONS.get(config['type']) if isinstance(config['type'], str) else config['type']
+    for name in inspect.signature(cls).parameters if cls else ():
+        if name in kwargs:
+            if name in config:
+                raise InputError(f'{name} is given twice: directly and in perturbation; give it once.')
+            config[name] = kwargs.pop(name)
+    return WEIGHT_PERTURBATIONS.build(config)
 
-    def _build_perturbation(self, given: dict | WeightPerturbation | None, kwargs: dict) -> WeightPerturbation:
-        if isinstance(given, WeightPerturbation):
-            names = sorted(set(inspect.signature(type(given)).parameters) & set(kwargs))
-            if names:
-                raise InputError(
-                    f'{", ".join(names)} would change a {type(given).__name__} that is built already; give it there.'
-                )
-            return given
-        if given is not None and not isinstance(given, dict):
-            raise InputError(
-                f"perturbation must be a config such as dict(type='LookSAM'), or a weight perturbation; got {given!r}."
-            )
-        config = {'type': self.default_perturbation, **(given or {})}
-        cls = WEIGHT_PERTURBATIONS.get(config['type']) if isinstance(config['type'], str) else config['type']
-        for name in inspect.signature(cls).parameters if cls else ():
-            if name in kwargs:
-                if name in config:
-                    raise InputError(f'{name} is given twice: directly and in perturbation; give it once.')
-                config[name] = kwargs.pop(name)
-        return WEIGHT_PERTURBATIONS.build(config)
 
-    def _put_rho_into_param_groups(self) -> None:
-        for group in self.optimizer.param_groups:
-            group.setdefault('rho', self.perturbation.rho * group.get('rho_mult', 1))
-        if self.base_param_settings is not None:
-            self.base_param_settings.setdefault('rho', self.perturbation.rho)
+def check_first_pass(method: WeightPerturbation, ascent_share: float, ascent_dtype: str | None) -> None:
+    """Refuse a cheaper first pass for a method whose parts need more of it, or none.
 
-    def state_dict(self) -> dict:
-        """Return the optimizer's state and the memory of the perturbation."""
-        state = super().state_dict()
-        memory = self.perturbation.state_dict()
-        return {**state, 'perturbation': memory} if memory else state
+    Raises:
+        ValueError: naming the method and the setting.
+    """
+    name = type(method).__name__
+    if ascent_dtype not in (None, 'bfloat16'):
+        raise InputError(
+            f"ascent_dtype must be 'bfloat16' or None, because float16 needs a loss scale; got {ascent_dtype!r}."
+        )
+    if share(ascent_share, 'ascent_share') < 1 and Need.SAMPLE_LOSSES in method.needs:
+        raise InputError(
+            f'{name} compares the losses of all samples, so that its first forward needs all of them; '
+            f'got ascent_share={ascent_share}.'
+        )
+    if ascent_share == 1 and ascent_dtype is None:
+        return
+    if Need.CLEAN_GRADIENT in method.needs:
+        raise InputError(
+            f'{name} mixes the first gradient into the descent, so that it must be that of all samples in full '
+            'precision; leave ascent_share and ascent_dtype out.'
+        )
+    working = method.start()
+    if working.source is not None or working.ascents > 1:
+        passes = 'has no pass' if working.source is not None else f'has {working.ascents} passes'
+        raise InputError(f'{name} {passes} for its ascent; leave ascent_share and ascent_dtype out.')
 
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Load the optimizer's state; radius and memory too, if the checkpoint comes from a sharpness-aware run."""
-        state_dict = dict(state_dict)
-        memory = state_dict.pop('perturbation', {})
-        super().load_state_dict(state_dict)
-        self.perturbation.load_state_dict(memory)
-        self._put_rho_into_param_groups()
-        radii = [group for group in self.optimizer.param_groups if group.get('rho_mult', 1) > 0]
-        started_from = {group.get('initial_rho', group['rho']) / group.get('rho_mult', 1) for group in radii}
-        if any(abs(rho - self.perturbation.rho) > 1e-12 for rho in started_from):
-            print_log(
-                f'the radius comes from the checkpoint ({sorted(started_from)}), not from the config '
-                f'({self.perturbation.rho}), as a resumed learning rate does.',
-                logger='current',
-                level=logging.WARNING,
-            )
+
+def put_radius_into_groups(rho: float, optimizer: Optimizer, base_settings: dict | None) -> None:
+    """Give each parameter group its radius, where it has none; schedulers drive it there.
+
+    Raises:
+        ValueError: if the optimizer has a parameter rho itself.
+    """
+    if 'rho' in optimizer.defaults:
+        raise InputError(
+            f'{type(optimizer).__name__} has a parameter rho of its own, which the radius in param_groups would '
+            'overwrite; use another optimizer.'
+        )
+    for group in optimizer.param_groups:
+        group.setdefault('rho', rho * group.get('rho_mult', 1))
+    if base_settings is not None:
+        base_settings.setdefault('rho', rho)
+
+
+def tell_of_loaded_radius(rho: float, groups: Sequence[dict[str, Any]]) -> None:
+    """Warn where the radius of a checkpoint is not that of the config."""
+    radii = [group for group in groups if group.get('rho_mult', 1) > 0]
+    started_from = {group.get('initial_rho', group['rho']) / group.get('rho_mult', 1) for group in radii}
+    if any(abs(radius - rho) > 1e-12 for radius in started_from):
+        print_log(
+            f'the radius comes from the checkpoint ({sorted(started_from)}), not from the config ({rho}), as a resumed '
+            'learning rate does.',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -1,17 +1,20 @@
 """ASAM: the steepest ascent in a ball that scales with the weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import non_negative, one_of
-from samat_mm.perturbations.weights.base import WeightPerturbation
-from samat_mm.perturbations.weights.vectors import blocks, global_norm, to_unit_length
+from samat_mm.perturbations.vectors import Rescaling, blocks
+from samat_mm.perturbations.weights.method import WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Parts
+from samat_mm.perturbations.weights.transformations import Steepest
 
-SCALED_TENSORS = ('weights', 'all')
 
-
+@dataclass(frozen=True)
 class ASAM(WeightPerturbation):
     """Adaptive SAM, ``e = rho T^2 g / ||T g||`` with the normalisation operator ``T = |w| + eta``.
 
@@ -30,28 +33,25 @@ class ASAM(WeightPerturbation):
         ValueError: if a radius is negative or ``scaled`` is unknown.
     """
 
-    def __init__(self, rho: float = 0.5, eta: float = 0.01, scaled: str = 'weights') -> None:
-        super().__init__(rho)
-        self.eta = non_negative(eta, 'eta')
-        self.scaled = one_of(scaled, SCALED_TENSORS, 'scaled')
+    rho: float = 0.5
+    eta: float = parameter(0.01, non_negative)
+    scaled: str = parameter('weights', one_of, ('weights', 'all'))
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``T^2 g / ||T g||``, written into ``grads``."""
-        offsets = list(grads)
-        pairs = [(weight, offset) for (name, weight), offset in zip(weights.items(), offsets, strict=True)
-                 if self._is_scaled(name)]  # fmt: skip
-        self._scale(pairs)
-        norm = global_norm(offsets)  # of T g
-        self._scale(pairs)
-        to_unit_length(offsets, norm)
-        return offsets
+    @cached_property
+    def parts(self) -> Parts:
+        """The steepest direction in the rescaled ball."""
+        return Parts(before=(Steepest(self._rescaling),))
 
-    def _is_scaled(self, name: str) -> bool:
-        return self.scaled == 'all' or 'weight' in name.rpartition('.')[2]
+    def _rescaling(self, weights: Mapping[str, Tensor]) -> Rescaling:
+        scaled = [self.scaled == 'all' or 'weight' in name.rpartition('.')[2] for name in weights]
+        chosen = [weight for weight, is_scaled in zip(weights.values(), scaled, strict=True) if is_scaled]
 
-    def _scale(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
-        # T is made twice and block by block, so that no copy of the weights is held for it.
-        for block in blocks([weight for weight, _ in pairs]):
-            scales = torch._foreach_abs([weight.detach() for weight, _ in pairs[block]])
-            torch._foreach_add_(scales, self.eta)
-            torch._foreach_mul_([offset for _, offset in pairs[block]], scales)
+        def rescale(vectors: list[Tensor]) -> None:
+            # T is made anew at each call and block by block, so that no copy of the weights is held for it.
+            kept = [vector for vector, is_scaled in zip(vectors, scaled, strict=True) if is_scaled]
+            for block in blocks(chosen):
+                factors = torch._foreach_abs([weight.detach() for weight in chosen[block]])
+                torch._foreach_add_(factors, self.eta)
+                torch._foreach_mul_(kept[block], factors)
+
+        return rescale

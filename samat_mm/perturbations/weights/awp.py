@@ -1,14 +1,18 @@
 """AWP: layer by layer, in proportion to the weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from samat_mm.perturbations.weights.base import WeightPerturbation
-from samat_mm.perturbations.weights.vectors import tensor_norms
+from samat_mm.perturbations.vectors import tensor_norms
+from samat_mm.perturbations.weights.method import WeightPerturbation
+from samat_mm.perturbations.weights.parts import Memory, Parts, StepPerturbed, Transformation
 
 
+@dataclass(frozen=True)
 class AWP(WeightPerturbation):
     """Adversarial weight perturbation, ``e_l = rho ||w_l|| g_l / ||g_l||`` for each weight matrix or kernel.
 
@@ -28,22 +32,26 @@ class AWP(WeightPerturbation):
             beginning with PGD-AT.
     """
 
-    synchronised = True
-    steps_displaced = True
+    rho: float = 0.005
 
-    def __init__(self, rho: float = 0.005) -> None:
-        super().__init__(rho)
+    @cached_property
+    def parts(self) -> Parts:
+        """A direction for each layer, and the place of the step."""
+        return Parts(before=(LayerByLayer(),), step=StepPerturbed())
 
-    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
-        """Choose the tensors with several dimensions called weight: no biases, normalisation layers, embeddings."""
+
+@dataclass(frozen=True)
+class LayerByLayer(Transformation):
+    """``||w_l|| g_l / ||g_l||`` for the tensors with several dimensions called weight."""
+
+    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module], memory: Memory) -> list[str]:
+        """Leave out biases, normalisation layers and embeddings."""
         return [name for name, weight in weights.items() if weight.ndim > 1 and 'weight' in name.rpartition('.')[2]]
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``||w_l|| g_l / ||g_l||``, written into ``grads``."""
-        offsets = list(grads)
+    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
+        """Give each vector the length of its weight."""
         lengths = tensor_norms([weight.detach() for weight in weights.values()])
-        norms = tensor_norms(offsets)
+        norms = tensor_norms(vectors)
         # One after the other: the quotient of both overflows where the gradient vanishes.
         for factors in ([norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal() for norm in norms], lengths):
-            torch._foreach_mul_(offsets, [f.to(offset.dtype) for f, offset in zip(factors, offsets, strict=True)])
-        return offsets
+            torch._foreach_mul_(vectors, [f.to(vector.dtype) for f, vector in zip(factors, vectors, strict=True)])

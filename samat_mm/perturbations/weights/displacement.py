@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Displacement:
@@ -35,6 +35,12 @@ class Displacement:
         finally:
             _copy(weights, saved)
 
+    def move(self, weights: list[Tensor], offsets: list[Tensor]) -> None:
+        """Displace by other offsets instead, inside a block that displaced the same weights."""
+        _copy(weights, [self._saved[id(weight)] for weight in weights])
+        with torch.no_grad():
+            torch._foreach_add_(weights, offsets)
+
     @contextmanager
     def kept_changes(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
         """Displace ``weights`` inside the block, and afterwards keep what the block itself added to them.
@@ -61,3 +67,24 @@ class Displacement:
 @torch.no_grad()
 def _copy(to: list[Tensor], source: list[Tensor]) -> None:
     torch._foreach_copy_(to, source)
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Put every buffer back after the block, to the bit.
+
+    A second forward in training mode then normalises by its batch as the first did, but leaves the running statistics
+    of the first; whatever normalisation layer, counter or queue keeps them.
+    """
+    kept = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, saved in kept:
+                buffer.copy_(saved)
+                module._buffers[name] = buffer

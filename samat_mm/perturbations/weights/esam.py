@@ -1,21 +1,20 @@
 """ESAM: a cheaper SAM that perturbs some of the weights and descends on some of the samples."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from samat_mm.perturbations.checks import one_of, share
-from samat_mm.perturbations.weights.base import WeightPerturbation
-from samat_mm.perturbations.weights.composite import Composite
-from samat_mm.perturbations.weights.vectors import RandomNumbers
-
-MASKS = ('tensors', 'coordinates')
-SELECTIONS = ('forward', 'bfloat16', 'loss')
+from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Memory, Parts, Selection, Transformation
+from samat_mm.perturbations.weights.random_numbers import RandomNumbers
 
 
-class ESAM(Composite):
+@dataclass(frozen=True)
+class ESAM(BuiltOn):
     """Efficient SAM: perturb a random part of the weights, descend on the samples that this hurts most.
 
     ``e = (rho / beta) m * g / ||g||`` with a random mask m that is 1 with probability beta (stochastic weight
@@ -46,60 +45,73 @@ class ESAM(Composite):
         ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        rho: float | None = None,
-        beta: float = 0.6,
-        gamma: float = 0.5,
-        mask: str = 'tensors',
-        selection: str = 'forward',
-        direction: WeightPerturbation | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(rho, direction)
-        self.beta = share(beta, 'beta')
-        self.gamma = share(gamma, 'gamma')
-        self.mask = one_of(mask, MASKS, 'mask')
-        self.selection = one_of(selection, SELECTIONS, 'selection')
-        self.selects_samples = self.gamma < 1
-        self.seed = seed
-        self.numbers = RandomNumbers(seed)
+    beta: float = parameter(0.6, share)
+    gamma: float = parameter(0.5, share)
+    mask: str = parameter('tensors', one_of, ('tensors', 'coordinates'))
+    selection: str = parameter('forward', one_of, ('forward', 'bfloat16', 'loss'))
+    direction: WeightPerturbation | None = None
+    seed: int = 0
 
-    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
+    @cached_property
+    def parts(self) -> Parts:
+        """The mask and the selection."""
+        masks = {'tensors': RandomTensors, 'coordinates': RandomCoordinates}
+        return Parts(
+            after=(masks[self.mask](self.beta, self.seed),) if self.beta < 1 else (),
+            selection=HurtMost(self.gamma, self.selection) if self.gamma < 1 else None,
+        )
+
+
+@dataclass(frozen=True)
+class RandomTensors(Transformation):
+    """Moves each tensor with probability beta, over beta."""
+
+    beta: float
+    seed: int
+
+    def memory(self) -> Memory:
+        """Return the random numbers."""
+        return {'numbers': RandomNumbers(self.seed)}
+
+    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module], memory: Memory) -> list[str]:
         """Draw the tensors that move, at least one."""
-        names = super().choose(weights, owners)
-        if self.mask != 'tensors' or self.beta == 1 or not names:
+        names = list(weights)
+        if not names:
             return names
-        draws = torch.rand(len(names), generator=self.numbers.on(torch.device('cpu')))
+        draws = torch.rand(len(names), generator=memory['numbers'].on(torch.device('cpu')))
         drawn = [name for name, draw in zip(names, draws.tolist(), strict=True) if draw < self.beta]
         return drawn or [names[int(draws.argmin())]]
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return the direction's offsets over beta, those of undrawn coordinates 0."""
-        offsets = super().ascend(weights, grads)
-        if self.beta < 1:
-            torch._foreach_div_(offsets, self.beta)
-            if self.mask == 'coordinates':
-                for offset in offsets:
-                    generator = self.numbers.on(offset.device)
-                    draws = torch.rand(offset.shape, generator=generator, device=offset.device)
-                    offset.masked_fill_(draws >= self.beta, 0)
-        return offsets
+    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
+        """Divide by beta."""
+        torch._foreach_div_(vectors, self.beta)
+
+
+@dataclass(frozen=True)
+class RandomCoordinates(RandomTensors):
+    """Moves each single weight with probability beta, over beta."""
+
+    choose = Transformation.choose
+
+    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
+        """Divide by beta, and set those that are not drawn to 0."""
+        super().apply(weights, vectors, memory)
+        for vector in vectors:
+            generator = memory['numbers'].on(vector.device)
+            draws = torch.rand(vector.shape, generator=generator, device=vector.device)
+            vector.masked_fill_(draws >= self.beta, 0)
+
+
+@dataclass(frozen=True)
+class HurtMost(Selection):
+    """The share gamma of the samples whose loss rises most, or is largest."""
+
+    gamma: float
+    by: str
 
     def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
-        """Return the samples whose loss rises most (or is largest), in the order of the batch."""
-        if self.selection == 'loss':
-            scores = before
-        else:
-            scores = after(torch.bfloat16 if self.selection == 'bfloat16' else None) - before
+        """Return them in the order of the batch."""
+        precision = torch.bfloat16 if self.by == 'bfloat16' else None
+        scores = before if self.by == 'loss' else after(precision) - before
         count = max(min(2, len(scores)), round(self.gamma * len(scores)))
         return torch.topk(scores, count).indices.sort().values
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of the random numbers."""
-        return {**super().state_dict(), **self.numbers.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state of :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self.numbers.load_state_dict(state)

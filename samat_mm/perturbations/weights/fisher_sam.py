@@ -1,16 +1,20 @@
 """Fisher SAM: the steepest ascent in the ball of the Fisher information."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import non_negative
-from samat_mm.perturbations.weights.base import WeightPerturbation
-from samat_mm.perturbations.weights.vectors import blocks, global_norm, to_unit_length
+from samat_mm.perturbations.vectors import blocks, global_norm, to_unit_length
+from samat_mm.perturbations.weights.method import WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Memory, Need, Parts, Transformation
 
 
+@dataclass(frozen=True)
 class FisherSAM(WeightPerturbation):
     """Fisher SAM, ``e = rho F^-1 g / sqrt(g' F^-1 g)`` with ``F^-1 = 1 / (1 + eta g^2)``.
 
@@ -27,20 +31,29 @@ class FisherSAM(WeightPerturbation):
         ValueError: if either is negative.
     """
 
-    scale_free = False
+    rho: float = 0.1
+    eta: float = parameter(1.0, non_negative)
 
-    def __init__(self, rho: float = 0.1, eta: float = 1.0) -> None:
-        super().__init__(rho)
-        self.eta = non_negative(eta, 'eta')
+    @cached_property
+    def parts(self) -> Parts:
+        """The steepest direction in the Fisher ball."""
+        return Parts(before=(SteepestByFisher(self.eta),))
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``F^-1 g / sqrt(g' F^-1 g)``, written into ``grads``."""
-        offsets = list(grads)
-        norms = [global_norm([self._whitened(offset) for offset in offsets[block]]) for block in blocks(offsets)]
-        for offset in offsets:
-            offset.div_(torch.addcmul(offset.new_ones(()), offset, offset, value=self.eta))
-        to_unit_length(offsets, torch.linalg.vector_norm(torch.stack(norms)))
-        return offsets
+
+@dataclass(frozen=True)
+class SteepestByFisher(Transformation):
+    """``F^-1 g / sqrt(g' F^-1 g)``."""
+
+    eta: float
+
+    needs = frozenset({Need.UNSCALED_GRADIENT})
+
+    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
+        """Normalise."""
+        norms = [global_norm([self._whitened(vector) for vector in vectors[block]]) for block in blocks(vectors)]
+        for vector in vectors:
+            vector.div_(torch.addcmul(vector.new_ones(()), vector, vector, value=self.eta))
+        to_unit_length(vectors, torch.linalg.vector_norm(torch.stack(norms)))
 
     def _whitened(self, gradient: Tensor) -> Tensor:
         """Return ``F^-1/2 g``, without squares that overflow."""

@@ -1,17 +1,19 @@
 """Friendly SAM: ascend along what is particular to the batch."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import non_negative, share
-from samat_mm.perturbations.weights.base import Named, WeightPerturbation
-from samat_mm.perturbations.weights.composite import Composite
+from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Memory, Need, Parts, Transformation
 
 
-class FriendlySAM(Composite):
+@dataclass(frozen=True)
+class FriendlySAM(BuiltOn):
     """Friendly SAM: ascends along ``d = g - sigma m``, and then sets ``m = lambda m + (1 - lambda) g``.
 
     The average m stands for the gradient of all data, which should not be climbed. As in the authors' code it is that
@@ -31,42 +33,41 @@ class FriendlySAM(Composite):
         ValueError: if a parameter is out of its range.
     """
 
-    scale_free = False
-    synchronised = True
+    sigma: float = parameter(1.0, non_negative)
+    momentum: float = parameter(0.9, lambda value, name: share(value, name) if value else 0.0)
+    direction: WeightPerturbation | None = None
 
-    def __init__(
-        self,
-        rho: float | None = None,
-        sigma: float = 1.0,
-        momentum: float = 0.9,
-        direction: WeightPerturbation | None = None,
-    ) -> None:
-        super().__init__(rho, direction)
-        self.sigma = non_negative(sigma, 'sigma')
-        self.momentum = share(momentum, 'momentum') if momentum else 0.0
-        self._average: Named = {}
+    @cached_property
+    def parts(self) -> Parts:
+        """The average that is taken out of the gradient."""
+        return Parts(before=(WithoutAverage(self.sigma, self.momentum),))
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return the direction's ascent along d, written into ``grads``."""
-        known = [(name, gradient) for name, gradient in zip(weights, grads, strict=True) if name in self._average]
-        for name, gradient in zip(weights, grads, strict=True):
-            if name not in self._average:
-                self._average[name] = gradient.clone()
-            elif self._average[name].device != gradient.device:
-                self._average[name] = self._average[name].to(gradient)
+
+@dataclass(frozen=True)
+class WithoutAverage(Transformation):
+    """``g - sigma m``, where m is the average of the gradients before."""
+
+    sigma: float
+    momentum: float
+
+    needs = frozenset({Need.UNSCALED_GRADIENT, Need.SHARED_ASCENT})
+
+    def memory(self) -> Memory:
+        """Return no average."""
+        return {'average': {}}
+
+    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
+        """Take the average out, and the gradient into the average."""
+        average = memory['average']
+        known = [(name, vector) for name, vector in zip(weights, vectors, strict=True) if name in average]
+        for name, vector in zip(weights, vectors, strict=True):
+            if name not in average:
+                average[name] = vector.clone()
+            elif average[name].device != vector.device:
+                average[name] = average[name].to(vector)
         if known:
-            averages, gradients = [self._average[name] for name, _ in known], [gradient for _, gradient in known]
+            averages, gradients = [average[name] for name, _ in known], [vector for _, vector in known]
             torch._foreach_sub_(gradients, averages, alpha=self.sigma)
             # lambda m + (1 - lambda) g, where g is d + sigma m: it has been overwritten by d.
             torch._foreach_mul_(averages, self.momentum + (1 - self.momentum) * self.sigma)
             torch._foreach_add_(averages, gradients, alpha=1 - self.momentum)
-        return super().ascend(weights, grads)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the average."""
-        return {**super().state_dict(), 'average': self._average}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state of :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self._average = {name: tensor.clone() for name, tensor in state.get('average', {}).items()}

@@ -1,18 +1,21 @@
 """GSAM: descend on the perturbed loss and close the gap to the plain one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative
-from samat_mm.perturbations.weights.base import Named, WeightPerturbation
-from samat_mm.perturbations.weights.composite import Composite
-from samat_mm.perturbations.weights.vectors import divided, dot
+from samat_mm.perturbations.vectors import divided, dot
+from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Memory, Mixing, Named, Parts, Schedule
 
 
-class GSAM(Composite):
+@dataclass(frozen=True)
+class GSAM(BuiltOn):
     """Surrogate gap guided SAM: descends along ``g_s - alpha g_o``.
 
     g_s is the gradient at the perturbed weights, g_o the part of the plain gradient orthogonal to it. The radius
@@ -32,24 +35,32 @@ class GSAM(Composite):
         ValueError: if a parameter is out of its range.
     """
 
-    mixes = True
+    rho: float = 0.04
+    rho_min: float = parameter(0.02, non_negative)
+    alpha: float = parameter(0.01, non_negative)
+    direction: WeightPerturbation | None = None
 
-    def __init__(
-        self,
-        rho: float = 0.04,
-        rho_min: float = 0.02,
-        alpha: float = 0.01,
-        direction: WeightPerturbation | None = None,
-    ) -> None:
-        super().__init__(rho, direction)
-        self.rho_min = non_negative(rho_min, 'rho_min')
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rho_min > self.rho > 0:
-            raise InputError(f'rho_min must not be above rho; got {rho_min} and {rho}.')
-        self.alpha = non_negative(alpha, 'alpha')
+            raise InputError(f'rho_min must not be above rho; got {self.rho_min:g} and {self.rho:g}.')
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The mixture and the radius."""
+        return Parts(mixing=GapMixing(self.alpha), schedule=RadiusByRate(self.rho, self.rho_min))
+
+
+@dataclass(frozen=True)
+class RadiusByRate(Schedule):
+    """A radius between ``rho_min`` and ``rho``, as the learning rate is between 0 and its peak."""
+
+    rho: float
+    rho_min: float
 
     def radius(self, group: Mapping[str, Any]) -> float:
         """Return the radius at the learning rate of the group; a group whose rho is 0 keeps it."""
-        rho = super().radius(group)
+        rho = group['rho']
         # MMEngine's OneCycle begins below its peak, which it notes beside it.
         start = max(group.get('initial_lr', group['lr']), group.get('max_lr', 0.0))
         if rho == 0 or start == 0:
@@ -57,14 +68,21 @@ class GSAM(Composite):
         smallest = self.rho_min * (rho / self.rho if self.rho else 1)  # a multiple of rho is one of rho_min too
         return smallest + (rho - smallest) * min(group['lr'] / start, 1.0)
 
-    def combine(self, clean: Named, perturbed: Named | None) -> Named:
-        """Return ``g_s - alpha g_o``, written into ``perturbed``."""
+
+@dataclass(frozen=True)
+class GapMixing(Mixing):
+    """``g_s - alpha g_o``."""
+
+    alpha: float
+
+    def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
+        """Mix, in the tensors of ``perturbed``."""
         if perturbed is None:
-            return clean
+            return clean, {}
         names = [name for name in perturbed if name in clean]
         plain, sharp = [clean[name] for name in names], [perturbed[name] for name in names]
         along = divided(dot(plain, sharp), dot(sharp, sharp))
         # g_s - alpha (g - along g_s) = (1 + alpha along) g_s - alpha g
         torch._foreach_mul_(sharp, (1 + self.alpha * along).to(sharp[0].dtype))
         torch._foreach_sub_(sharp, plain, alpha=self.alpha)
-        return perturbed
+        return perturbed, {}

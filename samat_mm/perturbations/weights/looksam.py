@@ -1,17 +1,19 @@
 """LookSAM: an ascent every few steps, its lesson used in between."""
 
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import non_negative, whole_number
-from samat_mm.perturbations.weights.base import Named, WeightPerturbation
-from samat_mm.perturbations.weights.composite import Composite
-from samat_mm.perturbations.weights.vectors import divided, dot, global_norm
+from samat_mm.perturbations.vectors import divided, dot, global_norm
+from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Memory, Mixing, Named, Parts, Schedule
 
 
-class LookSAM(Composite):
+@dataclass(frozen=True)
+class LookSAM(BuiltOn):
     """LookSAM: a SAM step every ``interval`` steps, steps along ``g + alpha (||g|| / ||v||) v`` in between.
 
     v is the part of the last gradient at perturbed weights that is orthogonal to the plain gradient of that step. Inner
@@ -31,49 +33,53 @@ class LookSAM(Composite):
         ValueError: if a parameter is out of its range.
     """
 
-    mixes = True
+    interval: int = parameter(5, whole_number)
+    alpha: float = parameter(0.7, non_negative)
+    direction: WeightPerturbation | None = None
 
-    def __init__(
-        self,
-        rho: float | None = None,
-        interval: int = 5,
-        alpha: float = 0.7,
-        direction: WeightPerturbation | None = None,
-    ) -> None:
-        super().__init__(rho, direction)
-        self.interval = whole_number(interval, 'interval')
-        self.alpha = non_negative(alpha, 'alpha')
-        self._orthogonal: Named = {}
+    @cached_property
+    def parts(self) -> Parts:
+        """The mixture in between, and the schedule."""
+        return Parts(mixing=OrthogonalMixing(self.alpha), schedule=EveryFewSteps(self.interval))
 
-    def is_due(self, step: int) -> bool:
-        """Tell whether it is time for an ascent: every ``interval`` steps, and while there is no v yet."""
-        return step % self.interval == 0 or not self._orthogonal
 
-    def combine(self, clean: Named, perturbed: Named | None) -> Named:
-        """Return the gradient at the perturbed weights and keep v, or return ``g + alpha (||g|| / ||v||) v``."""
+@dataclass(frozen=True)
+class EveryFewSteps(Schedule):
+    """An ascent every ``interval`` steps, and while there is no v yet."""
+
+    interval: int
+
+    def is_due(self, step: int, memory: Memory) -> bool:
+        """Tell whether it is time."""
+        return step % self.interval == 0 or not memory['orthogonal']
+
+
+@dataclass(frozen=True)
+class OrthogonalMixing(Mixing):
+    """The gradient at the perturbed weights, or ``g + alpha (||g|| / ||v||) v`` where there is none."""
+
+    alpha: float
+
+    def memory(self) -> Memory:
+        """Return no v."""
+        return {'orthogonal': {}}
+
+    def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
+        """Mix, and keep v."""
         if perturbed is None:
-            return self._with_orthogonal(clean)
+            return self._with_orthogonal(clean, memory['orthogonal']), {}
         names = [name for name in perturbed if name in clean]
         plain, sharp = [clean[name] for name in names], [perturbed[name] for name in names]
         along = divided(dot(plain, sharp), dot(plain, plain))
         torch._foreach_mul_(plain, along.to(plain[0].dtype))
-        self._orthogonal = dict(zip(names, torch._foreach_sub(sharp, plain), strict=True))
-        return perturbed
+        memory['orthogonal'] = dict(zip(names, torch._foreach_sub(sharp, plain), strict=True))
+        return perturbed, {}
 
-    def _with_orthogonal(self, clean: Named) -> Named:
-        names = [name for name in clean if name in self._orthogonal]
+    def _with_orthogonal(self, clean: Named, orthogonal: Named) -> Named:
+        names = [name for name in clean if name in orthogonal]
         if names:
-            kept: list[Tensor] = [self._orthogonal[name].to(clean[name]) for name in names]
+            kept: list[Tensor] = [orthogonal[name].to(clean[name]) for name in names]
             ratio = divided(global_norm(list(clean.values())), global_norm(kept))
             length = (self.alpha * ratio).to(torch.promote_types(kept[0].dtype, torch.float32))
             torch._foreach_add_([clean[name] for name in names], torch._foreach_mul(kept, length))
         return clean
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return v."""
-        return {**super().state_dict(), 'orthogonal': self._orthogonal}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state of :meth:`state_dict`."""
-        super().load_state_dict(state)
-        self._orthogonal = {name: tensor.clone() for name, tensor in state.get('orthogonal', {}).items()}

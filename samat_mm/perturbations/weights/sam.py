@@ -1,27 +1,34 @@
 """SAM: the steepest ascent in the Euclidean ball."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from torch import Tensor
+from samat_mm.perturbations.checks import whole_number
+from samat_mm.perturbations.weights.method import WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Parts
+from samat_mm.perturbations.weights.transformations import Steepest
 
-from samat_mm.perturbations.weights.base import WeightPerturbation
-from samat_mm.perturbations.weights.vectors import global_norm, to_unit_length
 
-
+@dataclass(frozen=True)
 class SAM(WeightPerturbation):
     """Sharpness-aware minimisation, ``e = rho g / ||g||`` over all weights together.
+
+    With several ``steps``, ``e_k = rho g(w + e_(k-1)) / ||g(w + e_(k-1))||`` from ``e_0 = 0``: each takes the gradient
+    where the last one led, and goes to the maximiser of that linearisation in the ball around w. Every e_k is on the
+    ball, so that nothing needs to be projected. Where the loss is linear all are equal, where it is convex
+    none is lower than the one before. A step costs a forward and a backward pass.
 
     Source: Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization, ICLR 2021, equation 2.
 
     Args:
         rho: radius, 0.05 as published.
+        steps: gradients by which the perturbation is found, 1 as published.
     """
 
-    def __init__(self, rho: float = 0.05) -> None:
-        super().__init__(rho)
+    rho: float = 0.05
+    steps: int = parameter(1, whole_number)
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``g / ||g||``, written into ``grads``."""
-        offsets = list(grads)
-        to_unit_length(offsets, global_norm(offsets))
-        return offsets
+    @cached_property
+    def parts(self) -> Parts:
+        """The steepest direction."""
+        return Parts(before=(Steepest(),), ascents=self.steps)

@@ -1,23 +1,21 @@
 """SAM-ON: only normalisation layers move."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.asam import ASAM
-from samat_mm.perturbations.weights.base import WeightPerturbation
-from samat_mm.perturbations.weights.composite import Composite
+from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation
+from samat_mm.perturbations.weights.parts import Memory, Parts, Transformation
 
 NORMALISATION_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
-def is_normalisation_layer(module: nn.Module) -> bool:
-    """Tell by the type of a module, torch's or one that says so in its name (HorNetLayerNorm, MMSyncBatchNorm)."""
-    return isinstance(module, NORMALISATION_LAYERS) or 'Norm' in type(module).__name__
-
-
-class SAMON(Composite):
+@dataclass(frozen=True)
+class SAMON(BuiltOn):
     """SAM-ON: perturbs the scales and shifts of normalisation layers and nothing else.
 
     The first pass needs no gradients of other weights, which saves up to a sixth of SAM's time.
@@ -29,23 +27,41 @@ class SAMON(Composite):
         direction: how these layers move, ASAM as published.
     """
 
-    def __init__(self, rho: float | None = None, direction: WeightPerturbation | None = None) -> None:
-        direction = ASAM() if direction is None else direction
-        super().__init__(rho, direction)
-        if rho is None:
-            self.rho = 10 * direction.rho
+    direction: WeightPerturbation | None = None
 
-    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
+    @cached_property
+    def parts(self) -> Parts:
+        """The layers that move."""
+        return Parts(before=(NormalisationLayers(),))
+
+    def usual_direction(self) -> WeightPerturbation:
+        """Return ASAM."""
+        return ASAM()
+
+    def usual_radius(self, direction: WeightPerturbation) -> float:
+        """Return ten times that of the direction."""
+        return 10 * direction.rho
+
+
+@dataclass(frozen=True)
+class NormalisationLayers(Transformation):
+    """Leaves everything else where it is."""
+
+    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module], memory: Memory) -> list[str]:
         """Choose the weights whose module is a normalisation layer, whatever their names.
 
         Raises:
             ValueError: if there is none.
         """
-        norms = {name: weight for name, weight in weights.items() if is_normalisation_layer(owners[name])}
-        chosen = super().choose(norms, owners)
+        chosen = [name for name in weights if is_normalisation_layer(owners[name])]
         if not chosen:
             raise InputError(
                 'SAM-ON perturbs normalisation layers, and no trained weight that may move belongs to one; use another '
                 'method for this model.'
             )
         return chosen
+
+
+def is_normalisation_layer(module: nn.Module) -> bool:
+    """Tell by the type of a module, torch's or one that says so in its name (HorNetLayerNorm, MMSyncBatchNorm)."""
+    return isinstance(module, NORMALISATION_LAYERS) or 'Norm' in type(module).__name__

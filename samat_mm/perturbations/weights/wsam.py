@@ -1,19 +1,24 @@
 """WSAM: sharpness as a regulariser with a weight of its own."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import one_of, share
-from samat_mm.perturbations.weights.base import Named, WeightPerturbation
-from samat_mm.perturbations.weights.composite import Composite
-
-FORMS = ('decoupled', 'coupled')
+from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
+from samat_mm.perturbations.weights.parts import Memory, Mixing, Named, Need, Parts
 
 
-class WSAM(Composite):
+def _below_one(value: float, name: str) -> float:
+    if value and share(value, name) == 1:
+        raise InputError('gamma must be below 1, because the weight of the sharpness is gamma / (1 - gamma); got 1.')
+    return float(value)
+
+
+@dataclass(frozen=True)
+class WSAM(BuiltOn):
     """Weighted SAM: minimises ``L(w) + a (L(w + e) - L(w))`` with ``a = gamma / (1 - gamma)``.
 
     Coupled, the optimizer gets ``(1 - a) g + a g_s``. Decoupled, it gets g, and the sharpness term ``a (g_s - g)``
@@ -33,47 +38,51 @@ class WSAM(Composite):
         ValueError: if a parameter is out of its range.
     """
 
-    mixes = True
+    gamma: float = parameter(0.9, _below_one)
+    form: str = parameter('decoupled', one_of, ('decoupled', 'coupled'))
+    direction: WeightPerturbation | None = None
 
-    def __init__(
-        self,
-        rho: float | None = None,
-        gamma: float = 0.9,
-        form: str = 'decoupled',
-        direction: WeightPerturbation | None = None,
-    ) -> None:
-        super().__init__(rho, direction)
-        if gamma and share(gamma, 'gamma') == 1:
-            raise InputError(
-                'gamma must be below 1, because the weight of the sharpness is gamma / (1 - gamma); got 1.'
-            )
-        self.gamma = float(gamma)
-        self.form = one_of(form, FORMS, 'form')
-        self.corrects = form == 'decoupled'
-        self._sharpness: Named = {}
+    @cached_property
+    def parts(self) -> Parts:
+        """The mixture."""
+        weight = self.gamma / (1 - self.gamma)
+        return Parts(mixing=CoupledMixing(weight) if self.form == 'coupled' else DecoupledMixing(weight))
 
-    @property
-    def weight(self) -> float:
-        """The weight a of the sharpness term."""
-        return self.gamma / (1 - self.gamma)
 
-    def combine(self, clean: Named, perturbed: Named | None) -> Named:
-        """Return ``(1 - a) g + a g_s``, or g while the rest waits for :meth:`correct`."""
+@dataclass(frozen=True)
+class CoupledMixing(Mixing):
+    """``(1 - a) g + a g_s`` for the optimizer."""
+
+    weight: float
+
+    def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
+        """Mix, in the tensors of ``perturbed``."""
         if perturbed is None:
-            return clean
-        names = [name for name in perturbed if name in clean]
-        plain, sharp = [clean[name] for name in names], [perturbed[name] for name in names]
-        torch._foreach_sub_(sharp, plain)
-        torch._foreach_mul_(sharp, self.weight)
-        if self.form == 'decoupled':
-            self._sharpness = dict(zip(names, [tensor.clone() for tensor in sharp], strict=True))
-            return clean
-        torch._foreach_add_(sharp, plain)
-        return perturbed
+            return clean, {}
+        sharpness = _sharpness(clean, perturbed, self.weight)
+        torch._foreach_add_(list(sharpness.values()), [clean[name] for name in sharpness])
+        return perturbed, {}
 
-    def correct(self, weights: Mapping[str, Tensor], learning_rates: Mapping[str, float]) -> None:
-        """Descend along the sharpness term of the last :meth:`combine`."""
-        sharpness, self._sharpness = self._sharpness, {}
-        with torch.no_grad():
-            for name, term in sharpness.items():
-                weights[name].sub_(term, alpha=learning_rates[name])
+
+@dataclass(frozen=True)
+class DecoupledMixing(Mixing):
+    """g for the optimizer, and ``a (g_s - g)`` beside it."""
+
+    weight: float
+
+    needs = frozenset({Need.CLEAN_GRADIENT, Need.CLIPPED_APART})
+
+    def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
+        """Return both."""
+        if perturbed is None:
+            return clean, {}
+        sharpness = _sharpness(clean, perturbed, self.weight)
+        return clean, {name: term.clone() for name, term in sharpness.items()}
+
+
+def _sharpness(clean: Named, perturbed: Named, weight: float) -> Named:
+    """Return ``a (g_s - g)``, written into ``perturbed``."""
+    sharpness = {name: gradient for name, gradient in perturbed.items() if name in clean}
+    torch._foreach_sub_(list(sharpness.values()), [clean[name] for name in sharpness])
+    torch._foreach_mul_(list(sharpness.values()), weight)
+    return sharpness

@@ -1,0 +1,120 @@
+"""The step in plain torch against the optimizer wrapper, and a method that is added from outside the package."""
+
+import copy
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from small_models import FAMILY, REPOSITORY, PlainNet, plain_batches
+from torch import Tensor
+
+from samat_mm.perturbations.ball import NORM_BALLS
+from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step
+from samat_mm.perturbations.weights.transformations import Steepest
+from samat_mm.registry import WEIGHT_PERTURBATIONS
+
+OPTIMIZER = dict(lr=0.05, momentum=0.9, weight_decay=1e-2)
+PLAIN = [name for name, case in FAMILY.items() if set(case) == {'perturbation'}]
+
+
+def net() -> PlainNet:
+    torch.manual_seed(0)
+    return PlainNet().double().train()
+
+
+def train_plainly(method: WeightPerturbation, batches: list[dict]) -> tuple[PlainNet, list[float]]:
+    model = net()
+    optimizer, working = torch.optim.SGD(model.parameters(), **OPTIMIZER), method.start()
+    losses = []
+    for step, batch in enumerate(batches):
+        if step == 4:  # as a checkpoint does
+            state, working = copy.deepcopy(working.state_dict()), method.start()
+            working.load_state_dict(state)
+        loss = perturbed_step(working, lambda b=batch: model(**b, mode='loss')['loss'], model, optimizer, step)
+        losses.append(float(loss))
+    return model, losses
+
+
+@pytest.mark.parametrize('name', PLAIN)
+def test_it_is_the_optimizer_wrapper_bit_for_bit(name: str) -> None:
+    """Where a model gives no losses of samples, running statistics included."""
+    batches, model = plain_batches(9), net()
+    perturbation = copy.deepcopy(FAMILY[name]['perturbation'])
+    optimizer = dict(type='SGD', **OPTIMIZER)
+    wrapper = build_optim_wrapper(model, dict(type='SAMOptimWrapper', optimizer=optimizer, perturbation=perturbation))
+    expected = [float(model.train_step(batch, wrapper)['loss']) for batch in batches]
+    found, losses = train_plainly(WEIGHT_PERTURBATIONS.build(perturbation), batches)
+    assert losses == expected
+    for key, value in model.state_dict().items():
+        assert torch.equal(found.state_dict()[key], value), key
+
+
+def test_radius_zero_is_the_optimizer_itself() -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
+    for batch in plain_batches(3):
+        optimizer.zero_grad()
+        model(**batch, mode='loss')['loss'].backward()
+        optimizer.step()
+    found, _ = train_plainly(SAM(rho=0), plain_batches(3))
+    assert all(torch.equal(one, other) for one, other in zip(found.parameters(), model.parameters(), strict=True))
+
+
+def test_the_loop_of_the_documentation_runs() -> None:
+    page = (REPOSITORY / 'docs' / 'plain-torch.md').read_text(encoding='utf-8')
+    found: dict[str, Any] = {}
+    exec(page.split('```python\n')[1].split('```')[0], found)
+    assert bool(torch.isfinite(found['loss']))
+    assert found['optimizer'].param_groups[0]['rho'] == 0.05
+
+
+# From outside the package: one class, and one row of the registry
+
+
+@dataclasses.dataclass(frozen=True)
+class SignSAM(WeightPerturbation):
+    """The ball of the largest absolute value, ``e = rho sign(g)``.
+
+    Source: none.
+
+    Args:
+        rho: radius.
+    """
+
+    rho: float = 0.01
+
+    @cached_property
+    def parts(self) -> Parts:
+        return Parts(before=(Steepest(ball=NORM_BALLS['linf']),))
+
+
+def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WEIGHT_PERTURBATIONS.module_dict, 'SignSAM', SignSAM)
+    model, seen = net(), []
+    settings = dict(type='SAMOptimWrapper', perturbation=dict(type='SAMON', rho=0.2, direction=dict(type='SignSAM')))
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1), **settings))
+    model.register_forward_pre_hook(lambda *_: seen.append([p.detach().clone() for p in model.parameters()]))
+    model.train_step(plain_batches(1)[0], wrapper)
+    names = [name for name, _ in model.named_parameters()]
+    moved = dict(zip(names, [other - one for one, other in zip(*seen, strict=True)], strict=True))
+    assert all(
+        bool((offset.abs() - 0.2 * name.startswith('norm')).abs().max() < 1e-12) for name, offset in moved.items()
+    )
+    assert WEIGHT_PERTURBATIONS.build(dict(type='SignSAM', rho=1)) == SignSAM(1.0)
+
+
+@pytest.mark.parametrize('norm', ['l2', 'linf'])
+def test_both_halves_take_their_direction_from_the_same_ball(norm: str) -> None:
+    """Whatever is perturbed, a vector has one steepest direction; cut into tensors it stays the same."""
+    vector = torch.randn(1, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    inputs = NORM_BALLS[norm].steepest(vector)
+    pieces: list[Tensor] = [
+        piece.clone().reshape(shape)
+        for piece, shape in zip(vector[0].split([6, 2, 4]), [(2, 3), (2,), (4,)], strict=True)
+    ]
+    chain: Any = Steepest(ball=NORM_BALLS[norm])
+    chain.apply({}, pieces, {})
+    torch.testing.assert_close(torch.cat([piece.flatten() for piece in pieces]), inputs[0], rtol=1e-15, atol=0)
