@@ -23,7 +23,8 @@ fast = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 
 def norm_by_definition(norm, vector):
     """The norm of one list of numbers, in plain Python."""
-    return max(abs(x) for x in vector) if norm == 'linf' else math.sqrt(sum(x * x for x in vector))
+    lengths = [abs(x) for x in vector]
+    return {'linf': max(lengths), 'l2': math.sqrt(sum(x * x for x in vector)), 'l1': sum(lengths)}[norm]
 
 
 def directions(norm, dimension, count, seed=0):
@@ -47,7 +48,7 @@ def test_projection_lies_inside_and_projecting_again_changes_nothing(norm, delta
     ball = NORMS[norm]
     once = ball.project(delta, radius)
     assert all(norm_by_definition(norm, row) <= radius * (1 + 1e-12) for row in once.tolist())
-    torch.testing.assert_close(ball.project(once, radius), once, rtol=1e-12, atol=0)
+    torch.testing.assert_close(ball.project(once, radius), once, rtol=1e-12, atol=1e-14)
 
 
 @each_norm
@@ -78,7 +79,7 @@ def test_projection_is_the_nearest_point_of_a_fine_grid_in_the_plane(norm):
     radius, spacing = 0.7, 0.005
     axis = np.arange(-1, 1 + spacing, spacing)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    size = np.abs(grid).max(1) if norm == 'linf' else np.hypot(*grid.T)
+    size = np.array([norm_by_definition(norm, point) for point in grid])
     grid = grid[size <= radius]
     points = torch.tensor([[2.0, 0.3], [-1.0, 1.0], [0.1, -0.2], [0.0, 0.9]], dtype=torch.float64)
     for point, projected in zip(points.numpy(), NORMS[norm].project(points, radius).numpy(), strict=True):
@@ -95,7 +96,8 @@ def test_no_unit_direction_raises_the_loss_more_than_the_steepest(norm, grad):
     others = directions(norm, grad.shape[1], 300)
     for row, direction in zip(grad.numpy(), steepest, strict=True):
         rise = float(row @ direction)
-        dual = np.abs(row).sum() if norm == 'linf' else np.linalg.norm(row)
+        dual = {'linf': np.abs(row).sum(), 'l2': np.linalg.norm(row), 'l1': np.abs(row).max()}[norm]
+        assert float(NORMS[norm].dual(torch.tensor(row)[None])) == pytest.approx(dual, rel=1e-9, abs=1e-12)
         assert norm_by_definition(norm, direction) <= 1 + 1e-12
         assert rise == pytest.approx(dual, rel=1e-9, abs=1e-12)
         assert rise >= (others @ row).max() - 1e-9
@@ -106,8 +108,12 @@ def test_no_unit_direction_raises_the_loss_more_than_the_steepest(norm, grad):
 def test_the_scale_of_the_gradient_does_not_matter(norm, scale):
     """A saturated model gives tiny gradients, whose squares are zero in single precision."""
     grad = torch.tensor([[3.0, -4.0, 0.0, 0.0], [1.0, 1.0, 1.0, -1.0]])
-    expected = [[1, -1, 0, 0], [1, 1, 1, -1]] if norm == 'linf' else [[0.6, -0.8, 0, 0], [0.5, 0.5, 0.5, -0.5]]
-    torch.testing.assert_close(NORMS[norm].steepest(grad * scale), torch.tensor(expected, dtype=torch.float32))
+    expected = {
+        'linf': [[1, -1, 0, 0], [1, 1, 1, -1]],
+        'l2': [[0.6, -0.8, 0, 0], [0.5, 0.5, 0.5, -0.5]],
+        'l1': [[0, -1, 0, 0], [1, 0, 0, 0]],
+    }
+    torch.testing.assert_close(NORMS[norm].steepest(grad * scale), torch.tensor(expected[norm], dtype=torch.float32))
 
 
 @each_norm
@@ -152,6 +158,14 @@ def test_l2_samples_fill_the_volume_evenly(dimension):
     assert float(samples.mean(0).abs().max()) < 4 / math.sqrt(count * dimension)  # no side is preferred
 
 
+@pytest.mark.parametrize('dimension', [1, 2, 12])
+def test_l1_samples_fill_the_volume_evenly(dimension):
+    generator, count = torch.Generator().manual_seed(0), 2000
+    samples = torch.stack([NORMS['l1'].sample((dimension,), 1.0, generator) for _ in range(count)])
+    assert kolmogorov_distance(samples.abs().sum(1).numpy() ** dimension) < 1.63 / math.sqrt(count)
+    assert float(samples.mean(0).abs().max()) < 4 / math.sqrt(count * dimension)
+
+
 def test_linf_samples_are_uniform_in_every_coordinate():
     generator, count = torch.Generator().manual_seed(0), 2000
     samples = torch.stack([NORMS['linf'].sample((3,), 0.5, generator) for _ in range(count)])
@@ -178,5 +192,5 @@ def test_a_radius_beyond_the_pixel_box_is_refused(norm):
 
 
 def test_an_unknown_norm_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"norm must be one of linf, l2; got 'l3'"):
+    with pytest.raises(ValueError, match=r"norm must be one of linf, l2, l1; got 'l3'"):
         norm_named('l3')

@@ -1,7 +1,7 @@
 """What an attack searches: a model as a function of its inputs, and a batch of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -37,6 +37,9 @@ class Problem:
             clamped or checked.
         frame: what surrounds the images before ``predict`` sees them, (N, C, H', W'), 0 where they are.
 
+    Attributes:
+        numbers: the indices, also where none are given.
+
     Raises:
         ValueError: if there is not one index and one size per image.
     """
@@ -48,6 +51,7 @@ class Problem:
     sizes: Sequence[tuple[int, int]] | None = None
     box: Box | None = PIXELS
     frame: Tensor | None = None
+    numbers: Sequence[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.images) if self.images.ndim else 0
@@ -58,11 +62,7 @@ class Problem:
                 f'got {counts[0]} and {counts[1]}.'
             )
         object.__setattr__(self, 'images', self.images.detach())
-
-    @property
-    def numbers(self) -> Sequence[int]:
-        """The number of each image."""
-        return range(len(self.images)) if self.indices is None else self.indices
+        object.__setattr__(self, 'numbers', range(count) if self.indices is None else self.indices)
 
     @property
     def labels(self) -> Tensor:
@@ -93,10 +93,9 @@ class Problem:
 
     def subset(self, rows: Tensor) -> 'Problem':
         """Return the problem of some images alone (indices, shape (n,))."""
-        numbers = rows.tolist() if self.indices is not None or self.sizes is not None else []
-        indices, sizes = (
-            None if values is None else [values[row] for row in numbers] for values in (self.indices, self.sizes)
-        )
+        kept = rows.tolist()
+        indices = [self.numbers[row] for row in kept]
+        sizes = None if self.sizes is None else [self.sizes[row] for row in kept]
         target, frame = (None if values is None else values[rows] for values in (self.target, self.frame))
         return Problem(restricted(self.predict, rows), self.images[rows], target, indices, sizes, self.box, frame)
 
