@@ -28,11 +28,15 @@ class APGD(ProjectedAscent):
     the loss after it is above 0, whatever it was before: always with cross-entropy, and with the ratio of logits
     ('dlr') where the image is wrong by then.
 
+    In l1 the steps are sparse, and a run has three stages, with radii of 3, 2 and 1 times ``eps`` and 3, 3 and 4
+    tenths of the steps (l1-APGD with its several radii: Croce and Hein, Mind the box, ICML 2021). Every stage begins
+    with steps of a fifth of the coordinates, where the authors' code takes over the sparsity of the stage before.
+
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020, algorithm 1.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: number of gradient steps; the checkpoints scale with it.
         random_start: start anywhere in the ball rather than at the image.

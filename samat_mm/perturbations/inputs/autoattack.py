@@ -32,11 +32,14 @@ class AutoAttack(ClassificationAttack):
     that stage is left out; the authors refuse such models. In l2, Square treats channels as in the code of its own
     authors, see there.
 
+    In l1, as in the authors' package: five restarts of APGD on cross-entropy, five targets of the targeted one, and the
+    stages of l1-APGD (see there); FAB takes the shortest way in l1, Square moves length between windows.
+
     Source: Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020; github.com/fra31/auto-attack, version 'standard'.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: of APGD and FAB.
         queries: of Square.

@@ -34,7 +34,7 @@ class FAB(ClassificationAttack):
     (algorithm 1, with its alpha_max 0.1, eta 1.05, beta 0.9).
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: of each run. The paper's table uses 10, AutoAttack 100.
         restarts: runs per image (and target); only images that resist go on.

@@ -22,7 +22,7 @@ class PGD(ProjectedAscent):
     duality paper.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         step_size: in the same units; a quarter of ``eps`` by default, as in the paper's tables.
         steps: number of gradient steps.
@@ -81,7 +81,7 @@ class FGSM(PGD):
     Source: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, section 4.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         objective: 'cross-entropy' or 'model-loss'.
         goal: 'loss', or 'error' to leave out images of a classifier that are wrong already.

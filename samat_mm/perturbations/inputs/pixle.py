@@ -38,7 +38,7 @@ class Pixle(OptionallyBoundedAttack):
         widths: smallest and largest width of the patch, or the only one; integers are pixels, floats are shares of the
             image.
         heights: the same for its height.
-        norm: 'linf' (the default) or 'l2', in which ``eps`` bounds the difference of pixels.
+        norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
         seed: of the patches.
 

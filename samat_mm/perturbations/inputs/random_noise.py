@@ -20,7 +20,7 @@ class RandomNoise(ProjectedAscent):
     It needs no gradient, so a model on which it does better than a gradient attack hides its gradients.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         draws: number of perturbations for each image.
         seed: of the perturbations.

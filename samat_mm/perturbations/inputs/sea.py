@@ -42,7 +42,7 @@ class SEA(Attack):
     ECCV 2024, section 3.6.
 
     Args:
-        norm: 'linf' or 'l2'; the paper has linf alone.
+        norm: 'linf', 'l2' or 'l1'; the paper has linf alone.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: number of gradient steps for each of the losses.
         random_start: start anywhere in the ball of ``2 eps`` rather than at the image.
@@ -60,7 +60,7 @@ class SEA(Attack):
     random_start: bool = True
     class_pixels: Sequence[float] | None = None
     seed: int = 0
-    members: tuple[APGD, ...] = field(init=False, hash=False)
+    members: tuple[APGD, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         counts = None if self.class_pixels is None else tuple(self.class_pixels)

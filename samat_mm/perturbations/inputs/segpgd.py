@@ -16,10 +16,10 @@ class SegPGD(PGD):
     Robustness, ECCV 2022; step sizes of Agnihotri et al., ICML 2024.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         step_size: in the same units; by default in the published proportion to ``eps``, 0.01 to 8/255 for linf and
-            0.1 to 64/255 for l2.
+            0.1 to 64/255 for l2; a quarter of it for l1, for which none is published.
         steps: number of gradient steps.
         random_start: start anywhere in the ball rather than at the image.
         restarts: number of random starts; the best result counts.
@@ -47,7 +47,7 @@ class CosPGD(SegPGD):
     ICML 2024.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         step_size: in the same units; by default in the published proportion to ``eps``.
         steps: number of gradient steps.

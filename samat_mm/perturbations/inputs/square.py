@@ -32,7 +32,7 @@ class Square(ClassificationAttack):
     ECCV 2020.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         queries: of each restart, the start not counted.
         restarts: only images that resist go on.

@@ -44,7 +44,7 @@ class StAdv(OptionallyBoundedAttack):
         step_size: Adam's learning rate, in grid units; 1e-3 by default. Without meaning for 'original'.
         bound: largest component of the flow in grid units; '1/255' by default. Without meaning for 'original'.
         weight: of the flow's norm or roughness.
-        norm: 'linf' (the default) or 'l2', in which ``eps`` bounds the difference of pixels.
+        norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
         seed: without effect, for nothing is drawn.
 
