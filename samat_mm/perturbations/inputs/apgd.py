@@ -30,7 +30,7 @@ class APGD(ProjectedAscent):
 
     In l1 the steps are sparse, and a run has three stages, with radii of 3, 2 and 1 times ``eps`` and 3, 3 and 4
     tenths of the steps (l1-APGD with its several radii: Croce and Hein, Mind the box, ICML 2021). Every stage begins
-    with steps of a fifth of the coordinates, where the authors' code takes over the sparsity of the stage before.
+    with steps of a fifth of the coordinates; in the authors' code, of two thirds of those that its start has changed.
 
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020, algorithm 1.
