@@ -9,6 +9,7 @@ from pathlib import Path
 
 from samat_mm.perturbations.inputs import ATTACK_TYPES, Attack, ClassificationAttack
 from samat_mm.perturbations.inputs.objectives import OBJECTIVES, PixelObjective
+from samat_mm.perturbations.inputs.objectives.pixelwise import PIXEL_LOSSES
 from samat_mm.presets import presets
 
 DOCS = Path(__file__).parent
@@ -38,7 +39,7 @@ def objectives() -> str:
     """Return a section on the losses that PGD and APGD can drive up."""
     rows = ''
     for name, objective in OBJECTIVES.items():
-        card = Card(type(objective))
+        card = Card(PIXEL_LOSSES.get(name, type(objective)))
         rows += f'| `{name}` | {card.text.strip().partition(chr(10))[0]} | {card.source} |\n'
     return f'## Objectives\n\n| `objective` of PGD and APGD | what it is | source |\n|---|---|---|\n{rows}\n'
 

@@ -1,7 +1,6 @@
 """Attacks by name: every file in ``configs/_base_/attacks/`` is a preset."""
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -114,9 +113,8 @@ def _parameters(config: dict[str, Any]) -> set[str]:
 
     A radius that bounds nothing unless the config says so, as in Pixle, is none of them.
     """
-    described = ATTACKS.build(config).describe()
-    kind = ATTACKS.get(config['type']) if isinstance(config['type'], str) else config['type']
-    return {key for key in inspect.signature(kind).parameters if key != 'eps' or key in described}
+    attack = ATTACKS.build(config)
+    return attack.parameters - ({'eps'} if getattr(attack, 'eps', None) is None else set())
 
 
 def _add(built: dict[str, Attack], name: str, config: dict[str, Any]) -> None:

@@ -9,12 +9,10 @@ already, an attack that moves nothing.
 """
 
 import copy
-import inspect
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -23,11 +21,12 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation.image_score import ImageScore
 from samat_mm.evaluation.outcome import Outcome
 from samat_mm.evaluation.trials import CLEAN
+from samat_mm.models.tasks.base import without_goal
 from samat_mm.perturbations.inputs import FGSM, PGD, Attack, Square
 from samat_mm.perturbations.inputs.random_noise import RandomNoise
 
 RADII = (0.5, 1.0, 2.0, 4.0)  # in units of the attack's own
-LARGE, LARGEST_LINF = 64.0, 0.5
+LARGE, GREY = 64.0, 0.5  # half the range of pixels lets every image be grey
 QUERIES, DRAWS = 500, 10
 WEIGHT_NOISE = 0.1  # of a surrogate, in units of the root mean square of each weight tensor
 BROKEN, BROKEN_MAP = 0.95, 0.5  # share of what was right; pixels share their evidence, so not all go wrong at once
@@ -72,25 +71,29 @@ class SanityChecks:
                 f'the sanity checks vary the radius and the steps of PGD, SegPGD or CosPGD; got {attack!r}. '
                 'Name one of them first, pgd-linf for instance.'
             )
-        self.attack, self.classifier = attack, classifier
+        self.attack: PGD = without_goal(attack)
+        self.classifier = classifier
         self.broken = BROKEN if classifier else BROKEN_MAP
         self.steps = sorted({1, max(2, attack.steps // 2), attack.steps, 2 * attack.steps})
 
     @property
     def large(self) -> float:
         """The radius that has to break any model, in [0, 1] pixel units."""
-        largest = LARGEST_LINF if self.attack.ball.name == 'linf' else math.inf
-        return max(self.attack.eps, min(LARGE * self.attack.eps, largest))
+        return max(self.attack.eps, min(LARGE * self.attack.eps, self._largest))
+
+    @property
+    def _largest(self) -> float:
+        return GREY * self.attack.ball.largest_radius(None)
 
     def attacks(self) -> dict[str, Attack]:
         """Return the attacks to run, by name; :data:`TRANSFER` is to be made on :func:`surrogate`."""
-        norm, eps = self.attack.ball.name, self.attack.eps
-        found: dict[str, Attack] = {ZERO: self._with(eps=0.0)}
-        found |= {_radius(factor): self._with(eps=factor * eps) for factor in RADII if self._fits(factor)}
-        found |= {_steps(steps): self._with(steps=steps) for steps in self.steps if steps != self.attack.steps}
-        found[BIG] = self._with(eps=self.large, steps=2 * self.attack.steps)
+        attack, norm, eps = self.attack, self.attack.norm, self.attack.eps
+        found: dict[str, Attack] = {ZERO: attack.at(0.0)}
+        found |= {_radius(factor): attack.at(factor * eps) for factor in RADII if self._fits(factor)}
+        found |= {_steps(steps): attack.replace(steps=steps) for steps in self.steps if steps != self.attack.steps}
+        found[BIG] = attack.at(self.large).replace(steps=2 * attack.steps)
         found[NOISE] = RandomNoise(norm, eps, DRAWS, self.attack.seed)
-        found[TRANSFER] = self._with()
+        found[TRANSFER] = attack
         if self.classifier:
             found[SQUARE] = Square(norm, eps, QUERIES, seed=self.attack.seed)
         return found
@@ -185,16 +188,8 @@ class SanityChecks:
     def _measure(self, outcome: Outcome) -> float:
         return outcome.loss if self.attack.objective.name == 'cross-entropy' else outcome.wrong
 
-    def _with(self, **changes: Any) -> Attack:
-        """Return the attack with another radius or other steps; its step size keeps the proportion to the radius."""
-        known = inspect.signature(type(self.attack)).parameters
-        described = {key: value for key, value in self.attack.describe().items() if key in known and key != 'goal'}
-        if 'eps' in changes:
-            described['step_size'] = self.attack.step_size / self.attack.eps * changes['eps']
-        return type(self.attack)(**{**described, **changes})
-
     def _fits(self, factor: float) -> bool:
-        return factor <= 1 or self.attack.ball.name != 'linf' or factor * self.attack.eps <= LARGEST_LINF
+        return factor <= 1 or factor * self.attack.eps <= self._largest
 
 
 def surrogate(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -13,7 +13,7 @@ from samat_mm.models.fast_copy import FastCopy
 from samat_mm.models.pixel_space import Passes, PixelSpace
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack, ClassificationAttack
-from samat_mm.perturbations.inputs.classification import isolated_randomness
+from samat_mm.perturbations.randomness import isolated_randomness
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 MIXED = 'mixed'

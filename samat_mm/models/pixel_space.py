@@ -24,7 +24,7 @@ from samat_mm.models.tasks import Classification, Task, task_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.mixed import MixedPredict
 from samat_mm.perturbations.inputs.objectives import wrong_share
-from samat_mm.perturbations.inputs.views import restricted
+from samat_mm.perturbations.inputs.problem import restricted
 
 
 class PixelSpace:

@@ -2,8 +2,11 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 from samat_mm.errors import InputError
+
+Radius = Any  # a number or a string such as '8/255' when it is given, a float once it is read
 
 
 def parse_radius(value: float | str, name: str) -> float:

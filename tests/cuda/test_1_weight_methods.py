@@ -14,10 +14,10 @@ from test_device_waits import WAITS, everything
 from test_family_contract import SGD, net, wrap
 from torch import Tensor, nn
 
-from samat_mm.perturbations.inputs import APGD, PGD, CosPGD
+from samat_mm.perturbations.inputs import APGD, PGD, CosPGD, Problem
 from samat_mm.perturbations.inputs.best import BestIterate
-from samat_mm.perturbations.inputs.oracle import Oracle
-from samat_mm.perturbations.inputs.region import Region
+from samat_mm.perturbations.inputs.scoring import Scoring
+from samat_mm.perturbations.norms.region import Region
 from samat_mm.perturbations.weights.random_numbers import RandomNumbers
 
 STEPS = 8
@@ -115,11 +115,11 @@ def test_a_step_of_an_attack_does_not_wait_for_the_device(attack: type, norm: st
     model, inputs, target = model.to(device), inputs.to(device), target.to(device)
     tried = attack(norm, 0.3, steps=6)
     region, best = Region(inputs, tried.ball, tried.eps), BestIterate(inputs.clone())
-    oracle = Oracle(tried.objective, tried.rank, model, target, inputs)
+    scoring = Scoring(Problem(model, inputs, target), tried.objective, tried.rank)
     move, images = tried.step_rule(region, 6), tried.start(region, range(len(inputs)), 0)
 
     def step(images: Tensor, number: int) -> Tensor:
-        rank, grad = oracle.gradient(images, number, 6)
+        rank, grad = scoring.gradient(images, number, 6)
         best.offer(rank, images)
         return move(images, grad, rank[:, -1])
 
@@ -128,5 +128,5 @@ def test_a_step_of_an_attack_does_not_wait_for_the_device(attack: type, norm: st
     with no_waits(device, seen):
         for number in range(1, 6):
             images = step(images, number)
-    oracle.check()
+    scoring.check()
     assert float((best.images - inputs).abs().max()) > 0

@@ -14,9 +14,9 @@ from samat_mm.perturbations.inputs import PGD
 class Counting(PGD):
     """Counts the batches that it attacks, and keeps what it makes of them."""
 
-    def __init__(self) -> None:
-        super().__init__('linf', '8/255', '4/255', steps=2)
-        self.results: list[Tensor] = []
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._settle(results=[])
 
     def __call__(self, *args, **kwargs) -> Tensor:
         self.results.append(super().__call__(*args, **kwargs))
@@ -35,7 +35,7 @@ class Counting(PGD):
 )
 def test_one_attack_per_iteration_serves_all_passes(perturbation: dict, sizes: list, tmp_path: Path) -> None:
     """A pass on fewer samples sees some of the same images; the attack's own forwards count for no loss."""
-    recorder, attack, model = Recorder(), Counting(), classifier()
+    recorder, attack, model = Recorder(), Counting('linf', '8/255', '4/255', steps=2), classifier()
     start = model.head.fc.weight.detach().clone()
     runner(
         model,

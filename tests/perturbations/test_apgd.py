@@ -7,11 +7,11 @@ from helpers import CLASSES, TinyClassifier, TinySegmentor, images, labels
 from plain_apgd import plain_apgd
 from torch.nn import functional as F
 
-from samat_mm.perturbations.ball import norm_ball
-from samat_mm.perturbations.inputs import APGD
-from samat_mm.perturbations.inputs.apgd import AdaptiveSteps, checkpoints
+from samat_mm.perturbations.inputs import APGD, Problem
 from samat_mm.perturbations.inputs.objectives import objective_named
-from samat_mm.perturbations.inputs.region import Region
+from samat_mm.perturbations.norms import norm_named
+from samat_mm.perturbations.norms.adaptive import AdaptiveSteps, checkpoints
+from samat_mm.perturbations.norms.region import Region
 
 EPS = {'linf': 8 / 255, 'l2': 0.5}
 each_norm = pytest.mark.parametrize('norm', EPS)
@@ -29,19 +29,10 @@ class Recording(torch.nn.Module):
         return self.model(pixels)
 
 
-class FromImages(APGD):
-    """APGD from given images."""
-
-    first: torch.Tensor
-
-    def start(self, region, indices, restart):
-        return self.first.clone()
-
-
 def ours(norm, steps, objective, model, inputs, target, start):
-    attack, predict = FromImages(norm, EPS[norm], steps, objective=objective), Recording(model)
-    attack.first = start
-    return predict.asked, attack(predict, inputs, target)
+    attack, predict = APGD(norm, EPS[norm], steps, objective=objective), Recording(model)
+    found = attack.search(Problem(predict, inputs, target), start=lambda *_: start.clone())
+    return predict.asked, found.images
 
 
 @pytest.mark.parametrize(
@@ -114,7 +105,7 @@ def test_the_result_has_a_wrong_prediction_wherever_torchattacks_finds_one(norm)
 def test_the_first_step_is_a_rise_where_the_loss_after_it_is_above_0(offset, halved):
     """Seventeen rises and five falls, up to the first check of 100 steps."""
     losses = offset + torch.tensor([-30.0, *range(-29, -12), *range(-14, -19, -1)])[:, None]
-    region = Region(torch.full((1, 3, 4, 4), 0.5), norm_ball('linf'), 0.1)
+    region = Region(torch.full((1, 3, 4, 4), 0.5), norm_named('linf'), 0.1)
     steps, pixels = AdaptiveSteps(region, 100), region.inputs
     for loss in losses:
         pixels = steps(pixels, torch.ones_like(pixels), loss)

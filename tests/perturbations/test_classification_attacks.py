@@ -12,14 +12,12 @@ from torch.nn import functional as F
 
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.perturbations.inputs import ClassificationAttack
-from samat_mm.perturbations.inputs.base import generator_for
 from samat_mm.perturbations.inputs.classification import margins
 from samat_mm.perturbations.inputs.flow import roughness, warp
-from samat_mm.perturbations.inputs.hyperplane import nearest_on_hyperplane
 from samat_mm.perturbations.inputs.isolated import isolated
-from samat_mm.perturbations.inputs.square_proposals import PROPOSALS
 from samat_mm.perturbations.inputs.torchattacks import NORMS
-from samat_mm.perturbations.inputs.uniforms import Uniforms
+from samat_mm.perturbations.norms import norm_named
+from samat_mm.perturbations.randomness import RandomStreams, generator_for
 from samat_mm.presets import build_attacks
 from samat_mm.registry import ATTACKS
 
@@ -371,7 +369,7 @@ def test_pixels_outside_0_to_1_are_an_error(name, parameters, value, batch):
         ({'type': 'Square', 'p_init': 2}, 'p_init must be a share of the image'),
         ({'type': 'Square', 'schedule': 'slow'}, "schedule must be one of rescaled, fixed; got 'slow'"),
         ({'type': 'FAB', 'targets': 'all'}, "targets must be one of nearest, ranked; got 'all'"),
-        ({'type': 'AutoAttack', 'norm': 'l1'}, "norm must be one of linf, l2; got 'l1'"),
+        ({'type': 'AutoAttack', 'norm': 'l0'}, "norm must be one of linf, l2, l1; got 'l0'"),
         ({'type': 'AutoAttack', 'eps': 8}, "Did you mean '8/255'"),
         ({'type': 'StAdv', 'form': 'mine'}, "form must be one of bounded, original; got 'mine'"),
         ({'type': 'StAdv', 'form': 'original', 'bound': 0.1}, 'the original form has neither'),
@@ -379,7 +377,7 @@ def test_pixels_outside_0_to_1_are_an_error(name, parameters, value, batch):
         ({'type': 'Pixle', 'widths': (5, 2)}, 'widths must be a smallest and a largest extent'),
         ({'type': 'Pixle', 'heights': 0}, 'heights must be'),
         ({'type': 'Pixle', 'norm': 'l2'}, "norm='l2' needs a radius; give eps too, or neither"),
-        ({'type': 'Pixle', 'norm': 'l1', 'eps': 0.1}, "norm must be one of linf, l2; got 'l1'"),
+        ({'type': 'Pixle', 'norm': 'l0', 'eps': 0.1}, "norm must be one of linf, l2, l1; got 'l0'"),
         ({'type': 'StAdv', 'eps': 8}, "Did you mean '8/255'"),
         ({'type': 'Pixle', 'steps': 3}, 'Pixle does not accept these parameters'),
     ],
@@ -470,16 +468,16 @@ def test_the_nearest_point_of_a_hyperplane_in_the_pixel_box(norm, share):
         )
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
     expected = towards * torch.minimum(high * speed, room)
-    found = nearest_on_hyperplane(norm, pixels, normal, rise)
+    found = norm_named(norm).to_hyperplane(pixels, normal, rise)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-    tiny = nearest_on_hyperplane(norm, pixels.float(), (normal * 1e-30).float(), (rise * 1e-30).float())
+    tiny = norm_named(norm).to_hyperplane(pixels.float(), (normal * 1e-30).float(), (rise * 1e-30).float())
     torch.testing.assert_close(tiny.double(), expected, rtol=0, atol=1e-4)
 
 
 @each_norm
 def test_a_hyperplane_out_of_reach_by_quotients_that_are_infinite_in_single_precision(norm):
     pixels, normal = torch.tensor([[1.0, 0.25, 0.5]]), torch.tensor([[1.0, -1e-40, 0.0]])
-    found = nearest_on_hyperplane(norm, pixels, normal, torch.tensor([50.0]))
+    found = norm_named(norm).to_hyperplane(pixels, normal, torch.tensor([50.0]))
     assert -0.25 <= float(found[0, 1]) < 0
     assert found[0, [0, 2]].tolist() == [0, 0]
 
@@ -534,8 +532,8 @@ def test_the_patches_of_pixle_are_uniform_and_their_places_distinct():
 def test_random_numbers_of_an_image_do_not_depend_on_the_other_images():
     """Also where images are left out and the counts differ from one question to the next."""
     images_ = torch.zeros(3, 3, 2, 2)
-    together = Uniforms([generator_for(0, index) for index in range(3)], images_)
-    alone = Uniforms([generator_for(0, 2)], images_[:1])
+    together = RandomStreams([generator_for(0, index) for index in range(3)], images_)
+    alone = RandomStreams([generator_for(0, 2)], images_[:1])
     for count, rows in ((7, [0, 1, 2]), (3000, [0, 2]), (3000, [2]), (5, [2]), (9000, [2])):
         expected = alone.take(torch.tensor([0]), count)
         assert torch.equal(together.take(torch.tensor(rows), count)[-1:], expected)
@@ -722,7 +720,7 @@ def test_a_square_fits_into_images_of_any_shape(norm):
     for shape in ((1, 1), (2, 9), (9, 2), (14, 14), (7, 5)):
         inputs = images(2, 3, *shape)
         for share in (1.0, 0.3, 0.001):
-            proposals = PROPOSALS[norm](0.1)
+            proposals = norm_named(norm).squares(0.1)
             side = proposals.side(share, inputs)
             assert 1 <= side <= min(shape)
             draws = torch.rand(2, proposals.draws(inputs))

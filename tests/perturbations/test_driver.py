@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from small_models import FAMILY, REPOSITORY, PlainNet, plain_batches
 from torch import Tensor
 
-from samat_mm.perturbations.ball import NORM_BALLS
+from samat_mm.perturbations.norms import NORMS
 from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step
 from samat_mm.perturbations.weights.transformations import Steepest
 from samat_mm.registry import WEIGHT_PERTURBATIONS
@@ -88,7 +88,7 @@ class SignSAM(WeightPerturbation):
 
     @cached_property
     def parts(self) -> Parts:
-        return Parts(before=(Steepest(ball=NORM_BALLS['linf']),))
+        return Parts(before=(Steepest(ball=NORMS['linf']),))
 
 
 def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,11 +110,11 @@ def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.Monke
 def test_both_halves_take_their_direction_from_the_same_ball(norm: str) -> None:
     """Whatever is perturbed, a vector has one steepest direction; cut into tensors it stays the same."""
     vector = torch.randn(1, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    inputs = NORM_BALLS[norm].steepest(vector)
+    inputs = NORMS[norm].steepest(vector)
     pieces: list[Tensor] = [
         piece.clone().reshape(shape)
         for piece, shape in zip(vector[0].split([6, 2, 4]), [(2, 3), (2,), (4,)], strict=True)
     ]
-    chain: Any = Steepest(ball=NORM_BALLS[norm])
+    chain: Any = Steepest(ball=NORMS[norm])
     chain.apply({}, pieces, {})
     torch.testing.assert_close(torch.cat([piece.flatten() for piece in pieces]), inputs[0], rtol=1e-15, atol=0)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from samat_mm.perturbations.inputs import PGD, CosPGD, SegPGD
 from samat_mm.perturbations.inputs.objectives import (
     OBJECTIVES,
-    BalancedMaskedCrossEntropy,
     PixelObjective,
+    balanced_by,
     objective_named,
     wrong_share,
 )
@@ -155,8 +155,7 @@ def test_class_pixels_are_relative():
     torch.manual_seed(0)
     logits, target = torch.randn(2, CLASSES, 6, 6), labels(2, 6, 6, classes=CLASSES)
     ours, theirs = (
-        BalancedMaskedCrossEntropy(tuple(scale * count for count in (1, 2, 3, 4)))(logits, target, 0, 1)
-        for scale in (1, 1000)
+        balanced_by(tuple(scale * count for count in (1, 2, 3, 4)))(logits, target, 0, 1) for scale in (1, 1000)
     )
     torch.testing.assert_close(ours, theirs)
 

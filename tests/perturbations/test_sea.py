@@ -6,9 +6,10 @@ from helpers import CLASSES, TinyClassifier, TinySegmentor, images, labels
 from plain_apgd import PROJECTIONS, plain_apgd
 from torch.nn import functional as F
 
-from samat_mm.perturbations.inputs import SEA
+from samat_mm.perturbations.inputs import SEA, Problem
+from samat_mm.perturbations.inputs.ascent import stages
 from samat_mm.perturbations.inputs.objectives import objective_named
-from samat_mm.perturbations.inputs.sea import stages
+from samat_mm.perturbations.inputs.sea import PLAN
 
 EPS = {'linf': 4 / 255, 'l2': 0.3}
 each_norm = pytest.mark.parametrize('norm', EPS)
@@ -25,7 +26,7 @@ LOSSES = ('balanced-masked-cross-entropy', 'masked-cross-entropy', 'jensen-shann
     ],
 )
 def test_the_stages_share_all_the_steps(steps, expected):
-    assert stages(steps) == expected
+    assert stages(PLAN, steps) == expected
 
 
 def judged(model, image, label):
@@ -38,7 +39,7 @@ def test_each_loss_finds_what_three_stages_of_the_algorithm_find(norm):
     inputs, model = images(2, 3, 6, 5).double(), TinySegmentor().double()
     target = model(inputs).argmax(1)
     attack = SEA(norm, EPS[norm], steps=20, random_start=False)
-    candidates = [found.images for found in attack.candidates(model, inputs, target)]
+    candidates = [found.images for found in attack.candidates(Problem(model, inputs, target))]
     assert len(candidates) == 3
     for name, found in zip(LOSSES, candidates, strict=True):
         for row in range(len(inputs)):
@@ -62,7 +63,7 @@ def test_the_worst_of_the_three_is_returned_image_by_image(norm):
     inputs, target, model = images(6, 3, 8, 8), labels(6, 8, 8, classes=CLASSES), TinySegmentor()
     target[:, ::2] = model(inputs).argmax(1)[:, ::2]
     attack = SEA(norm, EPS[norm], steps=10)
-    candidates = [found.images for found in attack.candidates(model, inputs, target)]
+    candidates = [found.images for found in attack.candidates(Problem(model, inputs, target))]
     adversarial = attack(model, inputs, target)
     for row in range(len(inputs)):
         label = target[row : row + 1]
@@ -77,7 +78,7 @@ def test_counts_of_the_training_set_change_the_balanced_loss_and_are_reported():
     rare = SEA(steps=10, class_pixels=[1, 1000, 1000, 1000])
     assert rare.describe()['class_pixels'] == [1, 1000, 1000, 1000]
     assert 'class_pixels' not in SEA().describe()
-    first = [next(attack.candidates(model, inputs, target)).images for attack in (rare, SEA(steps=10))]
+    first = [next(attack.candidates(Problem(model, inputs, target))).images for attack in (rare, SEA(steps=10))]
     assert not torch.equal(*first)
     with pytest.raises(ValueError, match=r'class_pixels must have one count for each of the 4 classes; got 2'):
         SEA(steps=10, class_pixels=[1, 2])(model, inputs, target)

@@ -142,7 +142,7 @@ def test_a_radius_cuts_what_an_attack_without_one_finds():
         ({'attack': 'Unknown'}, r"no attack 'Unknown'"),
         ({'attack': 'CW', 'alpha': 1}, r"CW of torchattacks has no parameter 'alpha'; it has c, kappa, steps, lr\."),
         ({'attack': 'PGD', 'norm': 'l2'}, r"PGD of torchattacks is an attack in linf; got norm='l2'"),
-        ({'attack': 'APGD', 'norm': 'l1'}, r"norm must be one of linf, l2; got 'l1'"),
+        ({'attack': 'APGD', 'norm': 'l1'}, r"APGD of torchattacks is an attack in linf; got norm='l1'"),
         ({'attack': 'PGD', 'eps': 8}, r"Did you mean '8/255'"),
         ({'attack': 'DeepFool', 'norm': 'l2'}, r"norm='l2' needs a radius"),
     ],

@@ -56,7 +56,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
 
     def full_radius(self) -> float:
         """Return the radius of the attack."""
-        return self.attack.eps  # type: ignore[attr-defined]
+        return self.attack.eps
 
     @property
     def aims_at_logits(self) -> bool:

@@ -15,10 +15,10 @@ from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 from samat_mm.engine.training_summary import input_summary
 from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import unwrapped
-from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.finite import check_gradient
-from samat_mm.perturbations.inputs.region import support_mask
+from samat_mm.perturbations.norms import norm_named
+from samat_mm.perturbations.norms.region import support_mask
 from samat_mm.perturbations.units import parse_radius
 
 CHECKPOINT_KEY = 'free_adversarial_training'
@@ -65,13 +65,12 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
     ) -> None:
         super().__init__(eps_scheduler, pixel_range)
         self.replays = whole_number(replays, 'replays')
-        self.ball = norm_ball(norm)
+        self.ball = norm_named(norm)
         self.eps = parse_radius(eps, 'eps')
         self.step_size = self.eps if step_size is None else parse_radius(step_size, 'step_size')
         if self.eps > 0 and self.step_size == 0:
             raise InputError('step_size must be greater than 0; got 0, with which no step moves the image.')
-        if norm == 'linf':
-            self.ball.check_radius(self.eps, ())
+        self.ball.check_radius(self.eps)
         self._carried: Tensor | None = None
         self._delta: Tensor | None = None
         self._support: Tensor | None = None

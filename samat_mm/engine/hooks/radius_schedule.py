@@ -1,6 +1,5 @@
 """The radius of an input perturbation over time, by MMEngine's parameter schedulers."""
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -103,8 +102,4 @@ def scaled(attack: Attack, factor: float) -> Attack:
             'eps_scheduler needs an attack by projected ascent, such as PGD, APGD or SegPGD; '
             f'got {type(attack).__name__}.'
         )
-    changed: Any = copy.copy(attack)
-    for name in ('eps', 'step_size'):
-        if hasattr(attack, name):
-            setattr(changed, name, factor * getattr(attack, name))
-    return changed
+    return attack.at(factor * attack.eps)

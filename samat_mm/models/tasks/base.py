@@ -1,12 +1,11 @@
 """What every task is: the way from a model and its data samples to logits, labels and the share that is wrong."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -16,8 +15,9 @@ from torch.nn import functional as F
 from samat_mm.errors import InputError
 from samat_mm.models.state import frozen
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.perturbations.inputs.classification import isolated_randomness
+from samat_mm.perturbations.randomness import isolated_randomness
 
+AttackT = TypeVar('AttackT', bound=Attack)
 ROUNDING = 1e-4  # in units of the largest score: what is nearer to a tie than this may be decided either way
 
 
@@ -156,13 +156,11 @@ class Undecided(Task):
         return super().fitted(attack)
 
 
-def without_goal(attack: Attack) -> Attack:
+def without_goal(attack: AttackT) -> AttackT:
     """Return the attack with the goal 'loss', where no single answer shows an error: what is reported is what runs."""
     if getattr(attack, 'goal', 'loss') == 'loss':
         return attack
-    changed: Any = copy.copy(attack)
-    changed.goal = 'loss'
-    return changed
+    return attack.replace(goal='loss')
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from samat_mm.perturbations.inputs.apgd import APGD
 from samat_mm.perturbations.inputs.autoattack import AutoAttack
-from samat_mm.perturbations.inputs.base import Attack, Predict
+from samat_mm.perturbations.inputs.base import Attack
 from samat_mm.perturbations.inputs.classification import ClassificationAttack
 from samat_mm.perturbations.inputs.fab import FAB
 from samat_mm.perturbations.inputs.objectives import OBJECTIVES, CrossEntropy, ModelLoss, Objective
 from samat_mm.perturbations.inputs.pgd import FGSM, PGD
 from samat_mm.perturbations.inputs.pixle import Pixle
+from samat_mm.perturbations.inputs.problem import Predict, Problem
 from samat_mm.perturbations.inputs.sea import SEA
 from samat_mm.perturbations.inputs.segpgd import CosPGD, SegPGD
 from samat_mm.perturbations.inputs.square import Square
@@ -34,6 +35,7 @@ __all__ = [
     'Objective',
     'Pixle',
     'Predict',
+    'Problem',
     'SegPGD',
     'Square',
     'StAdv',

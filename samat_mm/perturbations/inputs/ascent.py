@@ -2,32 +2,34 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.ball import norm_ball
 from samat_mm.perturbations.checks import one_of, whole_number
-from samat_mm.perturbations.inputs.base import Attack, Predict
+from samat_mm.perturbations.inputs.base import Attack
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective, objective_named
-from samat_mm.perturbations.inputs.oracle import GOALS, Oracle, oracle_type
-from samat_mm.perturbations.inputs.region import Region
-from samat_mm.perturbations.units import parse_radius
+from samat_mm.perturbations.inputs.problem import Problem
+from samat_mm.perturbations.inputs.scoring import GOALS, Rank, Scoring, scoring_type
+from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.norms.region import Region
 
-# From the images, their gradient and the loss that step sizes follow to the next images.
-StepRule = Callable[[Tensor, Tensor, Tensor], Tensor]
+Plan = Sequence[tuple[float, int]]  # the radius of each stage, in units of eps, and its share of the steps in tenths
+Start = Callable[[Region, Sequence[int], int], Tensor]  # from the region, the numbers of the images and the restart
 
 
 class ProjectedAscent(Attack):
     """Ascent along the steepest direction within a region, by steps that a subclass chooses.
 
     Of all iterates, the start among them, the one that the objective ranks highest is returned, image by image.
-
     Images without any label are returned as they are.
 
-    Args:
-        norm: 'linf' or 'l2'.
+    A subclass is a dataclass with these fields, and others:
+
+    Attributes:
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: number of gradient steps.
         random_start: start anywhere in the ball rather than at the image.
@@ -37,32 +39,20 @@ class ProjectedAscent(Attack):
             of a classifier on which the model errs, before the attack or at an iterate, is returned so and not asked
             about again. Of class probabilities, the largest is the label. Without effect on label maps.
         seed: of the random starts.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        norm: str,
-        eps: float | str,
-        steps: int,
-        random_start: bool = True,
-        restarts: int = 1,
-        objective: str | Objective = 'cross-entropy',
-        goal: str = 'loss',
-        seed: int = 0,
-    ) -> None:
-        self.ball = norm_ball(norm)
-        self.eps = parse_radius(eps, 'eps')
-        if norm == 'linf':
-            self.ball.check_radius(self.eps, ())
-        self.steps = whole_number(steps, 'steps')
-        self.random_start = random_start
-        self.restarts = whole_number(restarts, 'restarts')
-        self.objective = objective_named(objective)
-        self.goal = one_of(goal, list(GOALS), 'goal')
-        self.seed = seed
+    norm: str
+    steps: int
+    random_start: bool
+    restarts: int
+    goal: str
+
+    def __post_init__(self) -> None:
+        self._settle_ball()
+        whole_number(self.steps, 'steps')
+        whole_number(self.restarts, 'restarts')
+        self._settle(objective=objective_named(self.objective))
+        one_of(self.goal, list(GOALS), 'goal')
 
     @abstractmethod
     def step_rule(self, region: Region, steps: int) -> StepRule:
@@ -70,59 +60,74 @@ class ProjectedAscent(Attack):
 
     def rank(self, loss: Tensor, output: Tensor, target: Tensor | None) -> Tensor:
         """Return by what iterates are compared, shape (N, keys); see :meth:`Objective.rank`."""
-        return self.objective.rank(loss, output, target)
+        return self.rank_of(self.objective)(loss, output, target)
 
-    def __call__(
-        self,
-        predict: Predict,
-        inputs: Tensor,
-        target: Tensor | None,
-        *,
-        indices: Sequence[int] | None = None,
-        sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> Tensor:
-        """Return adversarial images; see :meth:`Attack.__call__`."""
-        return self.search(predict, inputs, target, indices=indices, sizes=sizes).images
+    def rank_of(self, objective: Objective) -> Rank:
+        """Return by what iterates are compared while this objective is driven up."""
+        return objective.rank
 
     def search(
-        self,
-        predict: Predict,
-        inputs: Tensor,
-        target: Tensor | None,
-        *,
-        indices: Sequence[int] | None = None,
-        sizes: Sequence[tuple[int, int]] | None = None,
+        self, problem: Problem, *, objective: Objective | None = None, start: Start | None = None
     ) -> BestIterate:
-        """Return adversarial images with their ranks, none where ``eps`` is 0; see :meth:`Attack.__call__`."""
-        inputs = inputs.detach()
-        region = Region(inputs, self.ball, self.eps, sizes)
-        self.ball.check_radius(self.eps, inputs.shape[1:])
-        best = BestIterate(inputs.clone())
-        if self.eps == 0 or not len(inputs):
+        """Return adversarial images with their ranks, none where ``eps`` is 0.
+
+        Args:
+            problem: the model and the images.
+            objective: of this run, by default the attack's.
+            start: the first images of this run, by default :meth:`start`.
+
+        Raises:
+            ValueError: if images lie outside the box or do not fit the target.
+        """
+        objective = objective or self.objective
+        region = Region(problem.images, self.ball, self.eps, problem.sizes, problem.box)
+        if problem.box is not None:
+            self.ball.check_radius(self.eps, problem.images.shape[1:])
+        best = BestIterate(problem.images.clone())
+        if self.eps == 0 or not len(problem.images):
             return best
-        indices = range(len(inputs)) if indices is None else indices
-        oracle = oracle_type(self.goal, self.objective, target)(self.objective, self.rank, predict, target, inputs)
-        with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []), torch.enable_grad():
+        scoring = scoring_type(self.goal, objective, problem.target)(problem, objective, self.rank_of(objective))
+        with (
+            torch.random.fork_rng(devices=[problem.images.device] if problem.images.is_cuda else []),
+            torch.enable_grad(),
+        ):
             if self.random_start:  # otherwise the first iterates are the images themselves
-                oracle.leave_out_wrong(inputs)
+                scoring.leave_out_wrong(problem.images)
+            widest = region.scaled(max(factor for factor, _ in self.plan))
             for restart in range(self.restarts):
-                self.run(oracle, region, indices, restart, best)
-            oracle.check()
+                self.run(scoring, region, (start or self.start)(widest, problem.numbers, restart), best)
+            scoring.check()
         return best
 
-    def run(self, oracle: Oracle, region: Region, indices: Sequence[int], restart: int, best: BestIterate) -> None:
-        """Make one run from one start, and offer its iterates."""
-        self.climb(oracle, region, self.start(region, indices, restart), self.steps, best)
-
-    def start(self, region: Region, indices: Sequence[int], restart: int) -> Tensor:
+    def start(self, region: Region, numbers: Sequence[int], restart: int) -> Tensor:
         """Return the first images."""
-        return region.random_images(self.seed, indices, restart) if self.random_start else region.inputs.clone()
+        return region.random_images(self.seed, numbers, restart) if self.random_start else region.inputs.clone()
 
-    def climb(self, oracle: Oracle, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
+    @property
+    def plan(self) -> Plan:
+        """The stages of a run."""
+        return ((1.0, 10),)
+
+    def run(self, scoring: Scoring, region: Region, start: Tensor, best: BestIterate) -> None:
+        """Make one run from one start, and offer its iterates: those within the radius.
+
+        Each stage starts from the projection of the best that the one before found.
+        """
+        *wider, (last, steps) = stages(self.plan, self.steps)
+        for factor, count in wider:
+            stage, found = region.scaled(factor), BestIterate(start)
+            self.climb(scoring.without_end(), stage, stage.project(start), count, found)
+            start = found.images
+        region = region.scaled(last)
+        found = BestIterate(start)
+        self.climb(scoring, region, region.project(start) if wider else start, steps, found if wider else best)
+        best.take(found)
+
+    def climb(self, scoring: Scoring, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
         """Take so many steps from feasible images, and offer every iterate, the last one too.
 
         Args:
-            oracle: what the model is asked through.
+            scoring: what the model is asked through.
             region: where the iterates stay.
             start: the first images.
             steps: number of gradient steps.
@@ -130,26 +135,23 @@ class ProjectedAscent(Attack):
         """
         move, images = self.step_rule(region, steps), start
         for step in range(steps):
-            if oracle.done:
+            if scoring.done:
                 return
-            if step and oracle.is_early(step - 1, steps) and not oracle.is_early(step, steps):
-                best.offer(oracle.value(best.images, step, steps), best.images)  # what they are worth on the model
-            rank, grad = oracle.gradient(images, step, steps)
+            if step and scoring.is_early(step - 1, steps) and not scoring.is_early(step, steps):
+                best.offer(scoring.value(best.images, step, steps), best.images)  # what they are worth on the model
+            rank, grad = scoring.gradient(images, step, steps)
             best.offer(rank, images)
             images = move(images, grad, rank[:, -1])
-        if not oracle.done:
-            best.offer(oracle.value(images, steps - 1, steps), images)
+        if not scoring.done:
+            best.offer(scoring.value(images, steps - 1, steps), images)
 
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the parameters for reports, in plain types."""
-        return {
-            'type': type(self).__name__,
-            'norm': self.ball.name,
-            'eps': self.eps,
-            'steps': self.steps,
-            'random_start': self.random_start,
-            'restarts': self.restarts,
-            'objective': self.objective.name,
-            **({} if self.goal == 'loss' else {'goal': self.goal}),
-            'seed': self.seed,
-        }
+    def describe(self) -> dict[str, Any]:
+        """Return the type and the parameters for reports; the goal where it is not the usual one."""
+        return {key: value for key, value in super().describe().items() if (key, value) != ('goal', 'loss')}
+
+
+def stages(plan: Plan, steps: int) -> list[tuple[float, int]]:
+    """Return the radius, in units of eps, and the steps of each stage; one that would have no steps is left out."""
+    counts = [steps * tenths // 10 for _, tenths in plan[:-1]]
+    counts.append(steps - sum(counts))
+    return [(factor, count) for (factor, _), count in zip(plan, counts, strict=True) if count]

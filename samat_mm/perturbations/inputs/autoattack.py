@@ -1,24 +1,27 @@
 """AutoAttack: an ensemble of four attacks, each on the images that resisted those before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.inputs.apgd import APGD
-from samat_mm.perturbations.inputs.bounded import BoundedAttack
+from samat_mm.perturbations.inputs.classification import ClassificationAttack, ranked_rivals
 from samat_mm.perturbations.inputs.fab import FAB
 from samat_mm.perturbations.inputs.objectives import Objective, objective_named
+from samat_mm.perturbations.inputs.problem import Problem, Remaining
 from samat_mm.perturbations.inputs.square import Square
-from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.units import Radius
 
-TARGETS = 9
+TARGETS = 9  # of FAB
 STAGES = ('apgd-ce', 'apgd-t', 'fab-t', 'square')
+Find = Callable[[Problem], Tensor]  # from the images that are left to what is found for them
 
 
-class AutoAttack(BoundedAttack):
+@dataclass(frozen=True, repr=False)
+class AutoAttack(ClassificationAttack):
     """The standard version: APGD on cross-entropy, targeted APGD, targeted FAB and Square.
 
     As in the authors' package: one restart each, 100 steps, the 9 most probable other classes as targets (all of them
@@ -29,11 +32,14 @@ class AutoAttack(BoundedAttack):
     that stage is left out; the authors refuse such models. In l2, Square treats channels as in the code of its own
     authors, see there.
 
+    In l1, as in the authors' package: five restarts of APGD on cross-entropy, five targets of the targeted one, and the
+    stages of l1-APGD (see there); FAB takes the shortest way in l1, Square moves length between windows.
+
     Source: Croce & Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020; github.com/fra31/auto-attack, version 'standard'.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: of APGD and FAB.
         queries: of Square.
@@ -43,82 +49,61 @@ class AutoAttack(BoundedAttack):
         ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self, norm: str = 'linf', eps: float | str = '8/255', steps: int = 100, queries: int = 5000, seed: int = 0
-    ) -> None:
-        super().__init__(norm, eps)
-        self.steps = whole_number(steps, 'steps')
-        self.queries = whole_number(queries, 'queries')
-        self.seed = seed
+    norm: str = 'linf'
+    eps: Radius = '8/255'
+    steps: int = 100
+    queries: int = 5000
+    seed: int = 0
+    stages: str = field(init=False, default=', '.join(STAGES))
 
-    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_number(self.steps, 'steps')
+        whole_number(self.queries, 'queries')
+
+    def find(self, problem: Problem) -> Tensor:
         """Return adversarial images where a stage finds one, and the images themselves elsewhere."""
-        result, alive = images.clone(), torch.arange(len(images), device=images.device)
-        for stage in STAGES:
-            if not len(alive):
-                break
-            remaining, numbers = view.subset(alive), [indices[row] for row in alive.tolist()]
-            found = self._run(stage, remaining, images[alive], labels[alive], numbers)
-            wrong = remaining(found).argmax(1) != labels[alive]
-            result[alive[wrong]] = found[wrong]
-            alive = alive[~wrong]
+        ball = dict(norm=self.norm, eps=self.eps, seed=self.seed)
+        apgd = APGD(**ball, steps=self.steps, goal='error')
+        fab = FAB(**ball, steps=self.steps, targets='ranked', classes=TARGETS)
+        square = Square(**ball, queries=self.queries, schedule='fixed')
+        result, left = problem.images.clone(), Remaining(problem)
+        _run(result, left, _search(apgd.replace(restarts=self.ball.restarts)))
+        _run_targeted(result, left, apgd, self.ball.targets)
+        _run(result, left, fab.find)
+        _run(result, left, square.find)
         return result
 
-    def _run(self, stage: str, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
-        if stage == 'fab-t':
-            fab = FAB(self.ball.name, self.eps, self.steps, targets='ranked', classes=TARGETS, seed=self.seed)
-            return fab.search(view, images, labels, indices)
-        if stage == 'square':
-            square = Square(self.ball.name, self.eps, self.queries, schedule='fixed', seed=self.seed)
-            return square.search(view, images, labels, indices)
-        attack = APGD(self.ball.name, self.eps, self.steps, goal='error', seed=self.seed)
-        return apgd(stage, attack, view, images, labels, indices)
 
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the parameters for reports, in plain types."""
-        return {
-            'type': type(self).__name__,
-            'norm': self.ball.name,
-            'eps': self.eps,
-            'steps': self.steps,
-            'queries': self.queries,
-            'seed': self.seed,
-            'stages': ', '.join(STAGES),
-        }
+def _search(apgd: APGD, objective: Objective | None = None) -> Find:
+    return lambda problem: apgd.search(problem, objective=objective).images
 
 
-def apgd(stage: str, attack: APGD, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
-    """Return what APGD finds.
+def _run(result: Tensor, left: Remaining, find: Find) -> Tensor | None:
+    """Put what is found for the images that are left in the result where the model errs, and drop these.
 
-    Args:
-        stage: 'apgd-ce' or 'apgd-t'.
-        attack: with the norm, the radius, the steps and the seed.
-        view: the model.
-        images: pixels (N, C, H, W).
-        labels: classes (N,).
-        indices: the number of each image.
+    Returns which of them go on; None if all do.
     """
-    if stage == 'apgd-ce':
-        return attack(view, images, labels, indices=indices)
-    logits = view(images)
-    if logits.shape[1] == 2:
-        return images
-    if logits.shape[1] == 3:
-        attack.objective = objective_named('dlr')
-        return attack(view, images, labels, indices=indices)
-    order = logits.argsort(dim=1, descending=True, stable=True)
-    aims = order[order != labels[:, None]].reshape(len(images), -1)[:, :TARGETS]
-    result, alive = images.clone(), torch.arange(len(images), device=images.device)
-    for rank in range(aims.shape[1]):
-        if not len(alive):
-            break
-        attack.objective = TargetedDLR(aims[alive, rank])
-        remaining, numbers = view.subset(alive), [indices[row] for row in alive.tolist()]
-        found = attack(remaining, images[alive], labels[alive], indices=numbers)
-        wrong = remaining(found).argmax(1) != labels[alive]
-        result[alive[wrong]] = found[wrong]
-        alive = alive[~wrong]
-    return result
+    if not len(left):
+        return None
+    found = find(left.problem)
+    wrong = left.problem.logits(found).argmax(1) != left.problem.labels
+    result[left.rows[wrong]] = found[wrong]
+    return left.drop(wrong)
+
+
+def _run_targeted(result: Tensor, left: Remaining, apgd: APGD, count: int) -> None:
+    """Run APGD towards the most probable other classes, one after the other, if there are enough classes for it."""
+    if not len(left):
+        return
+    rivals = ranked_rivals(left.problem, count)
+    if rivals.shape[1] == 2:
+        _run(result, left, _search(apgd, objective_named('dlr')))
+    if rivals.shape[1] <= 2:
+        return
+    for rank in range(rivals.shape[1]):
+        kept = _run(result, left, _search(apgd, TargetedDLR(rivals[:, rank])))
+        rivals = rivals if kept is None else rivals[kept]
 
 
 class TargetedDLR(Objective):

@@ -1,32 +1,38 @@
 """What every attack is."""
 
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, Self
 
-import torch
 from torch import Tensor
 
+from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective
-
-Predict = Callable[[Tensor], Tensor]
+from samat_mm.perturbations.inputs.problem import Predict, Problem
+from samat_mm.perturbations.norms import Norm, norm_named
+from samat_mm.perturbations.units import Radius, parse_radius
 
 
 class Attack(ABC):
     """One inner maximisation over the inputs, ``max ||d|| <= eps  L(x + d)``.
 
-    An attack never holds a model. It leaves the global random state, the modes of modules and every ``.grad`` as it
-    found them, and with the same seed it gives the same images.
+    A subclass is a frozen dataclass, whose fields are the parameters. An attack never holds a model. It leaves the
+    global random state, the modes of modules and every ``.grad`` as it found them, and with the same seed it gives
+    the same images.
 
     Attributes:
         objective: the loss that it drives up; ``objective.output`` says what ``predict`` has to return.
+        norm: its name.
+        eps: the radius.
         seed: the random start of image i is drawn from (seed, i) alone, whatever the batch.
     """
 
     objective: Objective
+    norm: str | None
+    eps: Radius
     seed: int
 
-    @abstractmethod
     def __call__(
         self,
         predict: Predict,
@@ -36,31 +42,68 @@ class Attack(ABC):
         indices: Sequence[int] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Tensor:
-        """Return adversarial images.
+        """Return adversarial images: pixels in [0, 1] of the shape of ``inputs``.
 
-        Args:
-            predict: maps pixels (N, C, H, W) in [0, 1] to what the objective takes, differentiably.
-            inputs: pixels (N, C, H, W) in [0, 1].
-            target: labels (N,) or (N, H, W) with 255 ignored.
-            indices: the number of each image in its data set, for its random start. Defaults to 0..N-1.
-            sizes: (height, width) of each image within its top left corner; the rest is padding, which is never
-                perturbed. Defaults to the whole image.
-
-        Returns:
-            Pixels in [0, 1] of the shape of ``inputs``.
+        Args: as for :class:`Problem`.
 
         Raises:
             ValueError: if inputs lie outside [0, 1] or do not fit the target.
         """
+        return self.search(Problem(predict, inputs, target, indices, sizes)).images
 
     @abstractmethod
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the type and the parameters for reports, in plain types."""
+    def search(self, problem: Problem) -> BestIterate:
+        """Return the best images that were found, with their ranks where the attack compares iterates."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the attack with other parameters, checked as at first.
+
+        Raises:
+            TypeError: if it has no such parameter.
+        """
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    def at(self, radius: float) -> Self:
+        """Return the attack at another radius; steps whose length is in its units change in proportion.
+
+        Raises:
+            ValueError: if the radius is out of its range.
+        """
+        return self.replace(eps=radius)
+
+    @property
+    def parameters(self) -> set[str]:
+        """The names that :meth:`replace` takes."""
+        return {entry.name for entry in fields(self) if entry.init}  # type: ignore[arg-type]
+
+    @property
+    def ball(self) -> Norm:
+        """The norm; the largest absolute value where nothing is bounded."""
+        return norm_named(self.norm or 'linf')
+
+    def describe(self) -> dict[str, Any]:
+        """Return the type and the parameters for reports, in plain types; those that are None are left out."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
+        return {'type': type(self).__name__} | {
+            name: value.name if isinstance(value, Objective) else value
+            for name, value in values.items()
+            if value is not None
+        }
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'
 
+    def _settle(self, **values: Any) -> None:
+        """Put parameters in the form in which they are kept, while the attack is made."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
-def generator_for(*key: int) -> torch.Generator:
-    """Return a generator whose stream depends on the numbers of ``key`` alone (a CPU one, alike on every device)."""
-    return torch.Generator().manual_seed(random.Random('/'.join(map(str, key))).getrandbits(63))
+    def _settle_ball(self) -> None:
+        """Read the radius.
+
+        Raises:
+            ValueError: if the norm is unknown or the radius is out of its range.
+        """
+        ball = norm_named(str(self.norm))
+        self._settle(eps=parse_radius(self.eps, 'eps'))
+        ball.check_radius(self.eps)

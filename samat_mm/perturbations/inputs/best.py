@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from samat_mm.perturbations.rows import choose
+
 
 class BestIterate:
     """Keeps, image by image, the iterate that ranks highest so far.
@@ -27,7 +29,7 @@ class BestIterate:
             self.rank = torch.full_like(rank, -torch.inf)
         higher = ranks_higher(rank, self.rank)
         self.rank = torch.where(higher[:, None], rank, self.rank)
-        self.images = torch.where(higher.reshape(-1, *[1] * (images.ndim - 1)), images, self.images)
+        self.images = choose(higher, images, self.images)
 
     def take(self, other: 'BestIterate') -> None:
         """Take what another one holds where it ranks higher."""

@@ -1,20 +1,19 @@
-"""What attacks on classifiers share: which images they search for, and how they ask the model about them."""
+"""What attacks on classifiers share: which images they search for, and the ball, which some need not have."""
 
-import random
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.base import Attack, Predict
+from samat_mm.perturbations.inputs.base import Attack
+from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.finite import check_finite
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, CrossEntropy, check_shapes
-from samat_mm.perturbations.inputs.region import check_pixels
-from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.inputs.problem import Problem
+from samat_mm.perturbations.norms.region import PIXELS, check_pixels
+from samat_mm.perturbations.randomness import isolated_randomness
 
 
 class ClassificationAttack(Attack):
@@ -23,60 +22,47 @@ class ClassificationAttack(Attack):
     Images that the model gets wrong already are returned as they are, and so are those without a label (255, where
     the model has no such class). Labels as class probabilities (N, K) count as their most probable class.
 
-    A subclass gives :meth:`search`, which sees images of one size that the model classifies correctly. What it draws
+    A subclass gives :meth:`find`, which sees images of one size that the model classifies correctly. What it draws
     for image i has to come from (seed, i) alone.
-
-    ``predict`` is asked about fewer images than it was given where some are done. A ``predict`` that is bound to the
-    images of its batch has a method ``subset(rows)``, which returns the same for those rows.
     """
 
     objective = CrossEntropy()
 
-    def __call__(
-        self,
-        predict: Predict,
-        inputs: Tensor,
-        target: Tensor | None,
-        *,
-        indices: Sequence[int] | None = None,
-        sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> Tensor:
-        """Return adversarial images; see :meth:`Attack.__call__`.
+    def __post_init__(self) -> None:
+        self._settle_ball()
+
+    def search(self, problem: Problem) -> BestIterate:
+        """Return adversarial images, without ranks.
 
         Raises:
             ValueError: if the model is a segmentor, or inputs, target and logits do not fit.
             FloatingPointError: if a logit is not finite.
         """
-        inputs = inputs.detach()
+        name, inputs = type(self).__name__, problem.images
+        if problem.box != PIXELS:
+            raise InputError(f'{name} attacks pixels in [0, 1]; got inputs with the box {problem.box}.')
         check_pixels(inputs)
         self.check_images(inputs)
-        if target is None:
-            raise InputError(f'{type(self).__name__} needs a target, the labels (N,); got none.')
-        numbers = list(range(len(inputs)) if indices is None else indices)
-        sizes = [(inputs.shape[2], inputs.shape[3])] * len(inputs) if sizes is None else sizes
-        if not len(inputs) == len(numbers) == len(sizes):
-            raise InputError(
-                f'indices and sizes must have one entry for each of the {len(inputs)} images; '
-                f'got {len(numbers)} and {len(sizes)}.'
-            )
+        if problem.target is None:
+            raise InputError(f'{name} needs a target, the labels (N,); got none.')
         result = inputs.clone()
         if self.moves_nothing() or not len(inputs):
-            return result
+            return BestIterate(result)
+        sizes = problem.sizes or [(inputs.shape[2], inputs.shape[3])] * len(inputs)
         with isolated_randomness(inputs.device), torch.no_grad():
-            labels, correct = self._clean(predict, inputs, target)
+            labels, correct = self._clean(problem, problem.target)
+            problem = replace(problem, target=labels)
             for size in sorted({(int(height), int(width)) for height, width in sizes}):
                 same = torch.tensor([tuple(other) == size for other in sizes], device=inputs.device)
                 rows = (correct & same).nonzero().flatten()
-                if not len(rows):
-                    continue
-                view = View(predict, inputs, size).subset(rows)
-                found = self.search(view, view.images, labels[rows], [numbers[row] for row in rows.tolist()])
-                result[rows, :, : size[0], : size[1]] = found.to(result.dtype)
-        return result
+                if len(rows):
+                    found = self.find(problem.subset(rows).cropped(size))
+                    result[rows, :, : size[0], : size[1]] = found.to(result.dtype)
+        return BestIterate(result)
 
-    def _clean(self, predict: Predict, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _clean(self, problem: Problem, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the labels and which images the model gets right, both (N,)."""
-        logits = predict(inputs)
+        logits = problem.output(problem.images)
         if logits.ndim != 2:
             raise InputError(
                 f'{type(self).__name__} attacks classifiers, whose logits are (N, K); got {tuple(logits.shape)}. '
@@ -92,34 +78,46 @@ class ClassificationAttack(Attack):
         return labels, (logits.argmax(1) == labels) & ~ignored
 
     @abstractmethod
-    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+    def find(self, problem: Problem) -> Tensor:
         """Return adversarial images for images that the model classifies correctly; gradients are off around it.
 
         Args:
-            view: maps pixels of the shape of ``images`` to logits (N, K).
-            images: pixels (N, C, H, W).
-            labels: classes (N,).
-            indices: the number of each image in its data set.
+            problem: pixels of one size without padding, and their classes (N,).
         """
 
     def check_images(self, inputs: Tensor) -> None:
-        """Refuse images that the parameters do not fit."""
+        """Refuse a radius that covers every image of this shape.
+
+        Raises:
+            ValueError: if ``eps`` exceeds the diameter of the pixel box.
+        """
+        if self.eps is not None:
+            self.ball.check_radius(self.eps, inputs.shape[1:])
 
     def moves_nothing(self) -> bool:
         """Return whether the parameters leave every image as it is."""
-        return False
+        return self.eps == 0
 
 
-@contextmanager
-def isolated_randomness(device: torch.device) -> Iterator[None]:
-    """Put every global random state back that the block moves: torch's, NumPy's and Python's."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []):
-            yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+class OptionallyBoundedAttack(ClassificationAttack):
+    """An attack that is published without a norm ball, and may be given one.
+
+    With a radius, the images that it tries are projected onto the ball, so that what is scored during the search is
+    what comes out. ``norm`` is 'linf' where only ``eps`` is given; without either, nothing is bounded.
+    """
+
+    def __post_init__(self) -> None:
+        if self.norm is not None and self.eps is None:
+            raise InputError(
+                f'norm={self.norm!r} needs a radius; give eps too, or neither for an attack without a bound.'
+            )
+        if self.eps is not None:
+            self._settle(norm=self.norm or 'linf')
+            self._settle_ball()
+
+    def within(self, candidates: Tensor, images: Tensor) -> Tensor:
+        """Return the candidates projected onto the ball around their images, and as they are if there is none."""
+        return candidates if self.eps is None else self.ball.feasible(candidates, images, self.eps, PIXELS)
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
@@ -127,3 +125,9 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     own = logits.gather(1, labels[:, None])
     others = logits.masked_fill(torch.nn.functional.one_hot(labels, logits.shape[1]).bool(), -torch.inf)
     return own[:, 0] - others.amax(1)
+
+
+def ranked_rivals(problem: Problem, count: int) -> Tensor:
+    """Return the other classes of each image, the most probable first, shape (N, at most ``count``)."""
+    order = problem.logits(problem.images).argsort(dim=1, descending=True, stable=True)
+    return order[order != problem.labels[:, None]].reshape(len(order), -1)[:, :count]

@@ -1,20 +1,25 @@
 """The inner maximisation of TRADES: away from the prediction of the clean image, whatever its label."""
 
-import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.base import Attack, Predict, generator_for
+from samat_mm.perturbations.inputs.base import Attack
+from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
 from samat_mm.perturbations.inputs.pgd import PGD
-from samat_mm.perturbations.inputs.region import Region
+from samat_mm.perturbations.inputs.problem import Problem
+from samat_mm.perturbations.norms.region import Region
+from samat_mm.perturbations.randomness import generator_for
 
 OFFSET = 0.001  # standard deviation of the published start, in [0, 1] pixel units
 
 
+@dataclass(frozen=True, repr=False)
 class DivergenceAttack(Attack):
     """PGD that drives up ``KL(p(x) || p(x + d))``.
 
@@ -30,37 +35,34 @@ class DivergenceAttack(Attack):
         ValueError: if the attack is another one.
     """
 
-    def __init__(self, attack: Attack) -> None:
+    attack: Any
+
+    def __post_init__(self) -> None:
+        attack = self.attack
         if not isinstance(attack, PGD) or attack.objective.name != 'cross-entropy' or attack.goal != 'loss':
             raise InputError(
                 'TRADES maximises the divergence from the clean output, by PGD without an objective or a goal of its '
                 f'own; got {attack!r}.'
             )
-        self.attack, self.objective, self.seed = attack, attack.objective, attack.seed
+        self._settle(objective=attack.objective, norm=attack.norm, eps=attack.eps, seed=attack.seed)
 
-    def __call__(
-        self,
-        predict: Predict,
-        inputs: Tensor,
-        target: Tensor | None,
-        *,
-        indices: Sequence[int] | None = None,
-        sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> Tensor:
-        """Return adversarial images; see :meth:`Attack.__call__`."""
-        attack = copy.copy(self.attack)
+    def at(self, radius: float) -> 'DivergenceAttack':
+        """Return the attack at another radius."""
+        return DivergenceAttack(self.attack.at(radius))
+
+    def search(self, problem: Problem) -> BestIterate:
+        """Return adversarial images with their ranks."""
         with torch.no_grad():
-            attack.objective = KullbackLeibler(predict(inputs))
-        if not attack.random_start:
-            attack.start = self._near_the_image  # type: ignore[method-assign]
-        return attack(predict, inputs, target, indices=indices, sizes=sizes)
+            objective = KullbackLeibler(problem.output(problem.images))
+        start = None if self.attack.random_start else self._near_the_image
+        return self.attack.search(problem, objective=objective, start=start)
 
-    def _near_the_image(self, region: Region, indices: Sequence[int], restart: int) -> Tensor:
+    def _near_the_image(self, region: Region, numbers: Sequence[int], restart: int) -> Tensor:
         noise = region.noise(
-            lambda shape, index: torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart)), indices
+            lambda shape, index: torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart)), numbers
         )
         return region.project(region.inputs + OFFSET * noise)
 
-    def describe(self) -> dict[str, str | float | int | bool]:
+    def describe(self) -> dict[str, Any]:
         """Return the parameters for reports, in plain types."""
         return {**self.attack.describe(), 'objective': KullbackLeibler.name}

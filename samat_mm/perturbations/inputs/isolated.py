@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samat_mm.perturbations.inputs.base import Predict
-from samat_mm.perturbations.inputs.classification import isolated_randomness
 from samat_mm.perturbations.inputs.finite import check_gradient
+from samat_mm.perturbations.inputs.problem import Predict
+from samat_mm.perturbations.randomness import isolated_randomness
 
 
 def isolated(

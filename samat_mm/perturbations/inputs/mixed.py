@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from samat_mm.perturbations.inputs.base import Predict
-from samat_mm.perturbations.inputs.views import restricted
+from samat_mm.perturbations.inputs.problem import Predict, restricted
 
 EXACT_SHARE = 0.2  # of the steps
 

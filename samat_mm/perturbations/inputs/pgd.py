@@ -1,12 +1,16 @@
 """Steps of one length: PGD, and FGSM as its single step."""
 
+from dataclasses import dataclass, field
+from typing import Any, Self
+
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.ascent import ProjectedAscent, StepRule
-from samat_mm.perturbations.inputs.objectives import Objective
-from samat_mm.perturbations.inputs.region import Region
-from samat_mm.perturbations.units import describe_radius, parse_radius
+from samat_mm.perturbations.inputs.ascent import ProjectedAscent
+from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.norms.region import Region
+from samat_mm.perturbations.units import Radius, describe_radius, parse_radius
 
 
+@dataclass(frozen=True, repr=False)
 class PGD(ProjectedAscent):
     """Projected gradient ascent from a random start, ``x <- P(x + step_size * steepest(grad))``.
 
@@ -18,7 +22,7 @@ class PGD(ProjectedAscent):
     duality paper.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         step_size: in the same units; a quarter of ``eps`` by default, as in the paper's tables.
         steps: number of gradient steps.
@@ -33,38 +37,42 @@ class PGD(ProjectedAscent):
         ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        norm: str = 'linf',
-        eps: float | str = '8/255',
-        step_size: float | str | None = None,
-        steps: int = 10,
-        random_start: bool = True,
-        restarts: int = 1,
-        objective: str | Objective = 'cross-entropy',
-        goal: str = 'loss',
-        seed: int = 0,
-    ) -> None:
-        super().__init__(norm, eps, steps, random_start, restarts, objective, goal, seed)
-        self.step_size = self.eps / 4 if step_size is None else parse_radius(step_size, 'step_size')
-        if self.eps > 0 and self.step_size == 0:
+    norm: str = 'linf'
+    eps: Radius = '8/255'
+    step_size: Radius = None
+    steps: int = 10
+    random_start: bool = True
+    restarts: int = 1
+    objective: Any = 'cross-entropy'
+    goal: str = 'loss'
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        step = self.usual_step() if self.step_size is None else parse_radius(self.step_size, 'step_size')
+        self._settle(step_size=step)
+        if self.eps > 0 and step == 0:
             raise InputError('step_size must be greater than 0; got 0, with which no step moves the image.')
-        if self.step_size > 2 * self.eps > 0:
+        if step > 2 * self.eps > 0:
             raise InputError(
                 f'step_size must not exceed the diameter of the ball, {2 * self.eps:g} for eps={self.eps:g}; '
-                f'got {self.step_size:g}. {describe_radius(self.step_size)}'
+                f'got {step:g}. {describe_radius(step)}'
             )
+
+    def usual_step(self) -> float:
+        """Return the step size that goes with ``eps``."""
+        return self.eps / 4
+
+    def at(self, radius: float) -> Self:
+        """Return the attack at another radius, with a step size in proportion."""
+        return self.replace(eps=radius, step_size=self.step_size / self.eps * radius if self.eps else None)
 
     def step_rule(self, region: Region, steps: int) -> StepRule:
         """Return steps of one length."""
-        return lambda images, grad, _: region.project(images + self.step_size * region.steepest(grad))
-
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the parameters for reports, in plain types."""
-        shared = super().describe()
-        return {**{key: shared[key] for key in ('type', 'norm', 'eps')}, 'step_size': self.step_size, **shared}
+        return lambda images, grad, _: region.step(images, grad, self.step_size)
 
 
+@dataclass(frozen=True, repr=False)
 class FGSM(PGD):
     """The fast gradient sign method: one step of the full radius from the image itself.
 
@@ -73,29 +81,22 @@ class FGSM(PGD):
     Source: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, section 4.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         objective: 'cross-entropy' or 'model-loss'.
         goal: 'loss', or 'error' to leave out images of a classifier that are wrong already.
         seed: without effect, for nothing is drawn.
     """
 
-    def __init__(
-        self,
-        norm: str = 'linf',
-        eps: float | str = '8/255',
-        objective: str | Objective = 'cross-entropy',
-        goal: str = 'loss',
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            norm,
-            eps,
-            step_size=eps,
-            steps=1,
-            random_start=False,
-            restarts=1,
-            objective=objective,
-            goal=goal,
-            seed=seed,
-        )
+    step_size: Radius = field(init=False)
+    steps: int = field(init=False, default=1)
+    random_start: bool = field(init=False, default=False)
+    restarts: int = field(init=False, default=1)
+
+    def __post_init__(self) -> None:
+        self._settle(step_size=self.eps)
+        super().__post_init__()
+
+    def at(self, radius: float) -> Self:
+        """Return the attack at another radius."""
+        return self.replace(eps=radius)

@@ -1,6 +1,8 @@
 """Pixle: a patch of the image scattered over the image, without gradients."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,14 +10,15 @@ from torch.nn import functional as F
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import whole_number
-from samat_mm.perturbations.inputs.base import generator_for
-from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
-from samat_mm.perturbations.inputs.uniforms import Uniforms
-from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.inputs.classification import OptionallyBoundedAttack
+from samat_mm.perturbations.inputs.problem import Problem, Remaining
+from samat_mm.perturbations.randomness import RandomStreams, generator_for
+from samat_mm.perturbations.units import Radius
 
 Extent = int | float
 
 
+@dataclass(frozen=True, repr=False)
 class Pixle(OptionallyBoundedAttack):
     """Random search over rearranged pixels.
 
@@ -35,7 +38,7 @@ class Pixle(OptionallyBoundedAttack):
         widths: smallest and largest width of the patch, or the only one; integers are pixels, floats are shares of the
             image.
         heights: the same for its height.
-        norm: 'linf' (the default) or 'l2', in which ``eps`` bounds the difference of pixels.
+        norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
         seed: of the patches.
 
@@ -43,43 +46,38 @@ class Pixle(OptionallyBoundedAttack):
         ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        restarts: int = 20,
-        iterations: int = 10,
-        widths: Extent | str | Sequence[Extent] = (2, 10),
-        heights: Extent | str | Sequence[Extent] = (2, 10),
-        norm: str | None = None,
-        eps: float | str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(norm, eps)
-        self.restarts = whole_number(restarts, 'restarts')
-        self.iterations = whole_number(iterations, 'iterations')
-        self.widths, self.heights = _extents(widths, 'widths'), _extents(heights, 'heights')
-        self.seed = seed
+    restarts: int = 20
+    iterations: int = 10
+    widths: Any = (2, 10)
+    heights: Any = (2, 10)
+    norm: str | None = None
+    eps: Radius = None
+    seed: int = 0
 
-    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_number(self.restarts, 'restarts')
+        whole_number(self.iterations, 'iterations')
+        self._settle(widths=_extents(self.widths, 'widths'), heights=_extents(self.heights, 'heights'))
+
+    def find(self, problem: Problem) -> Tensor:
         """Return the images with the lowest probability of the label."""
-        uniforms = Uniforms([generator_for(self.seed, index) for index in indices], images)
-        result, lowest = images.clone(), _log_probability(view(images), labels)
-        alive = torch.arange(len(images), device=images.device)
-        remaining = view
+        streams = RandomStreams([generator_for(self.seed, number) for number in problem.numbers], problem.images)
+        result, left = problem.images.clone(), Remaining(problem)
+        lowest = _log_probability(problem.logits(result), problem.labels)
         for _ in range(self.restarts):
             base = result.clone()
             for _ in range(self.iterations):
-                if not len(alive):
+                if not len(left):
                     return result
-                originals = images[alive]
-                moves = self._moves(originals, uniforms.take(alive, 4 + images[0, 0].numel()))
-                candidates = self.within(_moved(originals, base[alive], moves), originals)
-                logits = remaining(candidates)
-                probability, wrong = _log_probability(logits, labels[alive]), logits.argmax(1) != labels[alive]
-                better = wrong | (probability < lowest[alive])
-                result[alive[better]], lowest[alive[better]] = candidates[better], probability[better]
-                if bool(wrong.any()):
-                    alive = alive[~wrong]
-                    remaining = view.subset(alive)
+                images, labels, rows = left.problem.images, left.problem.labels, left.rows
+                moves = self._moves(images, streams.take(rows, 4 + images[0, 0].numel()))
+                candidates = self.within(_moved(images, base[rows], moves), images)
+                logits = left.problem.logits(candidates)
+                probability, wrong = _log_probability(logits, labels), logits.argmax(1) != labels
+                better = wrong | (probability < lowest[rows])
+                result[rows[better]], lowest[rows[better]] = candidates[better], probability[better]
+                left.drop(wrong)
         return result
 
     def _moves(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -99,17 +97,10 @@ class Pixle(OptionallyBoundedAttack):
         moves = torch.full((len(images), height * width), -1, device=draws.device)
         return moves.scatter_(1, places, torch.where(number < (rows * columns)[:, None], pixel, -1))
 
-    def describe(self) -> dict[str, str | float | int | bool]:
+    def describe(self) -> dict[str, Any]:
         """Return the parameters for reports, in plain types."""
-        return {
-            'type': type(self).__name__,
-            'restarts': self.restarts,
-            'iterations': self.iterations,
-            'widths': '-'.join(map(str, self.widths)),
-            'heights': '-'.join(map(str, self.heights)),
-            **self.describe_ball(),
-            'seed': self.seed,
-        }
+        extents = {name: '-'.join(map(str, getattr(self, name))) for name in ('widths', 'heights')}
+        return super().describe() | extents
 
 
 def _extents(values: Extent | str | Sequence[Extent], name: str) -> tuple[Extent, Extent]:

@@ -1,44 +1,48 @@
 """Random perturbations: what every attack must beat."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-from samat_mm.perturbations.inputs.ascent import ProjectedAscent, StepRule
+from torch import Tensor
+
+from samat_mm.perturbations.inputs.ascent import ProjectedAscent
 from samat_mm.perturbations.inputs.best import BestIterate
-from samat_mm.perturbations.inputs.oracle import Oracle
-from samat_mm.perturbations.inputs.region import Region
+from samat_mm.perturbations.inputs.objectives import CrossEntropy
+from samat_mm.perturbations.inputs.scoring import Scoring
+from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.norms.region import Region
+from samat_mm.perturbations.units import Radius
 
 
+@dataclass(frozen=True, repr=False)
 class RandomNoise(ProjectedAscent):
     """The worst of several random perturbations of full length: corners of the linf ball, points of the l2 sphere.
 
     It needs no gradient, so a model on which it does better than a gradient attack hides its gradients.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         draws: number of perturbations for each image.
         seed: of the perturbations.
     """
 
-    def __init__(self, norm: str = 'linf', eps: float | str = '8/255', draws: int = 10, seed: int = 0) -> None:
-        super().__init__(norm, eps, steps=1, restarts=draws, seed=seed)
+    norm: str = 'linf'
+    eps: Radius = '8/255'
+    draws: int = 10
+    seed: int = 0
 
-    def run(self, oracle: Oracle, region: Region, indices: Sequence[int], restart: int, best: BestIterate) -> None:
+    objective, goal, steps, random_start = CrossEntropy(), 'loss', 1, True
+
+    @property
+    def restarts(self) -> int:  # type: ignore[override]
+        """One for each perturbation."""
+        return self.draws
+
+    def run(self, scoring: Scoring, region: Region, start: Tensor, best: BestIterate) -> None:
         """Offer one perturbation of each image."""
-        noise = self.start(region, indices, restart) - region.inputs
-        images = region.project(region.inputs + self.eps * region.steepest(noise))
-        best.offer(oracle.value(images, 0, 1), images)
+        images = region.step(region.inputs, start - region.inputs, self.eps)
+        best.offer(scoring.value(images, 0, 1), images)
 
     def step_rule(self, region: Region, steps: int) -> StepRule:
         """Return steps that stay where they are."""
         return lambda images, grad, _: images
-
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the parameters for reports, in plain types."""
-        return {
-            'type': type(self).__name__,
-            'norm': self.ball.name,
-            'eps': self.eps,
-            'draws': self.restarts,
-            'seed': self.seed,
-        }

@@ -1,25 +1,23 @@
 """Square attack: random search over square-shaped changes, without gradients."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.checks import whole_number
-from samat_mm.perturbations.inputs.base import generator_for
-from samat_mm.perturbations.inputs.bounded import BoundedAttack
-from samat_mm.perturbations.inputs.classification import margins
-from samat_mm.perturbations.inputs.square_proposals import PROPOSALS
-from samat_mm.perturbations.inputs.uniforms import Uniforms
-from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.checks import one_of, whole_number
+from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins
+from samat_mm.perturbations.inputs.problem import Problem, Remaining
+from samat_mm.perturbations.randomness import RandomStreams, generator_for
+from samat_mm.perturbations.units import Radius
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
 SCHEDULES = ('rescaled', 'fixed')
 
 
-class Square(BoundedAttack):
+@dataclass(frozen=True, repr=False)
+class Square(ClassificationAttack):
     """Square attack: at each query a random square of the perturbation is replaced, and kept if the margin falls.
 
     The margin is the label's logit less the largest other one; an image is done when the model errs on it. Of an image
@@ -34,7 +32,7 @@ class Square(BoundedAttack):
     ECCV 2020.
 
     Args:
-        norm: 'linf' or 'l2'.
+        norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         queries: of each restart, the start not counted.
         restarts: only images that resist go on.
@@ -47,80 +45,59 @@ class Square(BoundedAttack):
         ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        norm: str = 'linf',
-        eps: float | str = '8/255',
-        queries: int = 5000,
-        restarts: int = 1,
-        p_init: float = 0.8,
-        schedule: str = 'rescaled',
-        seed: int = 0,
-    ) -> None:
-        super().__init__(norm, eps)
-        self.queries = whole_number(queries, 'queries')
-        self.restarts = whole_number(restarts, 'restarts')
-        if not 0 < p_init <= 1:
-            raise InputError(f'p_init must be a share of the image, greater than 0 and at most 1; got {p_init!r}.')
-        self.p_init = float(p_init)
-        if schedule not in SCHEDULES:
-            raise InputError(f'schedule must be one of {", ".join(SCHEDULES)}; got {schedule!r}.')
-        self.schedule = schedule
-        self.seed = seed
+    norm: str = 'linf'
+    eps: Radius = '8/255'
+    queries: int = 5000
+    restarts: int = 1
+    p_init: float = 0.8
+    schedule: str = 'rescaled'
+    seed: int = 0
 
-    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_number(self.queries, 'queries')
+        whole_number(self.restarts, 'restarts')
+        if not 0 < self.p_init <= 1:
+            raise InputError(f'p_init must be a share of the image, greater than 0 and at most 1; got {self.p_init!r}.')
+        self._settle(p_init=float(self.p_init))
+        one_of(self.schedule, SCHEDULES, 'schedule')
+
+    def find(self, problem: Problem) -> Tensor:
         """Return the images of the smallest margin that the queries found."""
-        result, smallest = images.clone(), margins(view(images), labels)
-        alive = torch.arange(len(images), device=images.device)
+        result, left = problem.images.clone(), Remaining(problem)
+        smallest = margins(problem.logits(result), problem.labels)
         for restart in range(self.restarts):
-            if not len(alive):
+            if not len(left):
                 break
-            generators = [generator_for(self.seed, indices[row], restart) for row in alive.tolist()]
-            found, margin, wrong = self._run(view.subset(alive), images[alive], labels[alive], generators)
-            better = wrong | (margin < smallest[alive])
-            result[alive[better]], smallest[alive[better]] = found[better], margin[better]
-            alive = alive[~wrong]
+            found, margin, wrong = self._run(left.problem, restart)
+            better = wrong | (margin < smallest[left.rows])
+            rows = left.rows[better]
+            result[rows], smallest[rows] = found[better], margin[better]
+            left.drop(wrong)
         return result
 
-    def _run(
-        self, view: View, images: Tensor, labels: Tensor, generators: Sequence[torch.Generator]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, problem: Problem, restart: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best images, their margins and whether the model errs on them."""
-        proposals = PROPOSALS[self.ball.name](self.eps)
-        uniforms = Uniforms(generators, images)
-        best = proposals.start(images, uniforms)
-        logits = view(best)
-        margin, wrong = margins(logits, labels), logits.argmax(1) != labels
-        alive = torch.arange(len(images), device=images.device)
+        proposals, images = self.ball.squares(self.eps), problem.images
+        streams = RandomStreams([generator_for(self.seed, number, restart) for number in problem.numbers], images)
+        best, left = proposals.start(images, streams), Remaining(problem)
+        logits = problem.logits(best)
+        margin, wrong = margins(logits, problem.labels), logits.argmax(1) != problem.labels
+        left.drop(wrong)
         for query in range(self.queries):
-            if bool(wrong[alive].any()) or query == 0:
-                alive = alive[~wrong[alive]]
-                remaining, x, y = view.subset(alive), images[alive], labels[alive]
-            if not len(alive):
+            if not len(left):
                 break
-            side = proposals.side(self._share(query), images)
-            candidate = proposals.propose(x, best[alive], side, uniforms.take(alive, proposals.draws(x)))
-            logits = remaining(candidate)
-            new_margin, new_wrong = margins(logits, y), logits.argmax(1) != y
-            kept = new_wrong | (new_margin < margin[alive])
-            rows = alive[kept]
+            side, draws = proposals.side(self._share(query), images), streams.take(left.rows, proposals.draws(images))
+            candidate = proposals.propose(left.problem.images, best[left.rows], side, draws)
+            logits, labels = left.problem.logits(candidate), left.problem.labels
+            new_margin, new_wrong = margins(logits, labels), logits.argmax(1) != labels
+            kept = new_wrong | (new_margin < margin[left.rows])
+            rows = left.rows[kept]
             best[rows], margin[rows], wrong[rows] = candidate[kept], new_margin[kept], new_wrong[kept]
+            left.drop(new_wrong)
         return best, margin, wrong
 
     def _share(self, query: int) -> float:
         """Return the share of the image that a square covers at this query."""
         position = int(query / self.queries * 10000) if self.schedule == 'rescaled' else query
         return self.p_init / 2 ** bisect_left(HALVINGS, position)
-
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the parameters for reports, in plain types."""
-        return {
-            'type': type(self).__name__,
-            'norm': self.ball.name,
-            'eps': self.eps,
-            'queries': self.queries,
-            'restarts': self.restarts,
-            'p_init': self.p_init,
-            'schedule': self.schedule,
-            'seed': self.seed,
-        }

@@ -1,22 +1,24 @@
 """Spatially transformed adversarial examples: pixels are moved, not recoloured."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.checks import whole_number
-from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
-from samat_mm.perturbations.inputs.classification import margins
+from samat_mm.perturbations.checks import one_of, whole_number
+from samat_mm.perturbations.inputs.classification import OptionallyBoundedAttack, margins
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.flow import roughness, warp
-from samat_mm.perturbations.inputs.views import View
-from samat_mm.perturbations.units import parse_radius
+from samat_mm.perturbations.inputs.problem import Problem
+from samat_mm.perturbations.rows import choose
+from samat_mm.perturbations.units import Radius, parse_radius
 
 FORMS = ('bounded', 'original')
 
 
+@dataclass(frozen=True, repr=False)
 class StAdv(OptionallyBoundedAttack):
     """Moves every pixel by a small vector, its flow, such that the class changes.
 
@@ -42,7 +44,7 @@ class StAdv(OptionallyBoundedAttack):
         step_size: Adam's learning rate, in grid units; 1e-3 by default. Without meaning for 'original'.
         bound: largest component of the flow in grid units; '1/255' by default. Without meaning for 'original'.
         weight: of the flow's norm or roughness.
-        norm: 'linf' (the default) or 'l2', in which ``eps`` bounds the difference of pixels.
+        norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
         seed: without effect, for nothing is drawn.
 
@@ -50,53 +52,52 @@ class StAdv(OptionallyBoundedAttack):
         ValueError: if a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        form: str = 'bounded',
-        steps: int | None = None,
-        step_size: float | str | None = None,
-        bound: float | str | None = None,
-        weight: float = 0.05,
-        norm: str | None = None,
-        eps: float | str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(norm, eps)
-        if form not in FORMS:
-            raise InputError(f'form must be one of {", ".join(FORMS)}; got {form!r}.')
-        self.form = form
-        self.steps = (10 if form == 'bounded' else 100) if steps is None else whole_number(steps, 'steps')
-        if form == 'original' and not step_size is bound is None:
+    form: str = 'bounded'
+    steps: Any = None
+    step_size: Radius = None
+    bound: Radius = None
+    weight: Radius = 0.05
+    norm: str | None = None
+    eps: Radius = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bounded = one_of(self.form, FORMS, 'form') == 'bounded'
+        steps = (10 if bounded else 100) if self.steps is None else whole_number(self.steps, 'steps')
+        if not bounded and not self.step_size is self.bound is None:
             raise InputError("step_size and bound belong to form='bounded'; the original form has neither.")
-        self.step_size = 1e-3 if step_size is None else parse_radius(step_size, 'step_size')
-        self.bound = parse_radius('1/255' if bound is None else bound, 'bound')
-        self.weight = parse_radius(weight, 'weight')
-        self.seed = seed
+        if bounded:
+            step_size = 1e-3 if self.step_size is None else parse_radius(self.step_size, 'step_size')
+            bound = parse_radius('1/255' if self.bound is None else self.bound, 'bound')
+            self._settle(step_size=step_size, bound=bound)
+        self._settle(steps=steps, weight=parse_radius(self.weight, 'weight'))
 
     def moves_nothing(self) -> bool:
         """Return whether no flow or no change is allowed."""
         return super().moves_nothing() or (self.form == 'bounded' and self.bound == 0)
 
-    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+    def find(self, problem: Problem) -> Tensor:
         """Return the best warped images."""
         if self.form == 'bounded':
-            return self._bounded(view, images, labels)
-        rows = torch.arange(len(images), device=images.device).split(1)
-        return torch.cat([self._original(view.subset(row), images[row], labels[row]) for row in rows])
+            return self._bounded(problem)
+        rows = torch.arange(len(problem.images), device=problem.images.device).split(1)
+        return torch.cat([self._original(problem.subset(row)) for row in rows])
 
-    def _bounded(self, view: View, images: Tensor, labels: Tensor) -> Tensor:
-        best, smallest = images.clone(), margins(view(images), labels)
+    def _bounded(self, problem: Problem) -> Tensor:
+        images, labels = problem.images, problem.labels
+        best, smallest = images.clone(), margins(problem.logits(images), labels)
         flow = images.new_zeros(len(images), *images.shape[2:], 2).requires_grad_()
         adam = torch.optim.Adam([flow], lr=self.step_size)
         for step in range(self.steps + 1):
             with torch.enable_grad():
                 warped = self.within(warp(images, flow), images)
-                margin = margins(view(warped), labels)
+                margin = margins(problem.logits(warped), labels)
                 loss = margin + self.weight * _length(flow)
                 if step > 0:  # the first is the image itself, up to rounding
                     better = margin.detach() < smallest
                     smallest = torch.where(better, margin.detach(), smallest)
-                    best = torch.where(better[:, None, None, None], warped.detach(), best)
+                    best = choose(better, warped.detach(), best)
                 if step == self.steps:
                     break
                 (flow.grad,) = torch.autograd.grad(loss.sum(), flow)
@@ -105,18 +106,19 @@ class StAdv(OptionallyBoundedAttack):
             flow.clamp_(-self.bound, self.bound)
         return best
 
-    def _original(self, view: View, image: Tensor, label: Tensor) -> Tensor:
+    def _original(self, problem: Problem) -> Tensor:
+        image, label = problem.images, problem.labels
         height, width = image.shape[2:]
         per_pixel = 2 / (torch.tensor([width, height], device=image.device).to(image) - 1).clamp_min(1)
         flow = image.new_zeros(1, height, width, 2).requires_grad_()
-        smoothest, best, smallest, nearest = float('inf'), None, float(margins(view(image), label)), image
+        smoothest, best, smallest, nearest = float('inf'), None, float(margins(problem.logits(image), label)), image
         lbfgs = torch.optim.LBFGS([flow], max_iter=self.steps, line_search_fn='strong_wolfe')
 
         def closure() -> Tensor:
             nonlocal smoothest, best, smallest, nearest
             with torch.enable_grad():
                 warped = self.within(warp(image, flow * per_pixel), image)
-                margin, rough = margins(view(warped), label), roughness(flow)
+                margin, rough = margins(problem.logits(warped), label), roughness(flow)
                 loss = (margin.clamp_min(0) + self.weight * rough).sum()
                 (flow.grad,) = torch.autograd.grad(loss, flow)
                 check_gradient(flow.grad)
@@ -129,19 +131,6 @@ class StAdv(OptionallyBoundedAttack):
 
         lbfgs.step(closure)
         return nearest if best is None else best
-
-    def describe(self) -> dict[str, str | float | int | bool]:
-        """Return the parameters for reports, in plain types."""
-        bounds = {'step_size': self.step_size, 'bound': self.bound} if self.form == 'bounded' else {}
-        return {
-            'type': type(self).__name__,
-            'form': self.form,
-            'steps': self.steps,
-            **bounds,
-            'weight': self.weight,
-            **self.describe_ball(),
-            'seed': self.seed,
-        }
 
 
 def _length(flow: Tensor) -> Tensor:

@@ -2,22 +2,25 @@
 
 import importlib
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError, MissingPackageError
-from samat_mm.perturbations.inputs.base import generator_for
-from samat_mm.perturbations.inputs.bounded import OptionallyBoundedAttack
-from samat_mm.perturbations.inputs.classification import margins
+from samat_mm.perturbations.inputs.classification import OptionallyBoundedAttack, margins
 from samat_mm.perturbations.inputs.isolated import isolated
-from samat_mm.perturbations.inputs.views import View
+from samat_mm.perturbations.inputs.problem import Problem
+from samat_mm.perturbations.randomness import generator_for
+from samat_mm.perturbations.rows import choose
+from samat_mm.perturbations.units import Radius
 
 NORMS = {'linf': 'Linf', 'l2': 'L2'}  # as the library spells them
+USUAL = {'l2': 'PGDL2'}  # its PGD in norms other than linf
 
 
+@dataclass(frozen=True, init=False, repr=False)
 class Torchattacks(OptionallyBoundedAttack):
     """An attack of torchattacks on classifiers, by its name and with its own parameters.
 
@@ -44,6 +47,12 @@ class Torchattacks(OptionallyBoundedAttack):
         ValueError: if there is no such attack, it needs more than a model, or a parameter does not fit.
     """
 
+    attack: str
+    norm: str | None
+    eps: Radius
+    seed: int
+    own: dict[str, Any] = field(hash=False)
+
     def __init__(
         self,
         attack: str | None = None,
@@ -52,58 +61,53 @@ class Torchattacks(OptionallyBoundedAttack):
         seed: int = 0,
         **parameters: Any,
     ) -> None:
-        self.attack = attack or ('PGDL2' if norm == 'l2' else 'PGD')
-        self.library = library_attack(self.attack)
-        known = dict(list(inspect.signature(self.library).parameters.items())[1:])
+        attack = attack or USUAL.get(str(norm), 'PGD')
+        known = _parameters_of(library_attack(attack))
         unknown = [name for name in parameters if name not in known]
         if unknown:
-            raise InputError(
-                f'{self.attack} of torchattacks has no parameter {unknown[0]!r}; it has {", ".join(known)}.'
-            )
+            raise InputError(f'{attack} of torchattacks has no parameter {unknown[0]!r}; it has {", ".join(known)}.')
         if 'eps' in known:
-            own = str(known['norm'].default if 'norm' in known else 'L2' if self.attack.endswith('L2') else 'Linf')
-            if norm is not None and norm != own.lower() and 'norm' not in known:
-                raise InputError(f'{self.attack} of torchattacks is an attack in {own.lower()}; got norm={norm!r}.')
-            norm, eps = norm or own.lower(), known['eps'].default if eps is None else eps
-        super().__init__(norm, eps)
-        self.seed, self.parameters = seed, parameters
-        self.passed = dict(parameters)
-        if 'eps' in known:
-            self.passed['eps'] = self.eps
-        if 'norm' in known:
-            self.passed['norm'] = NORMS[self.ball.name]
-        self._wants = known.keys() & {'n_classes', 'seed'} - parameters.keys()
+            usual = str(known['norm'].default if 'norm' in known else 'L2' if attack.endswith('L2') else 'Linf').lower()
+            if norm is not None and norm not in (NORMS if 'norm' in known else [usual]):
+                raise InputError(f'{attack} of torchattacks is an attack in {usual}; got norm={norm!r}.')
+            norm, eps = norm or usual, known['eps'].default if eps is None else eps
+        self._settle(attack=attack, norm=norm, eps=eps, seed=seed, own=parameters)
+        self.__post_init__()
 
-    def search(self, view: View, images: Tensor, labels: Tensor, indices: Sequence[int]) -> Tensor:
+    def replace(self, **changes: Any) -> Self:
+        """Return the attack with other parameters, those of the library's attack among them."""
+        given = {'attack': self.attack, 'norm': self.norm, 'eps': self.eps, 'seed': self.seed, **self.own}
+        return type(self)(**{**given, **changes})
+
+    def find(self, problem: Problem) -> Tensor:
         """Return what the library makes of the images one by one, where the model is less sure of the label."""
-        clean = view(images)
-        found = torch.empty_like(images)
-        for row, index in enumerate(indices):
+        images, labels = problem.images, problem.labels
+        clean, found = problem.logits(images), torch.empty_like(images)
+        for row, number in enumerate(problem.numbers):
             one = torch.tensor([row], device=images.device)
-            seed = generator_for(self.seed, index).initial_seed() % 2**32
-            wanted = {
-                key: value for key, value in (('n_classes', clean.shape[1]), ('seed', seed)) if key in self._wants
-            }
+            seed = generator_for(self.seed, number).initial_seed() % 2**32
+            passed = self._passed(n_classes=clean.shape[1], seed=seed)
             found[row] = isolated(
-                lambda model, wanted=wanted: self.library(model, **self.passed, **wanted),  # type: ignore[misc]
-                view.subset(one),
+                lambda model, passed=passed: library_attack(self.attack)(model, **passed),  # type: ignore[misc]
+                problem.subset(one).logits,
                 images[one],
                 labels[one],
                 seed,
             )[0]
         found = self.within(found, images)
-        better = margins(view(found), labels) < margins(clean, labels)
-        return torch.where(better[:, None, None, None], found, images)
+        return choose(margins(problem.logits(found), labels) < margins(clean, labels), found, images)
 
-    def describe(self) -> dict[str, str | float | int | bool]:
+    def _passed(self, **wanted: int) -> dict[str, Any]:
+        """Return what the library's attack is given: its parameters, the ball, and what it has no own value for."""
+        known = _parameters_of(library_attack(self.attack))
+        ball = {'eps': self.eps, 'norm': NORMS.get(str(self.norm))}
+        return {key: value for key, value in {**wanted, **self.own, **ball}.items() if key in known}
+
+    def describe(self) -> dict[str, Any]:
         """Return the parameters for reports, in plain types."""
-        return {
-            'type': type(self).__name__,
-            'attack': self.attack,
-            **self.describe_ball(),
-            **self.parameters,
-            'seed': self.seed,
-        }
+        described = super().describe()
+        own, seed = described.pop('own'), described.pop('seed')
+        return {**described, **own, 'seed': seed}
 
 
 def library_attack(name: str) -> type:
@@ -141,3 +145,8 @@ def library_attack(name: str) -> type:
 def _needs_only_a_model(attack: type) -> bool:
     first, *others = inspect.signature(attack).parameters.values()
     return first.name == 'model' and all(other.default is not inspect.Parameter.empty for other in others)
+
+
+def _parameters_of(attack: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a library's attack by name, but for the model."""
+    return dict(list(inspect.signature(attack).parameters.items())[1:])

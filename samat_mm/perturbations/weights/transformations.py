@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from samat_mm.perturbations.ball import NORM_BALLS, NormBall
+from samat_mm.perturbations.norms import NORMS, Norm
 from samat_mm.perturbations.vectors import Rescaling
 from samat_mm.perturbations.weights.parts import Memory, Transformation
 
@@ -24,7 +24,7 @@ class Steepest(Transformation):
     """
 
     rescaling: Callable[[Mapping[str, Tensor]], Rescaling] = _not_rescaled
-    ball: NormBall = field(default_factory=lambda: NORM_BALLS['l2'])
+    ball: Norm = field(default_factory=lambda: NORMS['l2'])
 
     def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
         """Normalise."""

@@ -5,28 +5,11 @@ from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objecti
 from samat_mm.perturbations.inputs.objectives.cross_entropy import CrossEntropy, has_class_255, wrong_share
 from samat_mm.perturbations.inputs.objectives.margin import DifferenceOfLogitsRatio
 from samat_mm.perturbations.inputs.objectives.model_loss import ModelLoss
-from samat_mm.perturbations.inputs.objectives.pixelwise import (
-    BalancedMaskedCrossEntropy,
-    CosPGDLoss,
-    JensenShannon,
-    MaskedCrossEntropy,
-    PixelObjective,
-    SegPGDLoss,
-)
+from samat_mm.perturbations.inputs.objectives.pixelwise import PIXEL_LOSSES, PixelObjective, balanced_by
 
 OBJECTIVES: dict[str, Objective] = {
-    objective.name: objective
-    for objective in (
-        CrossEntropy(),
-        DifferenceOfLogitsRatio(),
-        ModelLoss(),
-        SegPGDLoss(),
-        CosPGDLoss(),
-        MaskedCrossEntropy(),
-        BalancedMaskedCrossEntropy(),
-        JensenShannon(),
-    )
-}
+    objective.name: objective for objective in (CrossEntropy(), DifferenceOfLogitsRatio(), ModelLoss())
+} | {name: PixelObjective(name, losses) for name, losses in PIXEL_LOSSES.items()}
 
 
 def objective_named(name: str | Objective) -> Objective:
@@ -45,16 +28,12 @@ def objective_named(name: str | Objective) -> Objective:
 __all__ = [
     'IGNORED_LABEL',
     'OBJECTIVES',
-    'BalancedMaskedCrossEntropy',
-    'CosPGDLoss',
     'CrossEntropy',
     'DifferenceOfLogitsRatio',
-    'JensenShannon',
-    'MaskedCrossEntropy',
     'ModelLoss',
     'Objective',
     'PixelObjective',
-    'SegPGDLoss',
+    'balanced_by',
     'check_shapes',
     'has_class_255',
     'objective_named',

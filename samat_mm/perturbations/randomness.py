@@ -1,7 +1,10 @@
-"""Random numbers for many queries at once, of which each image has its own."""
+"""Random numbers: one stream per image, whatever its batch, and global states that are left as they were."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +13,12 @@ from samat_mm.perturbations.device import moved
 AHEAD = 1 << 12  # numbers per image that are drawn at once: a call per image and query would cost more than the model
 
 
-class Uniforms:
+def generator_for(*key: int) -> torch.Generator:
+    """Return a generator whose stream depends on the numbers of ``key`` alone (a CPU one, alike on every device)."""
+    return torch.Generator().manual_seed(random.Random('/'.join(map(str, key))).getrandbits(63))
+
+
+class RandomStreams:
     """A stream of numbers in [0, 1) for each image, of which all images that are still asked for take equally many.
 
     Args:
@@ -42,3 +50,15 @@ class Uniforms:
             torch.rand(count, generator=self.generators[row], out=fresh[row])
         self.drawn = torch.cat([self.drawn[:, self.position :], moved(fresh, self.images)], dim=1)
         self.position = 0
+
+
+@contextmanager
+def isolated_randomness(device: torch.device) -> Iterator[None]:
+    """Put every global random state back that the block moves: torch's, NumPy's and Python's."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []):
+            yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
