@@ -8,6 +8,7 @@ import pytest
 import torch
 from device_waits import DeviceWait, device_waits, no_device_waits
 from helpers import ClassificationImages, SegmentationImages, classifier, pseudo_collate, segmentor
+from mmengine.optim import build_optim_wrapper
 from small_models import FAMILY, plain_batches
 from torch import Tensor, nn
 
@@ -44,6 +45,20 @@ def test_a_step_waits_only_where_its_method_needs_to_know(case: str) -> None:
         with device_waits([everything(model, wrapper), batch]) as found:
             model.train_step(batch, wrapper)
         assert len(found) == WAITS.get(case, 0), found
+
+
+@pytest.mark.parametrize(('enabled', 'waits'), [(False, 0), (True, 1)])
+def test_a_step_in_mixed_precision_waits_for_an_overflow_alone(enabled: bool, waits: int) -> None:
+    """That of the first pass, by which a memory must not be spoilt; without a loss scale there is none to look for."""
+    model, sgd = net(torch.float32), dict(type='SGD', lr=0.1)
+    precision = dict(dtype='bfloat16', loss_scale=dict(enabled=enabled))
+    wrapper = build_optim_wrapper(model, dict(type='AmpSAMOptimWrapper', optimizer=sgd, **precision))
+    batches = plain_batches(3, dtype=torch.float32)
+    model.train_step(batches[0], wrapper)
+    for batch in batches[1:]:
+        with device_waits([everything(model, wrapper), batch]) as found:
+            model.train_step(batch, wrapper)
+        assert len(found) == waits, found
 
 
 def test_a_new_mask_of_ssam_waits_once() -> None:

@@ -15,7 +15,7 @@ from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 from samat_mm.engine.training_summary import input_summary
 from samat_mm.errors import InputError, StepError
 from samat_mm.models.replay import unwrapped
-from samat_mm.perturbations.checks import whole_number
+from samat_mm.perturbations.checks import one_of, whole_number
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.norms import norm_named
 from samat_mm.perturbations.norms.region import support_mask
@@ -65,7 +65,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
     ) -> None:
         super().__init__(eps_scheduler, pixel_range)
         self.replays = whole_number(replays, 'replays')
-        self.ball = norm_named(norm)
+        self.ball = norm_named(one_of(norm, ['linf', 'l2'], 'norm'))  # the steepest l1 step moves one coordinate
         self.eps = parse_radius(eps, 'eps')
         self.step_size = self.eps if step_size is None else parse_radius(step_size, 'step_size')
         if self.eps > 0 and self.step_size == 0:

@@ -44,7 +44,8 @@ class SharpnessAwareStep:
     ) -> None:
         self.wrapper, self.method, self.schedule, self.replay = wrapper, method, schedule, replay
         self.weights, self.displacement = TrainedWeights(), Displacement()
-        self.precision = LossScaled(wrapper) if hasattr(wrapper, 'loss_scaler') else FullPrecision()
+        scaler = getattr(wrapper, 'loss_scaler', None)
+        self.precision = LossScaled(wrapper) if scaler is not None and scaler.is_enabled() else FullPrecision()
         self.samples = SamplePasses(method, replay, self.precision, forward)
         self.ascent = Ascent(method, self.precision, self.samples, sync)
         self.descent = Descent(method, self.precision, self.displacement)
