@@ -155,6 +155,18 @@ def processes_about(folder: Path) -> list[str]:
     return found
 
 
+def test_the_run_on_a_gpu_gives_arguments_that_are_taken(row, files, tmp_path):
+    import gpu_parts
+
+    part = gpu_parts.PARTS[-1]
+    places = dict(data=files / 'jpeg.npz', out=tmp_path / 'out', work_dir=tmp_path / 'work', environment={})
+    setting = gpu_parts.Setting(minutes=1, deadline=row['row'].Deadline(1), device='cpu', **places)
+    script, *arguments = gpu_parts.arguments(part, setting, 30)
+    settings = row['row'].settings_of(row['row'].parsed(arguments))
+    assert script == 'benchmarks/cifar10_row.py' and part.needs_data
+    assert (settings.images, settings.attacks) == (32, ('fgsm',))
+
+
 def test_it_ends_in_time_with_a_whole_file(row, files, tmp_path, capsys):
     start = time.monotonic()
     row['row'].main(command(files, tmp_path, '--minutes', 0.06, '--methods', 'sgd'))
