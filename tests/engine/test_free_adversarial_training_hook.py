@@ -282,7 +282,7 @@ def test_optimizer_wrappers_with_another_gradient_are_refused(wrapper, tmp_path)
     [
         (dict(replays=0), 'replays must be a whole number of at least 1; got 0'),
         (dict(eps=8), "Did you mean '8/255'"),
-        (dict(norm='l0'), 'norm must be one of linf, l2, l1'),
+        (dict(norm='l0'), 'norm must be one of linf, l2;'),
         (dict(step_size=-1), 'step_size must be a finite number of at least 0'),
         (dict(step_size=0), 'step_size must be greater than 0'),
     ],

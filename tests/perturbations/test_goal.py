@@ -256,9 +256,8 @@ def test_an_answer_that_is_not_finite_is_an_error_and_never_a_success(name, valu
 def test_nor_is_it_an_error_of_the_model_that_ends_the_search(attack, question):
     model, inputs, target = problem(4)
     target = model(inputs).argmax(1)
-    attack.eps = 1e-4
     with pytest.raises(FloatingPointError, match='not finite'):
-        attack(Failing(model, question), inputs, target)
+        attack.at(1e-4)(Failing(model, question), inputs, target)
 
 
 @pytest.mark.parametrize('question', [0, 1, 3])
