@@ -21,7 +21,7 @@ class Ascent:
 
     Args:
         method: makes a direction of them.
-        precision: of the gradients.
+        precision: scales losses and tells which gradients are usable.
         samples: what looks at single samples.
         sync: average the gradients over all processes.
     """

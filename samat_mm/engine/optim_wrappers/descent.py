@@ -20,8 +20,8 @@ class Descent:
 
     Args:
         method: whose say it is.
-        precision: of the gradients.
-        displacement: of the weights.
+        precision: scales losses and tells which gradients are usable.
+        displacement: moves the weights and puts them back.
     """
 
     def __init__(self, method: RunningMethod, precision: FullPrecision, displacement: Displacement) -> None:

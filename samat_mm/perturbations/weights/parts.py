@@ -1,5 +1,6 @@
 """The parts of a sharpness-aware method, and what each of them needs of the step it takes part in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -46,39 +47,40 @@ class Transformation(Part):
         """Change the vectors, one for each weight and in the same order, in place."""
 
 
-class SquaredGradients(Transformation):
+class SquaredGradients(Transformation, ABC):
     """A transformation that learns from the squared gradients of single samples."""
 
     needs = frozenset({Need.SAMPLE_GRADIENTS})
 
+    @abstractmethod
     def wanted(self, memory: Memory) -> int:
         """Return from how many more samples it wants them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, weights: Mapping[str, Tensor], squares: list[Tensor], samples: int, memory: Memory) -> None:
         """Take squared gradients, summed over ``samples`` samples."""
-        raise NotImplementedError
 
 
-class Source(Part):
+class Source(Part, ABC):
     """Where a direction comes from that is known before the forward, so that no pass is spent on it."""
 
     def check(self, optimizer: Optimizer) -> None:
         """Refuse an optimizer that does not give what this needs."""
 
+    @abstractmethod
     def vectors(self, weights: Mapping[str, Tensor], optimizer: Optimizer, memory: Memory) -> Named:
         """Return a vector for each weight that has one, in tensors that may be overwritten."""
-        raise NotImplementedError
 
     def learn(self, gradients: Named, memory: Memory) -> None:
         """Take the gradient that the optimizer steps along, before it is clipped."""
 
 
-class Selection(Part):
+class Selection(Part, ABC):
     """Which samples the descent sees."""
 
     needs = frozenset({Need.SAMPLE_LOSSES})
 
+    @abstractmethod
     def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
         """Return the indices of the samples.
 
@@ -86,14 +88,14 @@ class Selection(Part):
             before: loss of each sample at the weights, shape (N,).
             after: gives the same at the perturbed weights, by a forward in the precision asked for (None: as it is).
         """
-        raise NotImplementedError
 
 
-class Mixing(Part):
+class Mixing(Part, ABC):
     """What the descent makes of the gradients at the weights and at the perturbed weights."""
 
     needs = frozenset({Need.CLEAN_GRADIENT})
 
+    @abstractmethod
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
         """Return the gradient for the optimizer, and a term that descends beside it with the plain learning rate.
 
@@ -102,7 +104,6 @@ class Mixing(Part):
             perturbed: gradient at the perturbed weights; None in a step without an ascent. Both may be overwritten.
             memory: of this part.
         """
-        raise NotImplementedError
 
 
 class Schedule(Part):

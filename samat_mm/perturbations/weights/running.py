@@ -39,9 +39,9 @@ class RunningMethod:
     def __init__(self, method: 'WeightPerturbation') -> None:
         self.method, self.needs = method, method.needs
         self._levels: list[tuple[Parts, Memory]] = [(level.parts, _fresh(level.parts)) for level in method.levels]
-        self.source, self._source_memory = self._first(Source)
-        self.mixing, self._mixing_memory = self._first(Mixing)
-        self.selection, _ = self._first(Selection)
+        self.source, self._source_memory = self._first(Source)  # type: ignore[type-abstract]
+        self.mixing, self._mixing_memory = self._first(Mixing)  # type: ignore[type-abstract]
+        self.selection, _ = self._first(Selection)  # type: ignore[type-abstract]
         schedule, self._schedule_memory = self._first(Schedule)
         self.schedule: Schedule = schedule or Schedule()
         self.ascents = max(parts.ascents for parts, _ in self._levels)
