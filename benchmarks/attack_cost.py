@@ -51,7 +51,7 @@ from costs.workloads import sizes
 from records import Deadline
 from torch import Tensor
 
-from samat_mm.models.crafting import PRECISIONS
+from samat_mm.crafting.crafting import PRECISIONS
 
 MAIN = 'pgd'  # what a card is asked for first
 EXTRAS = ['kernels', 'growth']

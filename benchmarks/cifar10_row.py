@@ -24,10 +24,10 @@ from cifar10.settings import ATTACKS, CHOSEN, DEFAULT_MODEL, METHODS, Settings
 from records import Deadline, write_json
 
 from samat_mm.command_line import errors_as_sentences, seed_number
+from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.access import reading
 from samat_mm.files.outputs import writable_folder, writable_report
-from samat_mm.models.crafting import PRECISIONS
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

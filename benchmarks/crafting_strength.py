@@ -21,17 +21,17 @@ from mmengine.runner import Runner
 from rich.progress import track
 from torch import Tensor
 
+from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config
-from samat_mm.evaluation import load_for_evaluation
+from samat_mm.crafting.crafting import PRECISIONS, Crafting
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.images import read_batches
 from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.evaluation.outcome import single
 from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.trials import Trial
-from samat_mm.models.crafting import PRECISIONS, Crafting
-from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.presets import build_attacks
 from samat_mm.visualization.document import main_metric
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 __version__ = '0.1.0'
 
 if find_spec('mmengine') is not None:
-    from samat_mm import compat, engine, models, registry  # noqa: F401  (registers everything)
+    from samat_mm import compat, engine, networks, registry  # noqa: F401  (registers everything)
 
     if find_spec('mmseg') is not None:  # the data sets are mmsegmentation's kind
         from samat_mm import datasets  # noqa: F401

@@ -17,8 +17,8 @@ from test_attacks import build, every_attack, problem
 from test_classification_attacks import Fragile, smooth_images
 from test_family_contract import net, wrap
 
-from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.perturbations.inputs import PGD
+from samat_mm.pixels.pixel_space import PixelSpace
 
 # How often a step waits. Which samples are hurt most, and whether there are losses of samples at all, decides what the
 # second pass runs on: ESAM looks at the losses of the first forward, and at those of a forward to select by.

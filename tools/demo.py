@@ -16,11 +16,12 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from rich.console import Console
 
+from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.engine.resume import newest_checkpoint
 from samat_mm.errors import MissingFileError
-from samat_mm.evaluation import load_for_evaluation, print_report
-from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.evaluation import print_report
+from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.presets import build_attacks
 from samat_mm.visualization.panels import panel_rows, save_figure
 

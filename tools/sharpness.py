@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from mmengine.dist import is_main_process
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line import build_runner_and_model, common_parser, errors_as_sentences, load_config, seed_number
 from samat_mm.command_line.config_errors import building
 from samat_mm.errors import InputError
-from samat_mm.evaluation import load_for_evaluation
 from samat_mm.files.outputs import file_name, writable_folder, writable_report
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.weights import SAM
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, one_step_rises, prepare
 from samat_mm.sharpness.landscape import LANDSCAPES, POINTS, Landscape

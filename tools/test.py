@@ -16,13 +16,14 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
+from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config, seed_number
 from samat_mm.command_line.testing import add_sanity_checks, attacks_of_hooks, build_test_runner, report_of
+from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.errors import InputError
-from samat_mm.evaluation import load_for_evaluation, print_report, print_verdicts
+from samat_mm.evaluation import print_report, print_verdicts
 from samat_mm.files.outputs import writable_folder, writable_report
-from samat_mm.models.crafting import PRECISIONS
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
 from samat_mm.visualization.document import has_metric

@@ -11,9 +11,9 @@ from records import Deadline
 from torch import Tensor
 
 from cifar10.settings import ATTACKS, PASSES, Files, Settings
+from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line.testing import build_test_runner
 from samat_mm.engine.loops.attack_test_loop import FOLDER
-from samat_mm.evaluation import load_for_evaluation
 from samat_mm.evaluation.folders import FILE
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks

@@ -14,9 +14,9 @@ from costs.attack_contests import Contest
 from costs.kernels import share_by_name
 from costs.numerics import NUMERICS, PLAIN
 from costs.workloads import Workload, set_statistics, workload
-from samat_mm.models.crafting import Crafting
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.state import frozen
+from samat_mm.crafting.crafting import Crafting
+from samat_mm.model_state import frozen
+from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.registry import ATTACKS
 
 

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from samat_mm.command_line import build_runner_and_model
 from samat_mm.command_line.config_errors import building
+from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.errors import InputError
@@ -19,11 +20,10 @@ from samat_mm.evaluation.images import first_item, is_openmmlab_item
 from samat_mm.evaluation.sanity import TRANSFER, SanityChecks, Verdict, surrogate
 from samat_mm.evaluation.subsets import selection_of
 from samat_mm.evaluation.trials import CLEAN
-from samat_mm.models.crafting import Crafting
-from samat_mm.models.replay import unwrapped
-from samat_mm.models.tasks import Classification, task_of
+from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import build_attacks, listed
+from samat_mm.tasks import Classification, task_of
 
 STATED = ('pixel_range', 'craft_dtype', 'max_samples')  # settings that numbers depend on
 

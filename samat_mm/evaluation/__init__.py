@@ -1,6 +1,5 @@
 """From a checkpoint to numbers that can be believed."""
 
-from samat_mm.evaluation.checkpoints import load_for_evaluation
 from samat_mm.evaluation.report import (
     build_report,
     describe_evaluation,
@@ -17,7 +16,6 @@ __all__ = [
     'WorstCase',
     'build_report',
     'describe_evaluation',
-    'load_for_evaluation',
     'per_class_section',
     'print_report',
     'print_verdicts',

@@ -9,9 +9,9 @@ import torch
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
-from samat_mm.models.pixel_range import Range
-from samat_mm.models.pixel_space import PixelSpace, image_sizes
-from samat_mm.models.tasks import Task, task_of
+from samat_mm.pixels.pixel_range import Range
+from samat_mm.pixels.pixel_space import PixelSpace, image_sizes
+from samat_mm.tasks import Task, task_of
 
 
 class AttackedBatch:

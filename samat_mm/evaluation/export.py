@@ -14,7 +14,7 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.files.access import writing
 from samat_mm.files.outputs import file_name
-from samat_mm.models.pixel_range import Range
+from samat_mm.pixels.pixel_range import Range
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation.image_score import ImageScore
 from samat_mm.evaluation.outcome import Outcome
 from samat_mm.evaluation.trials import CLEAN
-from samat_mm.models.tasks.base import without_goal
 from samat_mm.perturbations.inputs import FGSM, PGD, Attack, Square
 from samat_mm.perturbations.inputs.random_noise import RandomNoise
+from samat_mm.tasks.base import without_goal
 
 RADII = (0.5, 1.0, 2.0, 4.0)  # in units of the attack's own
 LARGE, GREY = 64.0, 0.5  # half the range of pixels lets every image be grey

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError, UnsupportedError
-from samat_mm.models.batch import batch_size
-from samat_mm.models.state import buffers_kept, frozen_parameters_watched, refuse_activation_checkpointing
+from samat_mm.model_state import buffers_kept, frozen_parameters_watched, refuse_activation_checkpointing
+from samat_mm.replay.batch import batch_size
 from samat_mm.sharpness.random_numbers import own_random_numbers
 from samat_mm.sharpness.surface import LossSurface
 

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from samat_mm.files.access import writing
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.tasks import Classification, Segmentation
-from samat_mm.models.tasks.segmentation import class_map
+from samat_mm.pixels.pixel_space import PixelSpace
+from samat_mm.tasks import Classification, Segmentation
+from samat_mm.tasks.segmentation import class_map
 from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
 

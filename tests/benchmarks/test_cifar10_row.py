@@ -14,7 +14,7 @@ from helpers import ROOT
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 
 TINY = ROOT / 'benchmarks' / 'configs' / 'tiny_cifar10.py'
 COUNT = 16

@@ -9,10 +9,10 @@ import torch
 from helpers import ClassificationImages, SegmentationImages, classifier, pseudo_collate, segmentor
 from torch import Tensor, nn
 
-from samat_mm.models.crafting import Crafting
-from samat_mm.models.fast_copy import FastCopy
-from samat_mm.models.pixel_space import PixelSpace
+from samat_mm.crafting.crafting import Crafting
+from samat_mm.crafting.fast_copy import FastCopy
 from samat_mm.perturbations.inputs import PGD
+from samat_mm.pixels.pixel_space import PixelSpace
 
 # Of the largest output, and of the length of the gradient with respect to the images: how far the copy may be off.
 # Half a unit in the last place is 6e-8 in float32, 5e-4 in TF32 and 4e-3 in bfloat16, and there are twenty layers. An

@@ -11,7 +11,7 @@ from mmengine.structures import PixelData
 from torch.nn import functional as F
 
 from samat_mm.evaluation.image_score import ImageScore, evaluate, judge, metric_results, per_class, tables
-from samat_mm.models.tasks import Classification, Segmentation, task_of
+from samat_mm.tasks import Classification, Segmentation, task_of
 
 CLASSES = 5
 

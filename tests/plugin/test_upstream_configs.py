@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 from upstream_runs import STEPS, RandomSamples, Witness, shrunk, upstream_config, watched, watched_run
 
 from samat_mm.engine.optim_wrappers import AmpSAMOptimWrapper, SAMOptimWrapper, SharpnessAwareMixin
-from samat_mm.models.pixel_space import PixelSpace
 from samat_mm.perturbations.inputs import PGD, CrossEntropy
+from samat_mm.pixels.pixel_space import PixelSpace
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')  # of the projects, about their own configs
 RHO = 0.05

@@ -19,9 +19,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.utils import import_modules_from_strings
 
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.tasks import Segmentation
+from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.presets import build_attacks
+from samat_mm.tasks import Segmentation
 
 CASES = ROOT.parent / 'shared' / 'cases'
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason='the cases are not there')

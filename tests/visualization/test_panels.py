@@ -7,8 +7,8 @@ from helpers import ClassificationImages, SegmentationImages, classifier, loader
 from mmengine.structures import BaseDataElement, PixelData
 from PIL import Image
 
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.tasks import Segmentation
+from samat_mm.pixels.pixel_space import PixelSpace
+from samat_mm.tasks import Segmentation
 from samat_mm.visualization.iou_bars import ATTACKED_COLOUR, CLEAN_COLOUR, draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import font, shorten
 from samat_mm.visualization.panels import panel_rows, save_figure, save_panels

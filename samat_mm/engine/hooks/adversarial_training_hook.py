@@ -8,13 +8,13 @@ from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.hooks.radius_schedule import scaled
 from samat_mm.engine.training_summary import attack_summary
-from samat_mm.models.crafting import Crafting
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.registry import ATTACKS
 
 

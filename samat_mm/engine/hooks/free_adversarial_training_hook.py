@@ -14,7 +14,7 @@ from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 from samat_mm.engine.training_summary import input_summary
 from samat_mm.errors import InputError, StepError
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.checks import one_of, whole_number
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.norms import norm_named

@@ -14,9 +14,9 @@ from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
 from samat_mm.engine.hooks.training_summary_hook import has_summary, log_summary
 from samat_mm.engine.training_summary import with_remarks
 from samat_mm.errors import InputError, UnsupportedError
-from samat_mm.models.pixel_range import parse_range, stated_range
-from samat_mm.models.pixel_space import PixelSpace
-from samat_mm.models.tasks import Task, task_of
+from samat_mm.pixels.pixel_range import parse_range, stated_range
+from samat_mm.pixels.pixel_space import PixelSpace
+from samat_mm.tasks import Task, task_of
 
 
 class InputPerturbationHook(Hook, ABC):

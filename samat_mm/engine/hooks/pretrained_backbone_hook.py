@@ -6,9 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from samat_mm.checkpoints.pretrained import load_backbone
 from samat_mm.errors import MissingFileError
-from samat_mm.models.pretrained import load_backbone
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 
 
 @HOOKS.register_module()

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from samat_mm.engine.hooks.attack_evaluation_hook import validation_number
 from samat_mm.errors import InputError
-from samat_mm.models.replay import unwrapped
+from samat_mm.model_state import unwrapped
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, prepare
 from samat_mm.sharpness.landscape import LANDSCAPES
 from samat_mm.visualization.landscape import draw_lines, draw_plane, to_rgb

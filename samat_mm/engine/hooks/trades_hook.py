@@ -9,17 +9,16 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
 from samat_mm.engine.training_summary import attack_summary
 from samat_mm.errors import StepError, UnsupportedError
-from samat_mm.models.crafting import Crafting
-from samat_mm.models.replay import unwrapped
-from samat_mm.models.state import buffers_aside
-from samat_mm.models.tasks import task_of
+from samat_mm.model_state import buffers_aside, unwrapped
 from samat_mm.perturbations.checks import non_negative
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.divergence import DivergenceAttack
 from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
+from samat_mm.tasks import task_of
 
 PUBLISHED = dict(type='PGD', norm='linf', eps='8/255', step_size='2/255', steps=10, random_start=False)
 

@@ -13,6 +13,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader
 
+from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.agreement import decided_by_main
 from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
@@ -26,13 +27,11 @@ from samat_mm.evaluation.progress import progress_by_attack
 from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.trials import CLEAN, EXPORTED, Trial, build_trials, members_of
 from samat_mm.files.outputs import file_name
-from samat_mm.models.crafting import Crafting
-from samat_mm.models.pixel_range import Range, stated_range
-from samat_mm.models.replay import unwrapped
-from samat_mm.models.state import refuse_augmented
-from samat_mm.models.tasks import Task, task_of
+from samat_mm.model_state import refuse_augmented, unwrapped
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.pixels.pixel_range import Range, stated_range
 from samat_mm.presets import build_attacks, listed
+from samat_mm.tasks import Task, task_of
 from samat_mm.visualization.panels import save_panels
 
 FOLDER = 'attack_results'

@@ -11,10 +11,10 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from samat_mm.engine.optim_wrappers.precision import FullPrecision
-from samat_mm.models.replay import Replay, unwrapped
-from samat_mm.models.state import buffers_kept
+from samat_mm.model_state import buffers_kept, unwrapped
 from samat_mm.perturbations.vectors import global_norm
 from samat_mm.perturbations.weights import Need, RunningMethod
+from samat_mm.replay.replay import Replay
 
 
 class SamplePasses:

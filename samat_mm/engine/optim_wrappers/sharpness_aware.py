@@ -18,8 +18,8 @@ from samat_mm.engine.optim_wrappers.settings import (
 from samat_mm.engine.optim_wrappers.step import SharpnessAwareStep
 from samat_mm.engine.training_summary import ascent_summary
 from samat_mm.errors import InputError
-from samat_mm.models.replay import Replay
 from samat_mm.perturbations.weights import Need, WeightPerturbation
+from samat_mm.replay.replay import Replay
 
 if TYPE_CHECKING:
     from mmengine.optim import OptimWrapper as _Base

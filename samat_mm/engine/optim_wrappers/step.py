@@ -13,10 +13,10 @@ from samat_mm.engine.optim_wrappers.precision import FullPrecision, LossScaled
 from samat_mm.engine.optim_wrappers.samples import SamplePasses, cast
 from samat_mm.engine.optim_wrappers.schedule import StepSchedule
 from samat_mm.errors import StepError
-from samat_mm.models.replay import Replay, unwrapped
-from samat_mm.models.state import buffers_kept, frozen_parameters_watched
+from samat_mm.model_state import buffers_kept, frozen_parameters_watched, unwrapped
 from samat_mm.perturbations.weights import Displacement, RunningMethod
 from samat_mm.perturbations.weights.trained import TrainedWeight, TrainedWeights, offsets_ahead
+from samat_mm.replay.replay import Replay
 
 
 class SharpnessAwareStep:

@@ -1,0 +1,1 @@
+"""What attacks run on: a frozen, faster copy of the model, in the precision that was asked for."""

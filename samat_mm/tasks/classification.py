@@ -1,0 +1,127 @@
+"""Image classifiers: a class for every image."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samat_mm.errors import InputError
+from samat_mm.tasks.base import Task, check_label, refuse_unlabelled, without_labels
+from samat_mm.tasks.decisions import as_two_classes, same_up_to_temperature, tensor_scores
+
+SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """The logits are the scores that ``predict`` takes the largest of, before its softmax.
+
+    Attributes:
+        scores: from a model, its inputs and samples to its scores, (N, K), or (N, 1) for one logit.
+        threshold: of one logit, the probability above which the class is 1.
+    """
+
+    scores: Callable[[Any, Tensor, list[Any]], Any] = tensor_scores
+    threshold: float = 0.5
+
+    def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
+        """Return the labels (N,) that are scored, or class probabilities (N, K) where there are no labels.
+
+        Raises:
+            ValueError: if an image has several labels, or none.
+        """
+        refuse_unlabelled(samples, 'gt_label', 'gt_score')
+        if not all('gt_label' in sample for sample in samples):
+            return self.training_target(samples, device)
+        labels = [torch.as_tensor(sample.gt_label).reshape(-1) for sample in samples]
+        if any(len(label) != 1 for label in labels):
+            raise InputError(SEVERAL_LABELS)
+        return torch.cat(labels).long().to(device)
+
+    def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
+        """Return what training aims at: the class probabilities (N, K) that label mixing leaves, or else the labels.
+
+        Raises:
+            ValueError: if an image has several labels, or none.
+        """
+        if not all('gt_score' in sample for sample in samples):
+            return self.target(samples, device)
+        scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
+        if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):
+            raise InputError(SEVERAL_LABELS)
+        # A preprocessor that may mix labels writes all of them as probabilities.
+        return scores.argmax(1) if bool((scores.amax(1) == 1).all()) else scores
+
+    def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
+        """Return the classification scores, shape (N, K); of one logit z, ``[0, z]`` less the threshold's.
+
+        Raises:
+            ValueError: if the model gives no such scores.
+        """
+        output = self.scores(model, inputs, without_labels(samples))
+        if not isinstance(output, Tensor) or output.ndim != 2:
+            raise InputError(
+                f"{type(model).__name__} gives no logits (N, K) in mode='tensor'; use objective='model-loss'."
+            )
+        return as_two_classes(output, self.threshold) if output.shape[1] == 1 else output
+
+    def decided(self, prediction: Any) -> Tensor | None:
+        """Return the class that ``predict`` chose, shape ().
+
+        Raises:
+            ValueError: if it chose several, or none.
+        """
+        if 'pred_label' not in prediction:
+            return None
+        label = torch.as_tensor(prediction.pred_label).reshape(-1)
+        if len(label) != 1:
+            raise InputError(SEVERAL_LABELS)
+        return label[0].long()
+
+    def check(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> None:
+        """Compare the labels, and the probabilities that metrics read, with those that the logits give.
+
+        Raises:
+            ValueError: if they are not of these logits, which may be multiplied by a temperature.
+        """
+        predictions, logits = self.compared(model, inputs, samples)
+        if not all('pred_score' in prediction for prediction in predictions):
+            return
+        probabilities = torch.stack([prediction.pred_score.reshape(-1) for prediction in predictions]).double()
+        if probabilities.shape == logits.shape and not same_up_to_temperature(probabilities, logits.double()):
+            raise InputError(
+                f'the probabilities (pred_score) that {type(model).__name__} predicts are not those of its logits, so '
+                'that metrics may judge it by another decision than the one that is attacked; use '
+                "objective='model-loss'."
+            )
+
+    def judge(self, prediction: Any) -> dict[str, Any]:
+        """Return how right the image is: its label counts as right or wrong, once."""
+        label = _label(prediction)
+        if 'pred_score' not in prediction or label is None:
+            return {}
+        scores = prediction.pred_score.double().cpu().reshape(-1)
+        scores = torch.cat([1 - scores, scores]) if len(scores) == 1 else scores
+        check_label(label, len(scores), prediction)
+        chosen = self.decided(prediction)
+        right = int(scores.argmax() if chosen is None else chosen) == int(label)
+        probability = scores[int(label)].clamp_min(torch.finfo(torch.float32).tiny)
+        return {
+            'wrong': float(not right),
+            'loss': -float(probability.log()),
+            'counts': [(int(label), int(right), 1)],
+            'classes': len(scores),
+        }
+
+
+def _label(sample: Any) -> Tensor | None:
+    """Return the one label of an image, shape (1,), the most probable one of class probabilities; else None."""
+    if 'gt_label' in sample:
+        label = torch.as_tensor(sample.gt_label).reshape(-1).long().cpu()
+    elif 'gt_score' in sample:
+        label = sample.gt_score.argmax(-1, keepdim=True).cpu()
+    else:
+        return None
+    return label if len(label) == 1 else None
