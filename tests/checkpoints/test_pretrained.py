@@ -111,7 +111,7 @@ def test_one_wrong_weight_is_named(damage, tmp_path):
     else:
         state['layer2.0.bn1.weight'] = torch.ones(3)
     torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match=r'1 of \d+ are missing or of another shape, layer2.0.bn1.weight'):
+    with pytest.raises(ValueError, match=r'1 of \d+ are missing or have another shape, including layer2.0.bn1.weight'):
         load_backbone(backbone, tmp_path / 'a.pth')
 
 

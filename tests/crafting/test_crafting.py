@@ -107,9 +107,9 @@ SPACES = {'small': lambda: small_space(Small()), 'classifier': classifier_space,
 def logged(monkeypatch):
     messages = []
     monkeypatch.setattr(module, 'print_log', lambda message, logger: messages.append(message))
-    module._tell_of_slow_bfloat16.cache_clear()
+    module._warn_of_slow_bfloat16.cache_clear()
     yield messages
-    module._tell_of_slow_bfloat16.cache_clear()
+    module._warn_of_slow_bfloat16.cache_clear()
 
 
 # ------------------------------------------------------------------------------------------------- same attack

@@ -49,6 +49,6 @@ def test_what_is_tried_leaves_nothing_but_the_folder(tmp_path):
 
 def test_the_page_does_not_overwrite_an_input_either(tmp_path):
     (tmp_path / 'a.html').write_text('kept')
-    with pytest.raises(ValueError, match=r'would overwrite .*a\.html, which is read'):
+    with pytest.raises(ValueError, match=r'would overwrite the input .*a\.html'):
         writable_report(tmp_path / 'a.json', '--out', [tmp_path / 'a.html'], beside='.html')
     writable_report(tmp_path / 'a.json', '--out', [tmp_path / 'a.html'])

@@ -134,7 +134,7 @@ def test_images_outside_the_range_of_the_statistics_are_refused(factor):
     if factor < 1:
         model.data_preprocessor.mean, model.data_preprocessor.std = torch.zeros(3, 1, 1), torch.full((3, 1, 1), 0.5)
         raw = [image * 255 for image in raw]
-    with pytest.raises(ValueError, match=r'would be 0\.\.(1|255); these reach from 0 to'):
+    with pytest.raises(ValueError, match=r'imply 0\.\.(1|255), but these reach from 0 to'):
         space_of(model, raw, samples)
 
 

@@ -20,7 +20,7 @@ def taken_apart(model: BaseModel, data: dict) -> tuple[Tensor | None, Tensor]:
     with watched.watch(model):
         losses = model(**data, mode='loss')
     total = model.parse_losses(losses)[0]
-    return watched.of(losses, total, len(data['inputs'])), total
+    return watched.per_sample(losses, total, len(data['inputs'])), total
 
 
 def built(scope: str, config: dict) -> nn.Module:
@@ -397,4 +397,4 @@ def test_a_second_forward_starts_afresh() -> None:
     for _ in range(2):  # the first is thrown away, as that of a step that failed is
         with watched.watch(model):
             losses = model(**data)
-    assert_is(watched.of(losses, losses['loss'], 5), losses['loss'], each(model, data))
+    assert_is(watched.per_sample(losses, losses['loss'], 5), losses['loss'], each(model, data))

@@ -279,7 +279,7 @@ def test_probabilities_of_other_scores_are_refused_even_where_all_labels_agree()
     for model, refused in ((Adjusted([0.0] * 4, 3.0), False), (Adjusted([10 * part for part in prior]), True)):
         space = space_of(model.eval(), raw, [classification_sample(0) for _ in raw])
         if refused:
-            with pytest.raises(ValueError, match=r'probabilities \(pred_score\) that Adjusted predicts are not those'):
+            with pytest.raises(ValueError, match=r'probabilities \(pred_score\) that Adjusted predicts do not follow'):
                 space.task.check(model, space.inputs, space.samples)
         else:
             space.task.check(model, space.inputs, space.samples)
@@ -295,7 +295,7 @@ def test_a_head_whose_threshold_is_something_else():
 def test_more_classes_than_the_ignored_label_has_room_for():
     model = segmentor(**{'decode_head.num_classes': 300, 'decode_head.ignore_index': 1000})
     space = space_of(model, raw_images(1, SIZE, SIZE), [segmentation_sample(torch.full((SIZE, SIZE), 255))])
-    with pytest.raises(ValueError, match='EncoderDecoder has 300 classes, and attacks on segmentors leave out'):
+    with pytest.raises(ValueError, match='EncoderDecoder has 300 classes, and attacks on segmentors ignore'):
         space.attack(PGD(steps=1), [0])
     sample = segmentation_sample(torch.full((1, 2), 255))
     logits = torch.nn.functional.one_hot(torch.tensor([[255, 3]]), 300).permute(2, 0, 1).float()
@@ -379,10 +379,10 @@ def test_a_stated_range_is_the_unit_of_the_radius(low, high, bands):
     [
         (
             torch.full((3, 8, 8), 380, dtype=torch.int32),
-            r'only 8 bits and floating point tell it; .* torch\.int32',
+            r'which only 8-bit and floating-point types determine; .* torch\.int32',
         ),
-        (torch.linspace(-25, 5, 192).reshape(3, 8, 8), r'would be 0\.\.255; these reach from -25 to 5'),
-        (torch.linspace(0, 300, 192).reshape(3, 8, 8), r'would be 0\.\.255; these reach from 0 to 300'),
+        (torch.linspace(-25, 5, 192).reshape(3, 8, 8), r'imply 0\.\.255, but these reach from -25 to 5'),
+        (torch.linspace(0, 300, 192).reshape(3, 8, 8), r'imply 0\.\.255, but these reach from 0 to 300'),
     ],
     ids=['integers', 'decibels', 'brighter'],
 )
