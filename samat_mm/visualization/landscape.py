@@ -1,4 +1,4 @@
-"""Figures of loss landscapes, and of how the loss rises with the radius."""
+"""Figures of loss landscapes, and of the rise of the loss with the radius."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from samat_mm.sharpness.landscape import Landscape
 
-# Okabe and Ito's colours, told apart in every kind of colour blindness; the styles tell them apart in print.
+# Okabe and Ito's colours are distinct in every kind of colour blindness; the line styles are distinct in print.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 STYLES = ('-', '--', '-.', ':')
 MARKERS = ('o', 's', '^', 'D', 'v')
 LEVELS = 12
-LOGARITHMIC_FROM = 20  # a greater ratio of losses than this cannot be read off a linear axis
+LOGARITHMIC_FROM = 20  # larger ratios of losses cannot be read off a linear axis
 STYLE: dict[Any, Any] = {
     'font.size': 10,
     'axes.labelsize': 10,
@@ -39,7 +39,7 @@ def draw_lines(landscapes: Mapping[str, Landscape]) -> Figure:
     """Draw the loss along one direction, a curve per model.
 
     Args:
-        landscapes: by what the legend calls them; of a plane, the line through the weights is drawn.
+        landscapes: landscapes by legend label; for a plane, the line through the weights is drawn.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.8, 3.3)
@@ -82,11 +82,11 @@ def draw_plane(landscape: Landscape, title: str = '') -> Figure:
 
 
 def draw_rises(rises: Mapping[str, Sequence[float]], radii: Sequence[float]) -> Figure:
-    """Draw how much the loss rises at the point to which SAM moves the weights, a curve per model.
+    """Draw the rise of the loss at the point to which SAM moves the weights, a curve per model.
 
     Args:
-        rises: one per radius, by what the legend calls them.
-        radii: in the units of the weights.
+        rises: one rise per radius, by legend label.
+        radii: radii in the units of the weights.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.8, 3.3)
@@ -102,7 +102,7 @@ def draw_rises(rises: Mapping[str, Sequence[float]], radii: Sequence[float]) -> 
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; the format follows the file's suffix."""
+    """Write a figure; the file suffix selects the format."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
 
@@ -136,7 +136,7 @@ def _needs_logarithm(losses: np.ndarray) -> bool:
 
 
 def _levels(losses: np.ndarray) -> np.ndarray:
-    """Return increasing contour levels that enclose every finite loss, at numbers that are easy to read."""
+    """Return increasing contour levels, at round numbers, that enclose every finite loss."""
     finite = losses[np.isfinite(losses)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if high <= low:

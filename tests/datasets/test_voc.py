@@ -139,7 +139,7 @@ def test_what_may_not_be_read_is_named(devkit, monkeypatch):
         VOC2012Dataset(devkit, pipeline=PIPELINE)[0]
 
 
-@pytest.mark.parametrize(('content', 'words'), [(b'\n', 'names no image'), (b'\xff', 'cannot be decoded')])
+@pytest.mark.parametrize(('content', 'words'), [(b'\n', 'does not name any image'), (b'\xff', 'cannot be decoded')])
 def test_a_list_that_names_nothing_is_named(devkit, content, words):
     (devkit / 'ImageSets/Segmentation/val.txt').write_bytes(content)
     with pytest.raises(ValueError, match=rf'list .*Segmentation/val\.txt {words}'):

@@ -379,10 +379,10 @@ def test_source_and_target_must_not_overlap(run, stanford, tmp_path):
     target = tmp_path / 'data' / STANFORD
     for source in (target, target / 'images'):
         status, printed = run('stanford', source)
-        assert status == 1 and f'{source} lies in {target}, which is to be made' in printed
+        assert status == 1 and f'{source} lies in {target}, which will be created' in printed
     partial = tmp_path / f'data/.{STANFORD}.partial'
     target.rename(partial)
-    assert 'which is to be made' in run('stanford', partial)[1] and (partial / 'images').is_dir()
+    assert 'which will be created' in run('stanford', partial)[1] and (partial / 'images').is_dir()
     partial.rename(target)
     for source in (tmp_path, tmp_path / 'data'):  # the last is --out itself
         status, printed = run('stanford', source)
