@@ -15,8 +15,8 @@ def draw_batches(dataloader: dict | DataLoader | None, count: int, seed: int) ->
     """Draw batches with augmentation as in training, the same for the same seed.
 
     Batches are drawn without replacement, in this process, whatever the sampler; every process of a distributed run
-    draws the same ones. A config gets its own data set, and a given loader is never iterated, so the training stream and
-    the random state do not change. If the data set is smaller, all of it is drawn once.
+    draws the same ones. A config gets its own data set, and a given loader is never iterated, so the training stream
+    and the random state do not change. If the data set is smaller, all of it is drawn once.
 
     Args:
         dataloader: config of the training data loader, or the loader itself, whose data set is copied.

@@ -14,8 +14,7 @@ from samat_mm.perturbations.weights import Displacement
 Term = tuple[float, Callable[[], Tensor]]
 
 NO_SECOND_DERIVATIVE = (
-    'the Hessian needs second derivatives, which an operator of the model lacks ({}); skip the Hessian with '
-    'probes=0.'
+    'the Hessian needs second derivatives, which an operator of the model lacks ({}); skip the Hessian with probes=0.'
 )
 # The code that all functions with this decorator share.
 ONCE_DIFFERENTIABLE = once_differentiable(lambda context: None).__code__

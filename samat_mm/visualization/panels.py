@@ -38,8 +38,8 @@ def panel_rows(
         meta: the data set's classes and palette.
 
     Returns:
-        For each image its name and (title, RGB picture) pairs: clean image, adversarial image, amplified difference. For
-        segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image; for
+        For each image its name and (title, RGB picture) pairs: clean image, adversarial image, amplified difference.
+        For segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image; for
         classifiers the titles contain the classes.
     """
     rows = []

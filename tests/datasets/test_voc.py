@@ -126,7 +126,7 @@ def test_what_would_fill_the_memory_is_named(devkit, file, what):
     for other in ('/dev/zero', devkit):
         path.unlink()
         path.symlink_to(other)
-        with pytest.raises(ValueError, match=f'{what} is no file'):
+        with pytest.raises(ValueError, match=f'{what} is a folder, a device or a pipe, not a file'):
             dataset[0]
 
 
