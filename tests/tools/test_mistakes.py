@@ -316,7 +316,7 @@ def test_a_runner_without_a_model_trains_but_is_not_tested(tool, folder, work):
         (['--show-dir', 'a_file'], '--show-dir needs a folder, but a_file is a file'),
         (['--show-dir', ''], '--show-dir needs the path of a folder'),
         (['--export', '/proc/nowhere'], '--export /proc/nowhere cannot be written to'),
-        (['--export', 'same', '--show-dir', 'there/../same'], '--show-dir and --export need a folder each'),
+        (['--export', 'same', '--show-dir', 'there/../same'], '--show-dir and --export need separate folders'),
         (['--work-dir', 'a_file/below'], '--work-dir a_file/below cannot be written to (Not a directory)'),
         (['--work-dir', ''], '--work-dir needs the path of a folder'),
     ],
