@@ -1,4 +1,4 @@
-"""One table of training steps: of one model, in one precision and layout."""
+"""A table of training steps for one model in one precision and layout."""
 
 import argparse
 import statistics
@@ -17,7 +17,7 @@ from costs.timing import Cost, interleaved, spread
 from costs.training_steps import BFLOAT16, HALF_ASCENT, ROWS, competitor
 from costs.workloads import Workload
 
-ENOUGH = 5  # seconds, to look at memory or kernels
+ENOUGH = 5  # seconds for profiling memory or kernels
 
 
 class Table:
@@ -25,9 +25,9 @@ class Table:
 
     Args:
         load: the model and its batch.
-        key: of the precision and layout.
+        key: name of the precision and layout.
         args: the settings.
-        deadline: when the numbers have to be there.
+        deadline: end of the time.
     """
 
     def __init__(self, load: Workload, key: str, args: argparse.Namespace, deadline: Deadline) -> None:
@@ -113,7 +113,7 @@ def _common_columns(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
-    """Return a function that takes so many steps."""
+    """Return a function that takes ``times`` steps."""
 
     def run() -> None:
         for _ in range(times):
