@@ -50,7 +50,7 @@ class Workload:
     samples: list[Any]
 
     def batch(self) -> dict[str, Any]:
-        """Return the batch as from a data loader; preprocessors write the same values into the samples at every step."""
+        """Return the batch as from a data loader; preprocessors write the same values into the samples each time."""
         return {'inputs': self.images, 'data_samples': list(self.samples)}
 
 
