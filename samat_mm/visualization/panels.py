@@ -39,8 +39,8 @@ def panel_rows(
 
     Returns:
         For each image its name and (title, RGB picture) pairs: clean image, adversarial image, amplified difference.
-        For segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image; for
-        classifiers the titles contain the classes.
+        For segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image;
+        for classifiers the titles contain the classes.
     """
     rows = []
     for index, (height, width) in enumerate(space.sizes):

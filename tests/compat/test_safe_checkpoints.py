@@ -95,7 +95,7 @@ def test_a_missing_file_is_a_sentence(tmp_path):
 )
 def test_what_is_no_checkpoint_is_a_sentence(content, tmp_path):
     (tmp_path / 'file.pth').write_bytes(content)
-    with pytest.raises(ValueError, match=r'file.pth is damaged or no checkpoint') as error:
+    with pytest.raises(ValueError, match=r'file.pth is damaged or not a checkpoint') as error:
         compat.load_checkpoint_file(tmp_path / 'file.pth')
     assert '\n' not in str(error.value)
     assert 'weights_only' not in str(error.value)  # torch advises to let the file run code
@@ -107,7 +107,7 @@ def test_a_truncated_checkpoint_is_a_sentence(form, share, tmp_path):
     path = write(tmp_path / 'file.pth', {'state_dict': {'weight': torch.randn(100, 100)}}, form)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r'file.pth is damaged or no checkpoint'):
+    with pytest.raises(ValueError, match=r'file.pth is damaged or not a checkpoint'):
         compat.load_checkpoint_file(path)
 
 

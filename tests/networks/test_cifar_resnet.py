@@ -257,7 +257,7 @@ def text(path):
         (no_dict, "expected a dict with 'state_dict' in it"),
         (an_object, 'was refused: it holds pathlib'),
         (weights_that_are_none, 'does not hold the weights'),
-        (text, 'damaged or no checkpoint'),
+        (text, 'damaged or not a checkpoint'),
     ],
 )
 def test_a_wrong_file_is_a_sentence_with_its_name(damage, message, tmp_path):

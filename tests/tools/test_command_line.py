@@ -119,7 +119,7 @@ def test_a_clean_test_of_the_whole_data_set(tool, folder, tmp_path):
         ({'checkpoint': 'nothing.pth'}, 'nothing.pth is not a file'),
         ({'checkpoint': 'hostile.pth'}, 'SAMAT_MM_TRUST_CHECKPOINTS=1'),
         ({'checkpoint': 'other.pth'}, 'of another architecture than the EncoderDecoder'),
-        ({'checkpoint': 'text.pth'}, 'text.pth is damaged or no checkpoint'),
+        ({'checkpoint': 'text.pth'}, 'text.pth is damaged or not a checkpoint'),
     ],
     ids=str,
 )
