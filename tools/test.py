@@ -68,7 +68,7 @@ def make_outputs(args: argparse.Namespace) -> None:
         OSError: if it cannot be written to.
     """
     if args.out is not None:
-        writable_report(args.out, '--out', (args.config, args.checkpoint), beside='.html')
+        writable_report(args.out, '--out', (args.config, args.checkpoint), page_suffix='.html')
     folders = {'--show-dir': args.show_dir, '--export': args.export}
     made = [writable_folder(path, option).resolve() for option, path in folders.items() if path is not None]
     if len(set(made)) < len(made):

@@ -48,8 +48,8 @@ def map_config_references() -> None:
 
 
 def refuse_installations() -> None:
-    """Keep ``mmengine.hub`` from running ``pip install`` for a missing library, which it tries for all that it
-    reads.""" from mmengine.hub import hub
+    """Keep ``mmengine.hub`` from running ``pip install`` for missing libraries."""
+    from mmengine.hub import hub
 
     hub.install_package = _require_installed
 

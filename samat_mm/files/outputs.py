@@ -44,14 +44,16 @@ def writable_folder(path: str | Path, option: str) -> Path:
     return Path(path)
 
 
-def writable_report(path: str | Path, option: str, inputs: Iterable[str | Path], beside: str | None = None) -> Path:
+def writable_report(
+    path: str | Path, option: str, inputs: Iterable[str | Path], page_suffix: str | None = None
+) -> Path:
     """Return the path of a JSON file after checking that it can be written; create its folder if necessary.
 
     Args:
         path: path of the file.
         option: the option that needs it, such as '--out'.
         inputs: files that must not be overwritten.
-        beside: suffix of another file with the same stem that will also be written.
+        page_suffix: suffix of another file with the same stem that will also be written.
 
     Raises:
         ValueError: if it is not a JSON file, or one of the inputs.
@@ -61,7 +63,7 @@ def writable_report(path: str | Path, option: str, inputs: Iterable[str | Path],
     if file.suffix.lower() != '.json' or file.is_dir():
         raise InputError(f'{option} needs the name of a .json file; got {str(path)!r}.')
     writable_folder(file.parent, option)
-    for written in (file, *([file.with_suffix(beside)] if beside else [])):
+    for written in (file, *([file.with_suffix(page_suffix)] if page_suffix else [])):
         if any(written.resolve() == Path(given).resolve() for given in inputs):
             raise InputError(f'{option} {path} would overwrite the input {written}; give another name.')
         if written.exists() and not written.is_file():

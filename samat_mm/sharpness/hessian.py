@@ -109,8 +109,8 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _tridiagonal(diagonal: list[float], off_diagonal: list[float]) -> Tensor:
-    beside = torch.tensor(off_diagonal, dtype=torch.float64)
-    return torch.diag(torch.tensor(diagonal, dtype=torch.float64)) + beside.diag(1) + beside.diag(-1)
+    neighbours = torch.tensor(off_diagonal, dtype=torch.float64)
+    return torch.diag(torch.tensor(diagonal, dtype=torch.float64)) + neighbours.diag(1) + neighbours.diag(-1)
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:
