@@ -118,7 +118,7 @@ class Benchmark:
             numbers[competitor] = {
                 **cost.numbers(),
                 'ratios': {rival: costs[rival].ratios(cost) for rival in contest.rivals},
-                'images_per_second': len(problem.pixels) / statistics.median(cost.own),
+                'images_per_second': len(problem.pixels) / statistics.median(cost.seconds),
                 'in_kernels': self._busy(runs[competitor], cost),
                 'loss': loss,
                 'accuracy': accuracy,
@@ -131,14 +131,14 @@ class Benchmark:
     def _busy(self, run: Callable[[], None], cost: Cost) -> float | None:
         if 'kernels' not in self.args.also or not self.deadline.allows(ENOUGH):
             return None
-        return share_in_kernels(run, statistics.median(cost.own), self.args.device)
+        return share_in_kernels(run, statistics.median(cost.seconds), self.args.device)
 
 
 def _line(name: str, competitor: str, cost: Cost, numbers: dict[str, Any]) -> dict[str, str]:
     busy = numbers['in_kernels']
     return {
         name: competitor,
-        'seconds': f'{statistics.median(cost.own):.3g}',
+        'seconds': f'{statistics.median(cost.seconds):.3g}',
         **{f'x {rival}': spread(ratios, 2) for rival, ratios in numbers['ratios'].items()},
         'images/s': f'{numbers["images_per_second"]:.3g}',
         'in kernels': '-' if busy is None else f'{busy:.0%}',

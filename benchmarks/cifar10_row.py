@@ -83,7 +83,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     )
 
 
-def begin(args: argparse.Namespace, settings: Settings) -> None:
+def record_settings(args: argparse.Namespace, settings: Settings) -> None:
     """Record the settings of the folder, and the number of epochs if it is given.
 
     Raises:
@@ -121,8 +121,8 @@ def main(arguments: Sequence[str] | None = None, loading: float = 0.0) -> None:
     deadline = Deadline(None if args.minutes is None else args.minutes - loading / 60)
     with errors_as_sentences():
         settings = settings_of(args)
-        begin(args, settings)
-        written = Run(settings, args.methods, args.work_dir, args.out, deadline).go()
+        record_settings(args, settings)
+        written = Run(settings, args.methods, args.work_dir, args.out, deadline).run()
     show_table(written)
 
 

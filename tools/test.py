@@ -47,7 +47,7 @@ def print_presets() -> None:
     Console().print(table)
 
 
-def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> None:
+def refuse_unused_options(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> None:
     """Refuse options that would have no effect.
 
     Raises:
@@ -87,7 +87,7 @@ def test(args: argparse.Namespace) -> None:
     changes = {name: getattr(args, name) for name in CHANGES}
     config = load_config(args)
     attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
-    refuse_idle_options(args, attacks)
+    refuse_unused_options(args, attacks)
     make_outputs(args)
     runner = build_test_runner(
         config,

@@ -28,7 +28,7 @@ def evaluate(
     files: Files,
     deadline: Deadline,
     seconds_per_pass: float,
-    tell: Callable[[dict[str, dict[str, Any]]], None],
+    report: Callable[[dict[str, dict[str, Any]]], None],
 ) -> bool:
     """Test the checkpoint of a method; return whether everything but natural accuracy on all test images is done.
 
@@ -39,7 +39,7 @@ def evaluate(
         files: files of the method.
         deadline: no test starts that is expected to end after it; a test that overruns is stopped by the parent.
         seconds_per_pass: time of one pass of one image, in training; a running test estimates its own remaining time.
-        tell: called with the results so far after each test.
+        report: called with the results so far after each test.
     """
     runner = _runner(settings, files)
     results: dict[str, dict[str, Any]] = {}
@@ -57,7 +57,7 @@ def evaluate(
         parts = {**results.get(name, {}).get('parts', {}), str(last): found['accuracy']}
         results[name] = {**found, 'images': last, 'parts': parts}
         spent[name] = (time.perf_counter() - start) / (last - first)
-        tell(results)
+        report(results)
     return left_out <= {ALL}
 
 

@@ -53,7 +53,7 @@ class Run:
         self._failures: dict[str, str] = {}
         self._machine: dict[str, Any] = {}
 
-    def go(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Run until everything is done or the time is over, and return the final document.
 
         Raises:
@@ -63,18 +63,18 @@ class Run:
         try:
             self._machine = machine(self.settings.device)
             while self._is_to_wait() and any(process.poll() is None for process in running.values()):
-                self._failures = {name: self._said(name) for name, process in running.items() if process.poll()}
-                self._answer()
+                self._failures = {name: self._last_line(name) for name, process in running.items() if process.poll()}
+                self._coordinate()
                 self._write()
                 time.sleep(POLL)
-            self._failures = {name: self._said(name) for name, process in running.items() if process.poll()}
+            self._failures = {name: self._last_line(name) for name, process in running.items() if process.poll()}
         finally:
             for process in running.values():
                 process.kill()
                 process.wait()
             self._write()
-        for name, said in self._failures.items():
-            raise StepError(f'the process of {name} failed ({said}); see {self.files[name].log}.')
+        for name, line in self._failures.items():
+            raise StepError(f'the process of {name} failed ({line}); see {self.files[name].log}.')
         return self.written
 
     def _is_to_wait(self) -> bool:
@@ -94,12 +94,12 @@ class Run:
         with files.log.open('ab') as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 
-    def _said(self, name: str) -> str:
+    def _last_line(self, name: str) -> str:
         """Return the last line of a process's output."""
         lines = self.files[name].log.read_text(encoding='utf-8', errors='replace').splitlines()
         return next((line for line in reversed(lines) if line and line != BUG), 'without a word')
 
-    def _answer(self) -> None:
+    def _coordinate(self) -> None:
         """Let the methods time a step once all are ready, and choose the number of epochs once all are done."""
         if self.plan:
             return

@@ -48,19 +48,19 @@ class Worker:
         epochs: int = json.loads(_wait_for(self.plan).read_text(encoding='utf-8'))['epochs']
         training = self._new_training()
         training.load(self.files.checkpoint)
-        self._tell_of(training, 'training')
+        self._report_training(training, 'training')
         while training.epochs < epochs:
             if not self.deadline.allows(self._expected_seconds(training)):
-                self._tell(state='training cut off')
+                self._report(state='training cut off')
                 return
             training.run_epoch(epochs)
             training.save(self.files.checkpoint)
-            self._tell_of(training, 'training')
-        self._tell(state='testing')
+            self._report_training(training, 'training')
+        self._report(state='testing')
         pace = seconds_per_pass(statistics.median(training.progress.seconds), len(self.split), self.files.method)
         del training
-        done = evaluate(self.settings, self.files, self.deadline, pace, self._tell_of_tests)
-        self._tell(state='done' if done else 'test cut off')
+        done = evaluate(self.settings, self.files, self.deadline, pace, self._report_tests)
+        self._report(state='done' if done else 'test cut off')
 
     def _new_training(self) -> Training:
         return Training(self.settings, self.method.wrapper, self.split)
@@ -78,9 +78,9 @@ class Worker:
             _wait_for(self.plan.with_name('go'))
 
         seconds = self._new_training().seconds_per_step(all_are_ready, min(TIMED, self.deadline.left() / 60))
-        self._tell(state='measured', seconds_per_step=seconds)
+        self._report(state='measured', seconds_per_step=seconds)
 
-    def _tell_of(self, training: Training, state: str) -> None:
+    def _report_training(self, training: Training, state: str) -> None:
         done = training.progress
         if training.epochs:
             seconds = statistics.median(done.seconds)
@@ -89,12 +89,12 @@ class Worker:
                 'seconds_per_epoch': seconds,
                 'images_per_second': len(self.split) / seconds,
             }
-        self._tell(state=state, epochs_done=training.epochs, losses=done.losses, seconds_of_epochs=done.seconds)
+        self._report(state=state, epochs_done=training.epochs, losses=done.losses, seconds_of_epochs=done.seconds)
 
-    def _tell_of_tests(self, results: dict[str, Any]) -> None:
-        self._tell(results={**self.part.get('results', {}), **results})
+    def _report_tests(self, results: dict[str, Any]) -> None:
+        self._report(results={**self.part.get('results', {}), **results})
 
-    def _tell(self, **facts: Any) -> None:
+    def _report(self, **facts: Any) -> None:
         self.part |= facts
         write_json(self.files.part, self.part)
 

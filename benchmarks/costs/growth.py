@@ -62,4 +62,4 @@ def show_and_record(title: str, model: str, found: Throughput, sentences: list[s
 
 def _seconds(run: Callable[[], Any], device: str) -> float:
     _, times = warmed_up(run, device)
-    return statistics.median(timed(run, times, device).own[0] for _ in range(3))
+    return statistics.median(timed(run, times, device).seconds[0] for _ in range(3))

@@ -28,17 +28,17 @@ class Cost:
     device: list[float] = field(default_factory=list)
 
     @property
-    def own(self) -> list[float]:
+    def seconds(self) -> list[float]:
         """The seconds to compare: between events on CUDA, processor time on a CPU, which others disturb less."""
         return self.device or self.cpu
 
-    def ratios(self, reference: 'Cost', clock: str = 'own') -> list[float]:
+    def ratios(self, reference: 'Cost', clock: str = 'seconds') -> list[float]:
         """Return this cost divided by the reference's, round by round."""
         return [a / b for a, b in zip(getattr(self, clock), getattr(reference, clock), strict=True)]
 
     def per(self, steps: int) -> 'Cost':
         """Return the cost of one of ``steps`` steps."""
-        return Cost(*([seconds / steps for seconds in values] for values in (self.wall, self.cpu, self.device)))
+        return Cost(*([value / steps for value in values] for values in (self.wall, self.cpu, self.device)))
 
     def add(self, other: 'Cost') -> None:
         """Append the rounds of another cost."""

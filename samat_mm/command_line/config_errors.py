@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 from samat_mm.command_line.endings import DEBUG_VARIABLE
 from samat_mm.command_line.sentences import message_of, sentence_of
-from samat_mm.command_line.traces import built_by, frames_of, is_foreign, module_of
+from samat_mm.command_line.traces import built_by, frames_of, is_user_code, module_of
 from samat_mm.errors import InputError, UserError
 
 LONGEST = 400  # characters of a reason
@@ -47,7 +47,7 @@ def reading(path: str | Path) -> Iterator[None]:
         first = _first_import_error(error)
         after = frames_of(first)[_position(first, 'mmengine') :]
         configs = _config_files(after)
-        if any(is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
+        if any(is_user_code(frame) and frame.f_code.co_filename not in configs for frame in after):
             raise
         what = f'config {path} cannot be read{_place_in_config(error, path)}'
         if isinstance(error, RecursionError) and not configs:
@@ -92,12 +92,12 @@ def building(config: Config) -> Iterator[None]:
 
 
 def _mistake(what: str, error: BaseException) -> InputError:
-    said, kind = message_of(error).rstrip('.'), type(error).__name__
-    if ' ' not in said:  # no message, or the bare key of a KeyError
+    reason, kind = message_of(error).rstrip('.'), type(error).__name__
+    if ' ' not in reason:  # no message, or the bare key of a KeyError
         frame, line = list(walk_tb(error.__traceback__))[-1]
-        said = f'{said} in {linecache.getline(frame.f_code.co_filename, line).strip()}'.strip()
-    said = f'{said[:LONGEST]} ...' if len(said) > LONGEST else said
-    return InputError(f'{what}: {said} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
+        reason = f'{reason} in {linecache.getline(frame.f_code.co_filename, line).strip()}'.strip()
+    reason = f'{reason[:LONGEST]} ...' if len(reason) > LONGEST else reason
+    return InputError(f'{what}: {reason} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
 
 
 def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
@@ -107,7 +107,7 @@ def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
     inside = _being_built(frames)
     if inside is None:
         return False
-    return _are_arguments_refused(error, last) or not any(map(is_foreign, _without_derived(inside)))
+    return _are_arguments_refused(error, last) or not any(map(is_user_code, _without_derived(inside)))
 
 
 def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
@@ -118,7 +118,7 @@ def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
 
 def _without_derived(frames: Sequence[FrameType]) -> list[FrameType]:
     """Return the frames without constructors that had called their base class's constructor in a library."""
-    bases = [built_by(frame) for frame in frames if not is_foreign(frame)]
+    bases = [built_by(frame) for frame in frames if not is_user_code(frame)]
     return [frame for frame in frames if all(built_by(frame) is None or built_by(frame) is not base for base in bases)]
 
 
@@ -155,7 +155,7 @@ def _config_files(frames: Sequence[FrameType]) -> set[str]:
     return {
         frame.f_code.co_filename
         for caller, frame in pairwise(frames)
-        if module_of(caller).startswith('mmengine.config') and is_foreign(frame)
+        if module_of(caller).startswith('mmengine.config') and is_user_code(frame)
     }
 
 

@@ -7,7 +7,7 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-OWN = Path(__file__).parents[1]  # the package
+PACKAGE = Path(__file__).parents[1]  # the package
 STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
 AROUND = 'samat_mm.compat'  # wraps and calls functions of MMEngine
 OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
@@ -28,7 +28,7 @@ def built_by(frame: FrameType) -> Any:
     return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_name == '__init__' else None
 
 
-def is_foreign(frame: FrameType) -> bool:
+def is_user_code(frame: FrameType) -> bool:
     """Tell the user's or samat-mm's code from that of libraries."""
     module = module_of(frame)
     inside = module.partition('.')[0] in OPENMMLAB or module.startswith(AROUND)
@@ -41,4 +41,4 @@ def _is_in_library(name: str) -> bool:
     if not file.is_absolute():
         return True  # compiled code
     installed = {'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents
-    return bool(installed) and OWN not in file.parents
+    return bool(installed) and PACKAGE not in file.parents

@@ -46,8 +46,8 @@ def load_files_safely() -> None:
             except yaml.constructor.ConstructorError as error:
                 raise InputError(_refusal('a YAML file', error.problem or str(error))) from None
             except yaml.YAMLError as error:
-                said = ' '.join(str(error).split())
-                raise InputError(f'a YAML file cannot be read ({said}); repair it.') from error
+                reason = ' '.join(str(error).split())
+                raise InputError(f'a YAML file cannot be read ({reason}); repair it.') from error
 
     register_handler(['pkl', 'pickle'])(PlainPickleHandler)
     register_handler(['yaml', 'yml'])(PlainYamlHandler)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samat_mm.crafting.folding import CLOSE, ForwardTrace, close, fold, foldable, give_own_weights, has_forward_hooks
+from samat_mm.crafting.folding import CLOSE, ForwardTrace, close, fold, foldable, has_forward_hooks, separate_weights
 from samat_mm.crafting.packed_convolution import PackedConvolution, packable
 from samat_mm.model_state import frozen
 
@@ -100,7 +100,7 @@ class FastCopy:
             convolution: norm for convolution, norm in pairs.items() if foldable(convolution, norm)
         }
         for convolution, norm in self._fused.items():
-            give_own_weights(convolution)
+            separate_weights(convolution)
             vars(norm)['forward'] = _unchanged
         self.sync()
 

@@ -105,7 +105,7 @@ def foldable(convolution: Any, norm: Any) -> bool:
     shape = [dilation * (size - 1) + 2 for size, dilation in sides]
     given = torch.randn(2, convolution.in_channels, *shape, generator=numbers).to(convolution.weight)
     folded = copy.deepcopy(convolution)
-    give_own_weights(folded)
+    separate_weights(folded)
     fold(folded, convolution, norm)
     try:
         return close(folded(given), norm(convolution(given)))
@@ -113,7 +113,7 @@ def foldable(convolution: Any, norm: Any) -> bool:
         return False
 
 
-def give_own_weights(convolution: Any) -> None:
+def separate_weights(convolution: Any) -> None:
     """Replace the parameters by unshared frozen ones to fold into, with a bias."""
     weight = convolution.weight
     convolution.weight = nn.Parameter(torch.empty_like(weight), requires_grad=False)

@@ -60,7 +60,7 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
         held = _open(source, layout.most_bytes, stack)
         root = _find_root(held.folders, layout)
         chosen = {name: size for name, size in held.sizes.items() if PurePosixPath(name).is_relative_to(root)}
-        stack.enter_context(_made(staging, out))
+        stack.enter_context(_staging_folder(staging, out))
         _refuse_excess(source, sum(chosen.values()), layout.most_bytes, staging)
         for name in track(list(chosen), 'copying'):
             held.copy(name, staging)
@@ -125,7 +125,7 @@ def _refuse_excess(source: Path, size: int, limit: int, staging: Path) -> None:
 
 
 @contextmanager
-def _made(staging: Path, out: Path) -> Iterator[None]:
+def _staging_folder(staging: Path, out: Path) -> Iterator[None]:
     """Create a working folder on the file system of the target, and remove it afterwards."""
     existed = out.exists()
     shutil.rmtree(staging, ignore_errors=True)  # left by a killed run

@@ -45,7 +45,7 @@ def draw_lines(landscapes: Mapping[str, Landscape]) -> Figure:
         figure, axes = _figure(4.8, 3.3)
         lines = {label: landscape.line() for label, landscape in landscapes.items()}
         for number, (label, line) in enumerate(lines.items()):
-            axes.plot(line.positions, line.losses, label=label, **_look(number))
+            axes.plot(line.positions, line.losses, label=label, **_line_style(number))
         axes.axvline(0, color='#888888', linewidth=0.8, zorder=0)
         axes.margins(x=0)
         axes.set_xticks(_ticks(next(iter(lines.values())).positions.numpy()))
@@ -92,7 +92,7 @@ def draw_rises(rises: Mapping[str, Sequence[float]], radii: Sequence[float]) -> 
         figure, axes = _figure(4.8, 3.3)
         for number, (label, values) in enumerate(rises.items()):
             marker = MARKERS[number % len(MARKERS)]
-            axes.plot(radii, values, label=label, marker=marker, markerfacecolor='white', **_look(number))
+            axes.plot(radii, values, label=label, marker=marker, markerfacecolor='white', **_line_style(number))
         axes.margins(x=0.02)
         axes.axhline(0, color='#888888', linewidth=0.8, zorder=0)
         axes.set_xlabel(r'radius $\rho$ (Euclidean length in weight space)')
@@ -121,7 +121,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _look(number: int) -> dict[str, Any]:
+def _line_style(number: int) -> dict[str, Any]:
     return {'color': COLOURS[number % len(COLOURS)], 'linestyle': STYLES[number % len(STYLES)]}
 
 

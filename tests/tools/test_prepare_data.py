@@ -293,7 +293,7 @@ def zeros_in_a_tar(path, *members):
 
 
 def test_what_is_damaged_or_too_much_is_refused_before_anything_is_written(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, '_made', None)  # would make the folder to unpack to
+    monkeypatch.setattr(preparation, '_staging_folder', None)  # would make the folder to unpack to
     monkeypatch.setattr(decompression, 'UNSUSPICIOUS', 1 << 20)
     image = 'iccv09Data/images/a.jpg'
     zeros_in_a_tar(tmp_path / 'one.tar.gz', (image, 3 << 20))
