@@ -101,7 +101,7 @@ def test_after_a_kill_the_same_command_gives_the_numbers_of_an_uninterrupted_run
 
 
 def parts_of_attacks(row, args, work):
-    """AutoAttack goes part by part, and what does not fit is left out; PGD stands for it here."""
+    """AutoAttack runs part by part, and parts that do not fit are left out; PGD replaces it here."""
     settings = row['row'].settings_of(args)
     settings = row['worker'].Settings(**{**vars(settings), 'attacks': ('autoattack',)})
     files, told = row['worker'].Files(work, 'sam-0.2'), []

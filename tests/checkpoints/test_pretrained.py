@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from samat_mm.checkpoints.pretrained import load_backbone
 from samat_mm.engine.hooks import PretrainedBackboneHook
 
-torchvision = pytest.importorskip('torchvision')  # after samat_mm.compat, which lets it be imported beside any torch
+torchvision = pytest.importorskip('torchvision')  # after samat_mm.compat, which makes it importable next to any torch
 
 
 def mmseg_backbone(**config):
@@ -22,7 +22,7 @@ def mmseg_backbone(**config):
 
 
 def unusual(model, seed=0):
-    """Random weights and statistics, so that no two entries can be confused."""
+    """Random weights and statistics, to distinguish all entries."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for key, value in model.state_dict().items():

@@ -1,4 +1,4 @@
-"""What users are told of an error, and of which they see the traceback."""
+"""Errors that users see as a sentence, and errors that keep their traceback."""
 
 import errno
 import logging

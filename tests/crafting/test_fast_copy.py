@@ -1,4 +1,4 @@
-"""The copy that attacks run on computes what the model computes, and follows it."""
+"""The copy that attacks run on equals the model and follows its weights."""
 
 import copy
 import gc

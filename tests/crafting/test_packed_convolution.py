@@ -1,4 +1,4 @@
-"""Convolutions with weights in the kernels' order give what they gave, and follow their weights."""
+"""Convolutions with weights in the order of the kernels have the same outputs, and follow their weights."""
 
 import pytest
 import torch

@@ -88,7 +88,7 @@ def test_the_sentence_survives_a_worker_process(devkit, spoil):
     with pytest.raises(type(raised), match=re.escape(f'{devkit}/SegmentationClass/c.png')) as caught:
         handed_on.reraise()
     assert str(caught.value) == str(raised)
-    assert 'in transform' in str(caught.value.__cause__)  # the trace, for those who ask for it
+    assert 'in transform' in str(caught.value.__cause__)  # the trace is available as the cause
 
 
 def grow(path, width=31, height=20):

@@ -1,4 +1,4 @@
-"""Names become files in one way, and what is to be written is tried first."""
+"""File names are made in one way, and outputs are checked first."""
 
 from pathlib import Path
 

@@ -160,7 +160,7 @@ def test_test_time_padding_has_no_pixels_and_stays_as_it_is(padding, pad_val):
     assert float(changed) <= 8 / 255 * (1 + 1e-5)
 
 
-# ------------------------------------------------------------------------------------------ what is scored
+# ------------------------------------------------------------------------------------------ the scored function
 
 
 SCORED = {
@@ -323,7 +323,7 @@ def test_in_training_crops_of_different_sizes_keep_their_own_padding():
 
 
 def test_mixed_images_are_attacked_with_their_mixed_labels():
-    """Batch augmentation happens in the preprocessor: the attack starts from what it made."""
+    """Batch augmentation happens in the preprocessor: the attack starts from its output."""
     model = classifier({'batch_augments': {'augments': [{'type': 'Mixup', 'alpha': 1.0}]}})
     raw, samples = classification_batch()
     torch.manual_seed(1)  # of the pairing

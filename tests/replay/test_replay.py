@@ -26,7 +26,7 @@ def run_forward(model: BaseModel, batch: dict) -> Tensor:
 
 
 def test_the_same_forward_is_run_on_the_same_preprocessed_batch() -> None:
-    """No augmentation is drawn again: the tensors are the very ones of the first forward."""
+    """The augmentation is not repeated: the tensors are the very ones of the first forward."""
     model = PlainNet().double()
     model.data_preprocessor = NoisyPreprocessor()
     inputs = []

@@ -1,4 +1,4 @@
-"""The loss of each sample: it averages to the model's own loss, and is what one computes for that sample by hand."""
+"""The loss of each sample averages to the model's own loss, and equals a computation by hand."""
 
 import copy
 from collections.abc import Callable
@@ -188,7 +188,7 @@ def dice_losses(logits: Tensor, labels: Tensor, epsilon: float = 1e-3) -> Tensor
 
 
 def test_cross_entropy_and_dice(training_case: Callable) -> None:
-    """mmsegmentation's Dice loss is one value per image, so that it has the form of a mean over samples."""
+    """mmsegmentation's Dice loss is one value per image, so it is a mean over samples."""
     model, data, logits, labels = segmentor(
         training_case, dict(type='CrossEntropyLoss'), dict(type='DiceLoss', loss_weight=3.0)
     )
@@ -218,7 +218,7 @@ def test_hard_pixels_only(training_case: Callable) -> None:
 
 
 def test_pixels_sampled_by_their_loss(training_case: Callable) -> None:
-    """Without a threshold the sampler calls the loss module too; that call is no part of the loss."""
+    """Without a threshold the sampler also calls the loss module; that call is not part of the loss."""
     from mmseg.structures import OHEMPixelSampler
 
     model, data, logits, labels = segmentor(training_case, dict(type='CrossEntropyLoss'))

@@ -90,7 +90,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def work(folder, tmp_path, monkeypatch):
-    """Work beside the user's own modules, and not in the checkout."""
+    """Work next to the user's own modules, and not in the checkout."""
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -354,7 +354,7 @@ def test_a_report_does_not_overwrite_what_is_read(tool, folder, work):
 
 
 def test_every_attack_has_one_folder(tool, folder, work):
-    """Whose name is no path, though that of the attack looks like one."""
+    """The folder's name is not a path, though the name of the attack looks like one."""
     status, _, errors = tool(
         'test', folder / 'config.py', folder / 'right.pth', '--attack', 'pgd-linf', '--eps', '0.5/255', '8/255',
         '--steps', 1, '--max-samples', 1, '--show-dir', 'shown', '--export', 'files', '--out', 'report.json',

@@ -26,7 +26,7 @@ STANFORD, VOC = 'stanford_background', 'VOCdevkit/VOC2012'
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Return a function that runs the command and gives its exit status and what it printed."""
+    """Return a function that runs the command and returns its exit status and output."""
     spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
