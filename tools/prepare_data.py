@@ -42,8 +42,8 @@ def prepare_data(args: argparse.Namespace) -> int:
         args.source, args.out, LAYOUTS[args.dataset], partial(track, console=console, transient=True)
     )
     if findings.problems:
-        what = f'{target} is not whole; delete it and run again' if already else f'{target} was not made'
-        print(f'error: {what}, because of what is listed here.\n{findings.explain()}', file=sys.stderr)
+        what = f'{target} is incomplete or damaged; delete it and run again' if already else f'{target} was not created'
+        print(f'error: {what}, because of these problems:\n{findings.explain()}', file=sys.stderr)
         return 1
 
     table = Table(title=f'{target} {"was already there" if already else "is ready"}')

@@ -78,9 +78,9 @@ def _refuse_overlap(source: Path, out: Path, made: Iterable[Path]) -> None:
         return
     here = os.path.realpath(source)
     if Path(os.path.realpath(out)).is_relative_to(here):
-        raise InputError(f'{out}, where the data set is to go, lies in {source}; give another --out.')
+        raise InputError(f'{out}, the destination of the data set, is inside {source}; give another --out.')
     if inside := next((path for path in made if Path(here).is_relative_to(os.path.realpath(path))), None):
-        raise InputError(f'{source} lies in {inside}, which will be created; give the downloaded archive or folder.')
+        raise InputError(f'{source} is inside {inside}, which will be created; give the downloaded archive or folder.')
 
 
 def _open(source: Path, limit: int, stack: ExitStack) -> Source:

@@ -379,14 +379,14 @@ def test_source_and_target_must_not_overlap(run, stanford, tmp_path):
     target = tmp_path / 'data' / STANFORD
     for source in (target, target / 'images'):
         status, printed = run('stanford', source)
-        assert status == 1 and f'{source} lies in {target}, which will be created' in printed
+        assert status == 1 and f'{source} is inside {target}, which will be created' in printed
     partial = tmp_path / f'data/.{STANFORD}.partial'
     target.rename(partial)
     assert 'which will be created' in run('stanford', partial)[1] and (partial / 'images').is_dir()
     partial.rename(target)
     for source in (tmp_path, tmp_path / 'data'):  # the last is --out itself
         status, printed = run('stanford', source)
-        assert status == 1 and f'lies in {source}; give another --out' in printed
+        assert status == 1 and f'is inside {source}; give another --out' in printed
     assert [path.name for path in (tmp_path / 'data').iterdir()] == [STANFORD]
 
 
