@@ -55,7 +55,7 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if not isinstance(name, str):
         raise InputError(f'the name of an attack must be a string; got {name!r}.')
     if name == 'clean':
-        raise InputError("an attack cannot be called 'clean', the name of the results without one; give it another name=.")
+        raise InputError("an attack cannot be called 'clean', which names the results without one; give another name=.")
     return name, config
 
 
