@@ -87,5 +87,5 @@ def test_input_perturbations_in_a_run(name, tmp_path):
 
 
 def test_the_random_numbers_of_a_compiled_forward_are_not_promised_again():
-    with pytest.raises(TypeError, match='a compiled forward may draw them in a way of its own'):
+    with pytest.raises(TypeError, match='a compiled forward may draw them differently'):
         weights_after(1, 'eager', dict(SAM, same_dropout=True))
