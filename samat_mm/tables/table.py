@@ -1,7 +1,7 @@
 """A table of the paper as data: its rows, its columns, and the published numbers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,18 @@ class Table:
                 return row
         raise InputError(f'{self.name} has no row {key!r}; it has {", ".join(row.key for row in self.rows)}.')
 
+    def with_rows(self, keys: Iterable[str]) -> 'Table':
+        """Return the table with some of its rows only.
+
+        Raises:
+            ValueError: if there is no such row.
+        """
+        return replace(self, rows=tuple(self.row(key) for key in keys))
+
+    def with_seeds(self, seeds: Iterable[int]) -> 'Table':
+        """Return the table with other seeds."""
+        return replace(self, seeds=tuple(seeds))
+
     def training_config(self, row: Row, seed: int) -> Config:
         """Return the config by which a row is trained."""
         own = row.settings['config']
@@ -90,8 +102,9 @@ class Table:
         _, config = attack_config(name)
         config.update(self.budget.attacks.get(name, {}))
         factor = self.budget.attack_radii.get(config.get('norm', ''), 1.0)
-        scaled = {key: factor * parse_radius(config[key], key) for key in ('eps', 'step_size') if key in config}
-        return {**config, **(scaled if factor != 1 else {}), 'name': name}
+        radii = [key for key in ('eps', 'step_size') if key in config and factor != 1]
+        config.update({key: factor * parse_radius(config[key], key) for key in radii})
+        return {**config, 'name': name}
 
 
 def tables_folder() -> Path:
