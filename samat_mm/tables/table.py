@@ -1,6 +1,7 @@
 """A table of the paper as data: its rows, its columns, and the published numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class Table:
         own = row.settings['config']
         config = Config.fromfile(configs_folder() / (self.budget.config or own))
         if own in self.budget.models:
-            config.merge_from_dict(dict(model=self.budget.models[own]))
+            config.merge_from_dict(dict(model=deepcopy(self.budget.models[own])))  # merging empties _delete_
         config.merge_from_dict(changes_of(row.settings, config, self.budget.training_radii))
         shorten(config, self.budget.share)
         config.randomness = dict(seed=seed)

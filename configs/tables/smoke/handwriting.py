@@ -5,7 +5,7 @@ smoke = dict(
     config='smallcnn_handwriting_sgd.py',
     training_radii=dict(linf=3.1875, l2=1.0),
     attack_radii=dict(linf=12.75, l2=2.0),
-    attacks={'autoattack-l2': dict(steps=20, n_queries=200)},
+    attacks={'autoattack-l2': dict(steps=20, queries=200)},
     models={
         'wrn28-10_cifar10_sgd.py': dict(backbone=dict(channels=(64, 64, 128, 128)), head=dict(in_channels=128)),
         'deit-tiny_cifar10_sgd.py': dict(
