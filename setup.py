@@ -23,6 +23,7 @@ TEST = [
     'scipy',
     'tqdm',
 ]  # scipy and tqdm serve torchattacks, see the Makefile
+TABLES = ['snakemake>=9.20']  # runs the trainings and tests of the paper's tables
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(
@@ -45,7 +46,10 @@ setup(
         *(f'samat_mm.configs.{name}' for name in find_namespace_packages('configs')),
     ],
     package_dir={'samat_mm.configs': 'configs'},
-    package_data={'samat_mm.visualization': ['report.html.jinja']},
+    package_data={
+        'samat_mm.visualization': ['report.html.jinja'],
+        'samat_mm.tables.pages': ['table.html.jinja'],
+    },
     install_requires=[
         'torch>=2.7',
         'numpy',
@@ -55,5 +59,11 @@ setup(
         'jinja2>=3',
         'pillow>=10',
     ],
-    extras_require={'mm': OPENMMLAB, 'test': TEST, 'lint': LINT, 'dev': [*OPENMMLAB, *TEST, *LINT]},
+    extras_require={
+        'mm': OPENMMLAB,
+        'tables': TABLES,
+        'test': TEST,
+        'lint': LINT,
+        'dev': [*OPENMMLAB, *TABLES, *TEST, *LINT],
+    },
 )

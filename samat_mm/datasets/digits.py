@@ -1,6 +1,5 @@
 """Scenes of handwritten digits: a segmentation data set without downloads or files."""
 
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import cv2
@@ -8,6 +7,7 @@ import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
+from samat_mm.datasets.handwriting import FULL_INK, handwriting
 from samat_mm.errors import InputError
 
 # The handwriting in scikit-learn's order. Blocks instead of every fifth digit: neighbours resemble each other, so
@@ -19,16 +19,6 @@ SMALLEST, LARGEST = 36, 56  # height of a digit in pixels, in an image of 96
 FEWEST, MOST = 2, 4  # digits in a scene
 ATTEMPTS = 20  # to find free space for a digit before the scene leaves it out
 INK_CONTRAST = 90  # least difference in lightness (0..255) between the ink and the ground's mean
-FULL_INK = 16.0  # scikit-learn's digits have values 0..16
-
-
-@lru_cache(maxsize=1)
-def _handwriting() -> tuple[np.ndarray, np.ndarray]:
-    """Return scikit-learn's digits, (1797, 8, 8) float32 with values 0..16, and what they show, (1797,)."""
-    from sklearn.datasets import load_digits  # here, because the import takes a second
-
-    digits = load_digits()
-    return digits.images.astype(np.float32), digits.target.astype(np.uint8)
 
 
 @DATASETS.register_module()
@@ -118,11 +108,11 @@ class DigitScenes(BaseSegDataset):
         image = _ground(rng, size)
         lightness = _lightness(image.mean(axis=(0, 1)))
         labels = np.zeros((size, size), np.uint8)
-        digits, shows = _handwriting()
-        handwriting = HANDWRITING[self.split]
+        digits, shows = handwriting()
+        numbers = HANDWRITING[self.split]
         used = []
         for _ in range(rng.integers(FEWEST, MOST + 1)):
-            index = int(rng.integers(handwriting.start, handwriting.stop))
+            index = int(rng.integers(numbers.start, numbers.stop))
             ink = _write(digits[index], rng, size)
             colour = _ink_colour(rng, lightness)
             height, width = ink.shape

@@ -22,7 +22,8 @@ convert = runpy.run_path(str(ROOT / 'benchmarks' / 'resnet20_checkpoint.py'))['c
 
 def build(name, **changes):
     """The model of a config, with unusual weights and statistics, so that no two entries can be confused."""
-    config = Config.fromfile(ROOT / 'configs' / f'{name}_cifar10_sgd.py')
+    data = 'handwriting' if name == 'smallcnn' else 'cifar10'
+    config = Config.fromfile(ROOT / 'configs' / f'{name}_{data}_sgd.py')
     config.model.backbone.update(changes)
     set_random_seed(0)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -81,6 +82,38 @@ def plain_preactivation(state, x, blocks):
     return F.linear(x.mean((2, 3)), state['head.fc.weight'], state['head.fc.bias'])
 
 
+def plain_vision_transformer(state, x, patch, heads):
+    """Dosovitskiy et al. (2021), equations 1 to 4, with the class token and learned positions, as DeiT has them."""
+    state = {key.removeprefix('backbone.'): value for key, value in state.items()}
+    kernel = state['patch_embed.projection.weight'].flatten(1)
+    patches = F.unfold(x, patch, stride=patch).transpose(1, 2) @ kernel.T + state['patch_embed.projection.bias']
+    x = torch.cat([state['cls_token'].expand(len(x), -1, -1), patches], 1) + state['pos_embed']
+    width = x.shape[2]
+
+    def norm(key, y):
+        mean, variance = y.mean(-1, keepdim=True), y.var(-1, keepdim=True, unbiased=False)
+        return (y - mean) / (variance + 1e-6).sqrt() * state[f'{key}.weight'] + state[f'{key}.bias']
+
+    def linear(key, y):
+        return y @ state[f'{key}.weight'].T + state[f'{key}.bias']
+
+    for layer in range(sum(key.endswith('attn.qkv.weight') for key in state)):
+        key = f'layers.{layer}'
+        q, k, v = linear(f'{key}.attn.qkv', norm(f'{key}.ln1', x)).unflatten(2, (3, heads, width // heads)).unbind(2)
+        weights = torch.einsum('nihd,njhd->nhij', q, k).div((width // heads) ** 0.5).softmax(-1)
+        x = x + linear(f'{key}.attn.proj', torch.einsum('nhij,njhd->nihd', weights, v).flatten(2))
+        hidden = F.gelu(linear(f'{key}.ffn.layers.0.0', norm(f'{key}.ln2', x)))
+        x = x + linear(f'{key}.ffn.layers.1', hidden)
+    return linear('head.layers.head', norm('ln1', x)[:, 0])
+
+
+def plain_small_cnn(state, x):
+    for layer, stride in enumerate((1, 1, 2, 1)):
+        key = f'backbone.layers.{layer}'
+        x = relu_norm(state, f'{key}.1', F.conv2d(x, state[f'{key}.0.weight'], stride=stride, padding=1))
+    return F.linear(x.mean((2, 3)), state['head.fc.weight'], state['head.fc.bias'])
+
+
 def public_names(model):
     """The weights of a ResNet under the names of the public checkpoint, without those that it lacks."""
     names = {key: key.replace('backbone.', '').replace('head.fc.', 'linear.') for key in model.state_dict()}
@@ -120,6 +153,20 @@ def test_pre_activation_networks_are_those_of_their_papers(name, changes, blocks
         torch.testing.assert_close(model(images, mode='tensor'), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_deit_is_the_vision_transformer_of_its_paper(images):
+    model = build('deit-tiny', arch=dict(embed_dims=192, num_layers=2, num_heads=3, feedforward_channels=768))
+    with torch.no_grad():
+        expected = plain_vision_transformer(model.state_dict(), images, patch=2, heads=3)
+        torch.testing.assert_close(model(images, mode='tensor'), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_network_of_the_digits_is_four_convolutions(images):
+    model = build('smallcnn')
+    with torch.no_grad():
+        expected = plain_small_cnn(model.state_dict(), images[:, :1, :8, :8])
+        torch.testing.assert_close(model(images[:, :1, :8, :8], mode='tensor'), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ('name', 'changes', 'millions', 'exactly'),
     [
@@ -131,6 +178,9 @@ def test_pre_activation_networks_are_those_of_their_papers(name, changes, blocks
         ('preactresnet18', {}, '11.17', 11_171_146 + 1024),
         # Zagoruyko and Komodakis (2016), table 4: 36.5 M; RobustBench counts 36.48 M
         ('wrn28-10', {}, '36.48', None),
+        # Touvron et al. (2021), table 1: 5 M at 224 pixels and 1,000 classes; counted by hand for 32 pixels and 10
+        ('deit-tiny', {}, '5.39', 192 * (12 + 1 + 1 + 257) + 12 * (12 * 192**2 + 13 * 192) + 2 * 192 + 1930),
+        ('smallcnn', {}, '0.07', 9 * (32 + 32 * 32 + 32 * 64 + 64 * 64) + 2 * 192 + 650),
     ],
 )
 def test_parameters_are_as_many_as_published(name, changes, millions, exactly):

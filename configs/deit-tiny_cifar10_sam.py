@@ -1,0 +1,2 @@
+_base_ = './deit-tiny_cifar10_sgd.py'
+optim_wrapper = dict(type='SAMOptimWrapper', rho=0.1)

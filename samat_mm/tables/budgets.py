@@ -1,0 +1,61 @@
+"""How much of the paper's schedule a table is given, and on which data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+
+from samat_mm.errors import InputError
+
+NAMES = ('smoke', 'short', 'paper')
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a budget changes in the trainings and attacks of a table; nothing by default.
+
+    Args:
+        name: 'smoke', 'short' or 'paper'.
+        share: Share of the schedule that is trained; milestones and ramps shrink with it.
+        config: Config of plain SGD that takes the place of every row's own.
+        models: By the config that it takes the place of, a change to its model.
+        training_radii: By norm, the factor by which radii of adversarial training are scaled.
+        attack_radii: By norm, the factor by which radii of attacks are scaled.
+        attacks: By preset, parameters of the attack that are replaced.
+
+    Raises:
+        ValueError: if the share is not in (0, 1].
+    """
+
+    name: str = 'paper'
+    share: float = 1.0
+    config: str | None = None
+    models: Mapping[str, Any] = field(default_factory=dict)
+    training_radii: Mapping[str, float] = field(default_factory=dict)
+    attack_radii: Mapping[str, float] = field(default_factory=dict)
+    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise InputError(f'share of budget {self.name} must be in (0, 1]; got {self.share}.')
+
+
+def shorten(config: Config, share: float) -> None:
+    """Shorten the schedule of a config to a share of it, in place: length, milestones and ramps of all schedulers."""
+    if share == 1:
+        return
+    for key in ('max_iters', 'max_epochs'):
+        if key in config.train_cfg:
+            config.train_cfg[key] = _part(config.train_cfg[key], share)
+            config.train_cfg.val_interval = config.train_cfg[key]
+    for scheduler in config.param_scheduler:
+        for key in ('begin', 'end', 'T_max', 'step_size'):
+            if scheduler.get(key):
+                scheduler[key] = _part(scheduler[key], share)
+        if 'milestones' in scheduler:
+            scheduler.milestones = [_part(milestone, share) for milestone in scheduler.milestones]
+
+
+def _part(length: int, share: float) -> int:
+    return max(1, round(share * length))

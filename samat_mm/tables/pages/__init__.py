@@ -1,0 +1,36 @@
+"""A table as Markdown, LaTeX, CSV and HTML, from its document."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from samat_mm.files.access import writing
+from samat_mm.tables.pages.html import as_html
+from samat_mm.tables.pages.text import as_csv, as_latex, as_markdown
+
+Document = Mapping[str, Any]
+PAGES: dict[str, Callable[[Document], str]] = {
+    'md': as_markdown,
+    'tex': as_latex,
+    'csv': as_csv,
+    'html': as_html,
+}
+
+
+def write_pages(document: Document, path: Path) -> list[Path]:
+    """Write all pages of a table next to its document.
+
+    Args:
+        document: As :func:`samat_mm.tables.results.collect` returns it.
+        path: The file of the document, whose suffix is replaced.
+
+    Raises:
+        OSError: if a page cannot be written.
+    """
+    written = []
+    for suffix, page in PAGES.items():
+        target = path.with_suffix(f'.{suffix}')
+        with writing(target):
+            target.write_text(page(document), encoding='utf-8')
+        written.append(target)
+    return written

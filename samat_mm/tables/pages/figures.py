@@ -1,0 +1,82 @@
+"""The figures of a table: natural against robust performance, and robustness against the radius of a method."""
+
+import io
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from samat_mm.perturbations.units import parse_radius
+from samat_mm.tables.pages.wording import Document
+from samat_mm.visualization.landscape import COLOURS, MARKERS, STYLE
+
+Row = Mapping[str, Any]
+SCALES = {'rho': (1.0, 'rho'), 'eps': (255.0, 'eps of training in 1/255')}
+
+
+def figures_of(document: Document) -> dict[str, str]:
+    """Return the figures that the finished rows allow, as SVG, by caption."""
+    rows = [row for row in document['rows'] if all(cell['mean'] is not None for cell in row['cells'].values())]
+    found = {}
+    with matplotlib.rc_context({**STYLE, 'text.parse_math': False, 'svg.hashsalt': 'table'}):
+        if len(rows) > 1:
+            found['Natural against robust performance'] = _svg(_trade_off(document, rows))
+        for method, (parameter, members) in _families(rows).items():
+            found[f'{method}: performance against its radius'] = _svg(_curve(document, parameter, members))
+    return found
+
+
+def _trade_off(document: Document, rows: Sequence[Row]) -> Figure:
+    """Draw a point for each row: its first column against the mean of the others."""
+    figure, axes = _axes()
+    natural, *robust = document['columns']
+    for number, row in enumerate(rows):
+        values = [row['cells'][column]['mean'] for column in robust]
+        look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
+        axes.plot(row['cells'][natural]['mean'], sum(values) / len(values), linestyle='', label=row['name'], **look)
+    axes.set_xlabel(f'{document["metric"]}, {natural}')
+    axes.set_ylabel(f'{document["metric"]}, mean of the columns under attack')
+    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
+    return figure
+
+
+def _curve(document: Document, parameter: str, rows: Sequence[Row]) -> Figure:
+    """Draw a line for each column over the radius of one method."""
+    figure, axes = _axes()
+    factor, label = SCALES[parameter]
+    radii = [factor * parse_radius(row['settings'][parameter], parameter) for row in rows]
+    for number, column in enumerate(document['columns']):
+        look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
+        axes.plot(radii, [row['cells'][column]['mean'] for row in rows], label=column, markersize=5, **look)
+    axes.set_xlabel(label)
+    axes.set_ylabel(document['metric'])
+    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
+    return figure
+
+
+def _families(rows: Sequence[Row]) -> dict[str, tuple[str, list[Row]]]:
+    """Return the rows of each method that the table has at three radii or more, with the name of the radius."""
+    members = defaultdict(list)
+    for row in rows:
+        for parameter in SCALES:
+            if parameter in row['settings']:
+                model = row['settings'].get('model')
+                name = row['settings']['method'] if model is None else f'{model}, {row["settings"]["method"]}'
+                members[name, parameter].append(row)
+    return {name: (parameter, found) for (name, parameter), found in members.items() if len(found) > 2}
+
+
+def _axes() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.2, 3.4), layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format='svg', metadata={'Date': None})
+    return text.getvalue()[text.getvalue().index('<svg') :]

@@ -1,0 +1,71 @@
+"""A table as Markdown, as LaTeX and as CSV."""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from samat_mm.tables.pages.wording import Document, heading, measured, notes, ours, published
+
+LATEX = {'%': r'\%', '&': r'\&', '_': r'\_', '±': r'$\pm$', '#': r'\#'}
+
+
+def as_markdown(document: Document) -> str:
+    """Return the table in GitHub's Markdown, with the commands behind every row."""
+    marks, columns = notes(document), list(document['columns'])
+    lines = [
+        f'# {heading(document)}',
+        '',
+        measured(document),
+        '',
+        f'| method | {" | ".join(columns)} |',
+        f'|---|{"---|" * len(columns)}',
+    ]
+    for row in document['rows']:
+        cells = [f'{ours(cell)} ({published(cell, marks)})' for cell in row['cells'].values()]
+        lines.append(f'| {row["name"]} | {" | ".join(cells)} |')
+    lines += ['', *(f'{mark} {note}  '.replace('*', r'\*') for note, mark in marks.items()), '', '## Commands', '']
+    for name, commands in document['commands'].items():
+        lines += [f'{name}:', '', '```bash', *commands, '```', '']
+    versions = ', '.join(f'{name} {version}' for name, version in document['versions'].items())
+    return '\n'.join([*lines, f'Versions: {versions or "none"}.', ''])
+
+
+def as_latex(document: Document) -> str:
+    """Return the table for a paper, with the rules of the package booktabs; published numbers are in parentheses."""
+    marks, columns = notes(document), list(document['columns'])
+    lines = [
+        r'% needs \usepackage{booktabs}',
+        r'\begin{table}',
+        r'\centering',
+        rf'\caption{{{_latex(heading(document))}. {_latex(measured(document))}}}',
+        rf'\begin{{tabular}}{{l{"c" * len(columns)}}}',
+        r'\toprule',
+        rf'Method & {" & ".join(map(_latex, columns))} \\',
+        r'\midrule',
+    ]
+    for row in document['rows']:
+        cells = [f'{_latex(ours(cell))} ({published(cell, marks)})' for cell in row['cells'].values()]
+        lines.append(rf'{_latex(row["name"])} & {" & ".join(cells)} \\')
+    lines += [r'\bottomrule', r'\end{tabular}']
+    lines += [rf'\par\footnotesize {mark} {_latex(note)}' for note, mark in marks.items()]
+    return '\n'.join([*lines, r'\end{table}', ''])
+
+
+def as_csv(document: Document) -> str:
+    """Return a line for each cell: row, column, mean, standard deviation, number of seeds, published number."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['row', 'column', 'mean', 'std', 'n', 'published'])
+    for row in document['rows']:
+        for column, cell in row['cells'].items():
+            writer.writerow([row['name'], column, *(_plain(cell, key) for key in ('mean', 'std', 'n', 'published'))])
+    return text.getvalue()
+
+
+def _plain(cell: Mapping[str, Any], key: str) -> Any:
+    return '' if cell[key] is None else cell[key]
+
+
+def _latex(text: str) -> str:
+    return ''.join(LATEX.get(letter, letter) for letter in text)

@@ -1,0 +1,48 @@
+"""What the pages of a table say, whatever their format."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Document = Mapping[str, Any]
+MISSING = '--'
+
+
+def heading(document: Document) -> str:
+    """Return the title, 'Table 8: SAM and AT ...'."""
+    return f'Table {document["table"]}: {document["title"]}'
+
+
+def measured(document: Document) -> str:
+    """Return one paragraph on how the numbers came about."""
+    seeds = len(document['seeds'])
+    samples = ' or '.join(f'{count:,}' for count in document['samples']) or 'no'
+    text = (
+        f'{document["metric"]} on {samples} images: mean ± sample standard deviation over {seeds} '
+        f'{"seed" if seeds == 1 else "seeds"}, and the published number. Budget {document["budget"]}, protocol '
+        f'{document["protocol"]}.'
+    )
+    return text if document['budget'] == 'paper' else f'{text} {CAVEATS[document["budget"]]}'
+
+
+CAVEATS = {
+    'smoke': 'Other data, a small network and scaled radii: compare the order of the rows, not their values.',
+    'short': 'A part of the schedule: the published numbers come from all of it.',
+}
+
+
+def ours(cell: Mapping[str, Any], plus_minus: str = ' ± ') -> str:
+    """Return our number, '64.3 ± 0.2'; a dash where it is missing."""
+    if cell['mean'] is None:
+        return MISSING
+    return f'{cell["mean"]:.1f}' if cell['std'] is None else f'{cell["mean"]:.1f}{plus_minus}{cell["std"]:.1f}'
+
+
+def notes(document: Document) -> dict[str, str]:
+    """Return the marks of published numbers by their text: {'table 5 has 57.8 in this place': '*'}."""
+    found = [cell['note'] for row in document['rows'] for cell in row['cells'].values() if 'note' in cell]
+    return {note: '*' * (number + 1) for number, note in enumerate(dict.fromkeys(found))}
+
+
+def published(cell: Mapping[str, Any], marks: Mapping[str, str]) -> str:
+    """Return the published number with its mark, '47.8*'."""
+    return f'{cell["published"]:.1f}{marks.get(cell.get("note", ""), "")}'
