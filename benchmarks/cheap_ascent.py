@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
-CONFIG = 'benchmarks/configs/resnet20size_cifar10-subset_sam.py'
+CONFIG = 'benchmarks/configs/resnet20_cifar10-subset_sam.py'
 ROWS: dict[str, dict[str, Any]] = {
     'SAM': {},
     'SAM, bfloat16 ascent': dict(ascent_dtype='bfloat16'),

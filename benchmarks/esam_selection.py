@@ -57,7 +57,7 @@ class ComparedESAM(ESAM):
 def main() -> None:
     """Train and tabulate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', default='benchmarks/configs/resnet20size_cifar10-subset_esam.py')
+    parser.add_argument('--config', default='benchmarks/configs/resnet20_cifar10-subset_esam.py')
     parser.add_argument('--iterations', type=int, default=600)
     args = parser.parse_args()
     config = Config.fromfile(args.config)

@@ -45,14 +45,17 @@ class Study:
 STUDIES = {
     'digits': Study('configs/deeplabv3_digits_{}.py', 600, ('pgd-linf', 'pgd-l2'), 'mIoU', 0.05, 3),
     'cifar10-subset': Study(
-        'benchmarks/configs/resnet20size_cifar10-subset_{}.py',
-        660,
+        'benchmarks/configs/resnet20_cifar10-subset_{}.py',
+        2200,
         ('pgd-linf', 'pgd-l2-classification'),
         'accuracy/top1',
         0.1,
         2,
     ),
 }
+
+
+ONE_PASS = {'msam': 'MSAM', 'stalesam': 'StaleSAM'}  # methods that take one gradient per step
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ def methods(study: Study) -> dict[str, Row]:
     configs = {name: study.configs.format(name) for name in names}
     once = study.budget()
     rows = {name: Row(config, once) for name, config in configs.items()}
+    rows['late sam'] = Row(configs['sam'], (*once, 'optim_wrapper.last=0.1'))
+    for name, rho in {'msam': study.rho, 'msam, rho x 10': 10 * study.rho, 'stalesam': study.rho}.items():
+        method = ('type=SAMOptimWrapper', f'perturbation.type={ONE_PASS[name.split(",")[0]]}', f'perturbation.rho={rho}')
+        rows[name] = Row(configs['sgd'], (*once, *(f'optim_wrapper.{option}' for option in method)))
     rows['sgd 2x'] = Row(configs['sgd'], study.budget(2))
     rows['esam by loss'] = Row(configs['esam'], (*once, 'optim_wrapper.selection=loss'))
     for name, alpha in {'looksam': 0.7, 'looksam, alpha .1': 0.1}.items():

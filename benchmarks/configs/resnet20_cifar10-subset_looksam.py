@@ -1,2 +1,2 @@
-_base_ = './resnet20size_cifar10-subset_sgd.py'
+_base_ = './resnet20_cifar10-subset_sgd.py'
 optim_wrapper = dict(type='SAMOptimWrapper', perturbation=dict(type='LookSAM', rho=0.1, interval=5))

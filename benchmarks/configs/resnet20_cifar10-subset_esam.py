@@ -1,2 +1,2 @@
-_base_ = './resnet20size_cifar10-subset_sgd.py'
+_base_ = './resnet20_cifar10-subset_sgd.py'
 optim_wrapper = dict(type='ESAMOptimWrapper', rho=0.1, beta=0.5, gamma=0.5)
