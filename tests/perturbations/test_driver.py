@@ -12,8 +12,7 @@ from small_models import FAMILY, REPOSITORY, PlainNet, plain_batches
 from torch import Tensor
 
 from samat_mm.perturbations.norms import NORMS
-from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step
-from samat_mm.perturbations.weights.transformations import Steepest
+from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step, steepest
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 OPTIMIZER = dict(lr=0.05, momentum=0.9, weight_decay=1e-2)
@@ -88,7 +87,7 @@ class SignSAM(WeightPerturbation):
 
     @cached_property
     def parts(self) -> Parts:
-        return Parts(before=(Steepest(ball=NORMS['linf']),))
+        return Parts(before=(steepest(ball=NORMS['linf']),))
 
 
 def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +114,5 @@ def test_both_halves_take_their_direction_from_the_same_ball(norm: str) -> None:
         piece.clone().reshape(shape)
         for piece, shape in zip(vector[0].split([6, 2, 4]), [(2, 3), (2,), (4,)], strict=True)
     ]
-    chain: Any = Steepest(ball=NORMS[norm])
-    chain.apply({}, pieces, {})
+    steepest(ball=NORMS[norm]).apply({}, pieces, {})
     torch.testing.assert_close(torch.cat([piece.flatten() for piece in pieces]), inputs[0], rtol=1e-15, atol=0)

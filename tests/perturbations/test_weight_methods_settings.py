@@ -30,7 +30,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     'StaleSAM': dict(rho=0.05),
 }
 COMPOSITES = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if issubclass(cls, BuiltOn))
-MIXERS = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if cls().parts.mixing)
+MIXERS = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if cls().parts.mix)
 
 
 def build(**config: Any) -> WeightPerturbation:
@@ -109,7 +109,7 @@ def test_two_methods_that_mix_gradients_are_refused(outer: str, inner: str) -> N
 @pytest.mark.parametrize('outer', sorted(set(COMPOSITES) - set(MIXERS)))
 def test_a_method_that_mixes_may_be_inside_one_that_does_not(outer: str) -> None:
     method = build(type=outer, direction=dict(type='LookSAM', interval=3)).start()
-    assert method.mixing is not None
+    assert method.mixes
     assert method.is_due(0)
     gradient = {'w': torch.tensor([3.0, 4.0])}
     method.combine({'w': gradient['w'].clone()}, {'w': torch.tensor([4.0, -3.0])})
@@ -127,7 +127,9 @@ def test_slots_and_needs_are_handed_on() -> None:
     """What one method of a chain needs, the whole chain needs."""
     chain = build(type='SAMON', direction=dict(type='LookSAM', direction=dict(type='FriendlySAM')))
     assert chain.needs == {Need.CLEAN_GRADIENT, Need.SHARED_ASCENT, Need.UNSCALED_GRADIENT}
-    assert chain.start().schedule.interval == 5
+    working = chain.start()
+    working.combine({'w': torch.ones(2)}, {'w': torch.ones(2)})
+    assert [step for step in range(11) if working.is_due(step)] == [0, 5, 10]
     assert Need.SAMPLE_LOSSES in build(type='SAMON', direction=dict(type='ESAM')).needs
     assert Need.CLIPPED_APART in build(type='SAMON', direction=dict(type='WSAM')).needs
     assert Need.STEP_PERTURBED in build(type='ESAM', gamma=1, direction=dict(type='AWP')).needs

@@ -1,4 +1,4 @@
-"""What a loss scaler changes of a sharpness-aware step."""
+"""Losses and gradients of a sharpness-aware step under a loss scaler, or without one."""
 
 from typing import Any
 
@@ -9,70 +9,48 @@ from torch import Tensor
 from samat_mm.perturbations.vectors import global_norm
 
 
-class FullPrecision:
-    """Nothing."""
+class Precision:
+    """Scales the losses of all passes, and lets an overflow in any of them skip the whole step.
 
-    def begin(self) -> None:
-        """Begin a step."""
-
-    def scaled(self, loss: Tensor) -> Tensor:
-        """Return what a pass of the ascent differentiates."""
-        return loss
-
-    def scale(self) -> float:
-        """Return what that loss was multiplied by."""
-        return 1.0
-
-    def is_usable(self, gradients: list[Tensor]) -> bool:
-        """Tell whether a gradient gives a direction."""
-        return True
-
-    def is_descent_usable(self, gradients: list[Tensor]) -> bool:
-        """Tell whether the gradients about to be descended along can be mixed; without a loss scale afterwards."""
-        return True
-
-    def descent_loss(self, loss: Tensor) -> Tensor:
-        """Return what the pass of the descent differentiates."""
-        return loss
-
-
-class LossScaled(FullPrecision):
-    """An overflow in any pass must skip the whole step.
-
-    In the pass of the descent the scaler sees it; one in the ascent is handed on by making the loss of the descent NaN,
-    whose gradient reaches every process, so that all of them skip alike.
+    The scaler sees an overflow in the pass of the descent. One in the ascent is handed on by making the loss of the
+    descent NaN, whose gradient reaches every process, and all of them skip alike.
 
     Args:
-        wrapper: has the scaler, as MMEngine's ``AmpOptimWrapper`` does.
+        wrapper: optimizer wrapper; has a ``loss_scaler`` in mixed precision, as MMEngine's ``AmpOptimWrapper`` does.
     """
 
     def __init__(self, wrapper: Any) -> None:
-        self._wrapper, self._overflow = wrapper, False
+        self._wrapper = wrapper
+        self._scaler = getattr(wrapper, 'loss_scaler', None) or torch.amp.GradScaler('cpu', enabled=False)
+        self._overflow = False
 
     def begin(self) -> None:
-        """Forget an overflow of the step before."""
+        """Begin a step, and forget an overflow of the last one."""
         self._overflow = False
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """Multiply."""
-        return self._wrapper.loss_scaler.scale(loss)
+        """Return the loss that a pass of the ascent differentiates."""
+        return self._scaler.scale(loss)
 
     def scale(self) -> float:
-        """Return the factor."""
-        return self._wrapper.loss_scaler.get_scale()
+        """Return the factor of that loss, 1 without a scaler."""
+        return self._scaler.get_scale()
 
     def is_usable(self, gradients: list[Tensor]) -> bool:
-        """Tell whether all processes have a finite gradient."""
-        usable = torch.isfinite(global_norm(gradients)).float()
-        all_reduce(usable, op='min')  # or a memory would grow on some processes and not on others
-        self._overflow = not bool(usable)
+        """Tell whether all processes have a finite gradient; without a scaler, any gradient is usable."""
+        if self._scaler.is_enabled():
+            usable = torch.isfinite(global_norm(gradients)).float()
+            all_reduce(usable, op='min')  # or a memory would grow on some processes and not on others
+            self._overflow = not bool(usable)
         return not self._overflow
 
     def is_descent_usable(self, gradients: list[Tensor]) -> bool:
-        """Unscale, and tell whether all is finite."""
+        """Take the loss scale out of the gradients of the descent, and tell whether they can be mixed."""
+        if not self._scaler.is_enabled():
+            return True
         self._wrapper.unscale()
         return bool(torch.isfinite(global_norm(gradients)))
 
     def descent_loss(self, loss: Tensor) -> Tensor:
-        """Return the loss, or NaN after an overflow."""
+        """Return the loss that the pass of the descent differentiates: NaN after an overflow."""
         return loss * float('nan') if self._overflow else loss

@@ -10,7 +10,7 @@ from mmengine.dist import all_reduce_params
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from samat_mm.engine.optim_wrappers.precision import FullPrecision
+from samat_mm.engine.optim_wrappers.precision import Precision
 from samat_mm.model_state import buffers_kept, unwrapped
 from samat_mm.perturbations.vectors import global_norm
 from samat_mm.perturbations.weights import Need, RunningMethod
@@ -31,7 +31,7 @@ class SamplePasses:
         self,
         method: RunningMethod,
         replay: Replay,
-        precision: FullPrecision,
+        precision: Precision,
         forward: Callable[[nn.Module], AbstractContextManager],
     ) -> None:
         self.method, self.replay, self.precision, self.forward = method, replay, precision, forward
@@ -89,8 +89,8 @@ class SamplePasses:
         if not self._told and total is not None and bool(torch.isfinite(total)):
             self._told = True
             print_log(
-                f'the loss of {type(unwrapped(self.replay.model)).__name__} is no mean over samples, as '  # type: ignore[arg-type]
-                f'{type(self.method.method).__name__} needs; {consequence}.',
+                f'the loss of {type(unwrapped(self.replay.model)).__name__} is not a mean over samples, as '  # type: ignore[arg-type]
+                f'{self.method.name} needs; {consequence}.',
                 logger='current',
                 level=logging.WARNING,
             )

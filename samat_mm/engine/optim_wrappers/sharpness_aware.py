@@ -81,16 +81,13 @@ class SharpnessAwareMixin(_Base):
         super().__init__(*args, **kwargs)
         put_radius_into_groups(self.perturbation.rho, self.optimizer, self.base_param_settings)
         self.method = method = self.perturbation.start()
-        if interval > 1 and method.schedule.interval > 1:
-            raise InputError(f'{method.method!r} has an interval of its own; give it there, not to the wrapper too.')
-        if method.source is not None:
-            method.source.check(self.optimizer)
+        if interval > 1 and method.skips_steps:
+            raise InputError(f'{self.perturbation!r} has its own interval; give it there, not to the wrapper too.')
+        method.check_optimizer(self.optimizer)
         self.announced = False  # whether the log says what this does, see TrainingSummaryHook
         replay = Replay(same_dropout, ascent_share, Need.SAMPLE_LOSSES in method.needs)
         dtype = None if ascent_dtype is None else torch.bfloat16
-        self._step = SharpnessAwareStep(
-            self, method, self.schedule, replay, super().optim_context, sync=sync_ascent, dtype=dtype
-        )
+        self._step = SharpnessAwareStep(self, replay, super().optim_context, sync_ascent, dtype)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
