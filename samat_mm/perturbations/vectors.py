@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Rescaling = Callable[[list[Tensor]], None]  # multiplies vectors in place
-BLOCK = 1 << 22  # elements: large enough for few kernel launches, small enough that scratch memory does not show
+BLOCK = 1 << 22  # elements: large enough for few kernel launches, small enough for negligible scratch memory
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -90,9 +90,9 @@ def blocks(tensors: Sequence[Tensor]) -> Iterator[slice]:
 
 
 def owning_their_memory(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Return the gradients, those copied that share memory with another or with themselves.
+    """Return the gradients, with copies of any that share memory with another or with themselves.
 
-    The gradients of two weights that the model adds are one tensor, and that of a sum is one number seen many times;
+    The gradients of two weights that the model adds are one tensor, and the gradient of a sum is one number repeated;
     neither can be overwritten.
     """
     taken: set[int] = set()

@@ -703,7 +703,7 @@ def test_an_instance_of_a_perturbation_is_taken_as_it_is() -> None:
 
 def test_an_optimizer_with_a_rho_of_its_own_is_refused() -> None:
     model = PlainNet()
-    with pytest.raises(ValueError, match='Adadelta has a parameter rho of its own'):
+    with pytest.raises(ValueError, match='Adadelta has its own parameter rho'):
         SAMOptimWrapper(optimizer=torch.optim.Adadelta(model.parameters()), rho=0.05)
 
 

@@ -7,7 +7,7 @@ from mmengine.dist import all_reduce_params, get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from samat_mm.engine.optim_wrappers.precision import Precision
+from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.engine.optim_wrappers.samples import SamplePasses
 from samat_mm.perturbations.weights import Displacement, Need, RunningMethod
 from samat_mm.perturbations.weights.parts import Named
@@ -20,13 +20,13 @@ class Ascent:
 
     Args:
         method: makes a direction of them.
-        precision: scales losses and tells which gradients are usable.
+        loss_scale: scales losses and tells which gradients are usable.
         samples: passes over single samples.
         sync: average the gradients over all processes.
     """
 
-    def __init__(self, method: RunningMethod, precision: Precision, samples: SamplePasses, sync: bool) -> None:
-        self.method, self.precision, self.samples = method, precision, samples
+    def __init__(self, method: RunningMethod, loss_scale: LossScale, samples: SamplePasses, sync: bool) -> None:
+        self.method, self.loss_scale, self.samples = method, loss_scale, samples
         self.keeps_clean = Need.CLEAN_GRADIENT in method.needs
         self.sync = sync or Need.SHARED_ASCENT in method.needs
 
@@ -47,10 +47,10 @@ class Ascent:
         def differentiate(entries: list[TrainedWeight]) -> Gradients:
             gradients = self._gradients(loss, entries)
             found = [gradient for gradient in gradients if gradient is not None]
-            if not found or not self.precision.is_usable(found):
+            if not found or not self.loss_scale.is_usable(found):
                 return [None] * len(entries)
             if unscaled or self.keeps_clean:
-                torch._foreach_mul_(found, 1 / self.precision.scale())
+                torch._foreach_mul_(found, 1 / self.loss_scale.factor())
             return gradients
 
         def prepare(weights: Named, gradients: list[Tensor]) -> None:
@@ -66,14 +66,14 @@ class Ascent:
             with without_synchronisation(model), self.samples.forward(model):
                 loss = self.samples.replay()
             gradients = zero_filled(self._gradients(loss, entries), entries)
-            if not self.precision.is_usable(gradients):
+            if not self.loss_scale.is_usable(gradients):
                 return
             if Need.UNSCALED_GRADIENT in self.method.needs:
-                torch._foreach_mul_(gradients, 1 / self.precision.scale())
+                torch._foreach_mul_(gradients, 1 / self.loss_scale.factor())
             displacement.move(tensors(entries), offsets(self.method, entries, gradients))
 
     def _gradients(self, loss: Tensor, entries: list[TrainedWeight]) -> Gradients:
-        gradients = gradients_of(self.precision.scaled(loss), entries)
+        gradients = gradients_of(self.loss_scale.scaled(loss), entries)
         if not gradients or not (self.sync or (self.keeps_clean and get_world_size() > 1)):
             return gradients
         filled = zero_filled(gradients, entries)  # every process must have, and reduce, the same tensors

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from mmengine.dist import all_reduce_params
 from torch import Tensor
 
-from samat_mm.engine.optim_wrappers.precision import Precision
+from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.perturbations.weights import Displacement, Need, RunningMethod
 from samat_mm.perturbations.weights.parts import Named
 from samat_mm.perturbations.weights.passes import mix
@@ -21,18 +21,18 @@ class Descent:
 
     Args:
         method: mixes and corrects.
-        precision: tells which gradients are usable.
+        loss_scale: tells which gradients are usable.
         displacement: moves the weights and puts them back.
     """
 
-    def __init__(self, method: RunningMethod, precision: Precision, displacement: Displacement) -> None:
-        self.method, self.precision, self.displacement = method, precision, displacement
+    def __init__(self, method: RunningMethod, loss_scale: LossScale, displacement: Displacement) -> None:
+        self.method, self.loss_scale, self.displacement = method, loss_scale, displacement
         self._mixes = False
         self._clean: Named = {}
         self._place: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def begin(self, first: bool, mixes: bool) -> None:
-        """Begin a forward; the first of a step forgets what an interrupted one may have left.
+        """Begin a forward; the first of a step forgets the remains of an interrupted one.
 
         Args:
             first: whether it is the first of its step.
@@ -71,7 +71,7 @@ class Descent:
         clean, self._clean = self._clean, {}
         mixes, self._mixes = self._mixes, False
         gradients = {entry.name: entry.weight.grad for entry in trained if entry.weight.grad is not None}
-        if not mixes or not gradients or not self.precision.is_descent_usable(list(gradients.values())):
+        if not mixes or not gradients or not self.loss_scale.is_descent_usable(list(gradients.values())):
             return False
         if clean:
             all_reduce_params(list(clean.values()), op='mean')

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from samat_mm.engine.optim_wrappers.ascent import Ascent, without_synchronisation
 from samat_mm.engine.optim_wrappers.descent import Descent
-from samat_mm.engine.optim_wrappers.precision import Precision
+from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.engine.optim_wrappers.samples import SamplePasses, cast
 from samat_mm.errors import StepError
 from samat_mm.model_state import buffers_kept, frozen_parameters_watched, unwrapped
@@ -47,10 +47,10 @@ class SharpnessAwareStep:
     ) -> None:
         self.wrapper, self.method, self.replay = wrapper, wrapper.method, replay
         self.forward, self.dtype = forward, dtype
-        self.displacement, self.precision = Displacement(), Precision(wrapper)
-        self.samples = SamplePasses(self.method, replay, self.precision, forward)
-        self.ascent = Ascent(self.method, self.precision, self.samples, sync)
-        self.descent = Descent(self.method, self.precision, self.displacement)
+        self.displacement, self.loss_scale = Displacement(), LossScale(wrapper)
+        self.samples = SamplePasses(self.method, replay, self.loss_scale, forward)
+        self.ascent = Ascent(self.method, self.loss_scale, self.samples, sync)
+        self.descent = Descent(self.method, self.loss_scale, self.displacement)
         self._held = ExitStack()  # the displacement of a forward that runs at perturbed weights
         self._steps_to_watch = 3
         self._ascending: bool | None = None  # None: no forward has announced itself
@@ -94,7 +94,7 @@ class SharpnessAwareStep:
         self.descent.begin(
             first=self.wrapper._inner_count % self.wrapper._accumulative_counts == 0, mixes=mixes and bool(able)
         )
-        self.precision.begin()
+        self.loss_scale.begin()
         self._ascending = self._needs_ascent()
         if self._ascending and self.method.source is not None:
             self._displace(*known_ascent(self.method, able, self.wrapper.optimizer), self._held)
@@ -149,7 +149,7 @@ class SharpnessAwareStep:
             self.ascent.further(model, moving, self.displacement)
             with self.forward(model):
                 perturbed_loss = self.replay(self.samples.selected(model))
-            accumulate(self.wrapper.scale_loss(self.precision.descent_loss(perturbed_loss)))
+            accumulate(self.wrapper.scale_loss(self.loss_scale.descent_loss(perturbed_loss)))
         self.descent.add_clean(clean)
 
     def around_optimizer_step(self, clip: Callable[[], None] | None) -> AbstractContextManager[None]:

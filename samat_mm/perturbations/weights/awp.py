@@ -22,7 +22,7 @@ class AWP(WeightPerturbation):
 
     Running statistics of batch normalisation come from the forward at the weights themselves, as for every method here:
     these are the weights that are tested and saved. In the authors' code a copy of the model finds the perturbation,
-    and the model runs in training mode at the perturbed weights alone, so that its statistics are theirs.
+    and the model runs in training mode at the perturbed weights alone, whose statistics it keeps.
 
     Source: Wu et al., Adversarial Weight Perturbation Helps Robust Generalization, NeurIPS 2020.
 

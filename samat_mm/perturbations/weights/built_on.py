@@ -14,7 +14,7 @@ class BuiltOn(WeightPerturbation):
     """A method that changes something of another one, which fills the slots that it leaves empty.
 
     Args:
-        rho: radius; None for ``radius_ratio`` times that of the direction.
+        rho: radius; None for ``radius_ratio`` times the radius of the direction.
         direction: the method to build on, ``dict(type='ASAM')`` in a config.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The exact way to displace weights and bring them back."""
+"""Displace weights and bring them back exactly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ class Displacement:
     """Adds offsets to weights for the length of a ``with`` block and puts the very same bits back after it.
 
     Subtracting the offsets again would not: ``fl(fl(w + e) - e)`` differs from ``w``. One buffer of the size of the
-    weights is kept and used again at every step.
+    weights is kept and reused at every step.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Displacement:
     def __call__(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
         """Displace ``weights`` by ``offsets`` inside the block, also when it raises.
 
-        The tensors keep their identity, storage and memory format. ``offsets`` is not needed in the block any more.
+        The tensors keep their identity, storage and memory format. The block no longer needs ``offsets``.
         """
         if not weights:
             yield
@@ -43,7 +43,7 @@ class Displacement:
 
     @contextmanager
     def kept_changes(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
-        """Displace ``weights`` inside the block, and afterwards keep what the block itself added to them.
+        """Displace ``weights`` inside the block, and afterwards keep the change that the block itself made to them.
 
         A block that changes nothing leaves the values as they were.
         """
@@ -74,7 +74,7 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
     """Put every buffer back after the block, to the bit.
 
     A second forward in training mode then normalises by its batch as the first did, but leaves the running statistics
-    of the first; whatever normalisation layer, counter or queue keeps them.
+    of the first, whichever normalisation layer, counter or queue keeps them.
     """
     kept = [
         (module, name, buffer, buffer.detach().clone())

@@ -20,7 +20,7 @@ class ESAM(BuiltOn):
 
     ``e = (rho / beta) m * g / ||g||`` with a random mask m that is 1 with probability beta (stochastic weight
     perturbation); the second pass sees the share gamma of the samples whose loss rises most (sharpness-sensitive data
-    selection). Where the model's loss is no mean over samples, all of them take part.
+    selection). Where the model's loss is not a mean over samples, all of them take part.
 
     The second pass sees ``round(gamma N)`` of N samples, at least two, also where rises are equal. The authors' code
     keeps those whose rise is strictly above the k-th largest, ``k = floor(gamma N)``: k - 1 samples, fewer where rises
@@ -30,12 +30,12 @@ class ESAM(BuiltOn):
     algorithm 1.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         beta: expected share of the weights that move, 0.6 as published for ResNet-18 (0.5 for larger networks).
         gamma: share of the samples in the second pass, 0.5 as published; at least two samples stay, because batch
             normalisation needs them. 1 takes all of them, without a selection.
         mask: 'tensors' draws whole tensors, as the authors' code does: the gradients of the others are not needed,
-            and the norm is that of the drawn ones. 'coordinates' draws single weights, as the paper says: no gradient
+            and the norm runs over the drawn ones. 'coordinates' draws single weights, as the paper says: no gradient
             is saved.
         selection: 'forward' measures the rise by a forward of all samples at the perturbed weights, as published;
             'bfloat16' runs that forward in bfloat16; 'loss' runs none and takes the samples with the largest loss.

@@ -18,7 +18,7 @@ class FisherSAM(WeightPerturbation):
     """Fisher SAM, ``e = rho F^-1 g / sqrt(g' F^-1 g)`` with ``F^-1 = 1 / (1 + eta g^2)``.
 
     The diagonal of the Fisher information is the squared gradient of the batch. Unlike SAM's, this direction depends on
-    the length of the gradient: it must be that of the loss itself, not of a scaled one.
+    the length of the gradient, which must be the gradient of the loss itself, not of a scaled one.
 
     Source: Kim et al., Fisher SAM: Information Geometry and Sharpness Aware Minimisation, ICML 2022.
 

@@ -18,13 +18,13 @@ class FriendlySAM(BuiltOn):
 
     The average m stands for the gradient of all data, which should not be climbed. As in the authors' code it averages
     the batches before, and starts at the first gradient, along which the first ascent goes; in the paper's equations
-    m takes the batch in before it is subtracted. m is one copy of the weights. With several processes g is their
+    m takes the batch in before it is subtracted. It is as large as the weights. With several processes g is their
     average, and m the same everywhere.
 
     Source: Li et al., Friendly Sharpness-Aware Minimization, CVPR 2024.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         sigma: share of the average that is taken out, 1 as published.
         momentum: lambda of the average, 0.9 as published.
         direction: the ascent that is given d instead of the gradient, SAM as published.

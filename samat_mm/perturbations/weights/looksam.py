@@ -18,14 +18,14 @@ class LookSAM(BuiltOn):
     """LookSAM: a SAM step every ``interval`` steps, steps along ``g + alpha (||g|| / ||v||) v`` in between.
 
     v is the part of the last gradient at perturbed weights that is orthogonal to the plain gradient of that step. Inner
-    products run over all weights together. v is one copy of the weights. The method rests on v changing
-    slowly from batch to batch, which small batches do not give: ``benchmarks/looksam_direction.py`` measures it, and a
-    smaller alpha helps.
+    products run over all weights together. v is as large as the weights. The method rests on v changing slowly from
+    batch to batch, which small batches do not give: ``benchmarks/looksam_direction.py`` measures it, and a smaller
+    alpha helps.
 
     Source: Liu et al., Towards Efficient and Scalable Sharpness-Aware Minimization, CVPR 2022, algorithm 1.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         interval: steps from one ascent to the next (the paper's k), 5 as published.
         alpha: weight of v, 0.7 as published.
         direction: the ascent, SAM as published.
@@ -44,7 +44,7 @@ class LookSAM(BuiltOn):
         return Parts(mix=self.mix, is_due=is_due, memory=lambda: {'orthogonal': {}})
 
     def is_due(self, step: int, memory: Memory) -> bool:
-        """Tell whether it is time, or there is no v yet."""
+        """Tell whether it is time, or v does not exist yet."""
         return step % self.interval == 0 or not memory['orthogonal']
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:

@@ -1,4 +1,4 @@
-"""A sharpness-aware method: a frozen value of its parameters, which says what parts it is made of."""
+"""A sharpness-aware method: a frozen value of its parameters, which names its parts."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ class WeightPerturbation:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What a step with this method needs, which follows from the parts."""
+        """The needs of a step with this method, which follow from the parts."""
         return frozenset().union(*(level.parts.all_needs() for level in self.levels))
 
     def start(self) -> RunningMethod:

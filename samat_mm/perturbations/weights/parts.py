@@ -50,12 +50,12 @@ class Transformation:
 
 @dataclass(frozen=True)
 class Source:
-    """A direction that is known before the forward, so that no pass is spent on it.
+    """A direction that is known before the forward and costs no pass.
 
     Args:
         vectors: ``(weights, optimizer, memory)`` returns a vector for each weight that has one, in tensors that may be
             overwritten.
-        check: ``(optimizer)`` refuses an optimizer that does not have what this needs.
+        check: ``(optimizer)`` refuses an optimizer that lacks something for it.
         learn: ``(gradients, memory)`` takes the gradient of every step, before it is clipped.
     """
 
@@ -98,7 +98,7 @@ class Parts:
         is_due: ``(step, memory)`` tells whether a step needs an ascent.
         radius: ``(group, memory)`` returns the radius for a parameter group of the optimizer.
         memory: returns the memory at the beginning of a training; checkpoints hold it.
-        needs: what the functions need of a step and the slots do not tell.
+        needs: needs of the functions that do not follow from the slots.
     """
 
     before: tuple[Transformation, ...] = ()
@@ -114,7 +114,7 @@ class Parts:
     needs: frozenset[Need] = frozenset()
 
     def all_needs(self) -> frozenset[Need]:
-        """Return ``needs`` and those that follow from the slots."""
+        """Return ``needs`` and the needs that follow from the slots."""
         slots = {
             Need.CLEAN_GRADIENT: self.mix,
             Need.SAMPLE_LOSSES: self.select,

@@ -80,7 +80,7 @@ class RunningMethod:
         return self.source.vectors(weights, optimizer, self._source_memory) if self.source else {}
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
-        """Refuse an optimizer that does not have what the source needs."""
+        """Refuse an optimizer that lacks something for the source."""
         if self.source and self.source.check:
             self.source.check(optimizer)
 
@@ -150,7 +150,7 @@ class RunningMethod:
     # Memory
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the memory, empty for methods without one; that of a direction is inside that of its method."""
+        """Return the memory, empty for methods without one; it contains the memory of the direction."""
         state: dict[str, Any] = {}
         for _, memory in reversed(self._levels):
             state = {'direction': state} if state else {}

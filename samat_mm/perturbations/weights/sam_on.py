@@ -25,7 +25,7 @@ class SAMON(BuiltOn):
     Source: Mueller et al., Normalization Layers Are All That Sharpness-Aware Minimization Needs, NeurIPS 2023.
 
     Args:
-        rho: radius; None is ten times that of the direction, about what the paper found best (5 with ASAM).
+        rho: radius; None for ten times the radius of the direction, about the best of the paper (5 with ASAM).
         direction: how these layers move, ASAM as published.
     """
 

@@ -43,7 +43,7 @@ class SSAMF(BuiltOn):
     Source: Mi et al., Make Sharpness-Aware Minimization Stronger: A Sparsified Perturbation Approach, NeurIPS 2022.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         sparsity: share of the weights that stay, 0.5 as published.
         samples: number of samples to sum over, 128 as published (up to 1024).
         update_interval: ascents from one mask to the next, by default an epoch of CIFAR with batches of 128.
@@ -95,7 +95,7 @@ class SSAMD(BuiltOn):
     Source: Mi et al., Make Sharpness-Aware Minimization Stronger: A Sparsified Perturbation Approach, NeurIPS 2022.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         sparsity: share of the weights that stay, 0.5 as published.
         drop_rate: share of the mask that an update changes, 0.5 as published.
         update_interval: ascents from one mask to the next, by default an epoch of CIFAR with batches of 128.

@@ -14,13 +14,13 @@ from samat_mm.perturbations.weights.transformations import steepest
 class StaleSAM(WeightPerturbation):
     """SAM along the gradient of the step before, ``e_t = rho g_(t-1) / ||g_(t-1)||`` with ``g_t = grad L(w_t + e_t)``.
 
-    The one gradient of a step is that at ``w + e``; the optimizer takes it at w, and the next step ascends along it.
-    It is one copy of the weights. In the first step, where there is none, nothing is perturbed. The loss
-    that is logged and the running statistics of batch normalisation are those at w + e, where the one forward runs.
+    The one gradient of a step is that at ``w + e``; the optimizer takes it at w, and the next step ascends along it,
+    for which one copy of it is kept. In the first step, where there is none, nothing is perturbed. The loss that is
+    logged and the running statistics of batch normalisation are those at w + e, where the one forward runs.
     With several processes or accumulated gradients g is the gradient that the optimizer got, before it was clipped.
 
-    Source: SAM with the last gradient at hand in place of that of its first pass; a reference point for MSAM, not a
-    published method.
+    Source: SAM without its first pass, whose gradient is replaced by the last one at hand; a reference point for MSAM,
+    not a published method.
 
     Args:
         rho: radius, as in SAM.

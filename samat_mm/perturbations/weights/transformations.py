@@ -19,7 +19,7 @@ def steepest(
     """Return the unit vector along which the linearised loss rises most, over all weights together.
 
     Args:
-        rescale: given the weights, multiplies vectors by T, in place; the ball is that of ``e / T``.
+        rescale: given the weights, multiplies vectors by T, in place; ``e / T`` is in the ball.
         ball: norm of the ball.
     """
 

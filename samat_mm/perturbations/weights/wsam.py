@@ -30,7 +30,7 @@ class WSAM(BuiltOn):
     Source: Yue et al., Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization Term, KDD 2023.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         gamma: weight of the sharpness, 0.9 as published; below 1.
         form: 'decoupled' as published, or 'coupled'.
         direction: the ascent, SAM as published.

@@ -1,4 +1,4 @@
-"""Losses and gradients of a sharpness-aware step under a loss scaler, or without one."""
+"""The loss scale of a sharpness-aware step, which may have none."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from samat_mm.perturbations.vectors import global_norm
 
 
-class Precision:
+class LossScale:
     """Scales the losses of all passes, and lets an overflow in any of them skip the whole step.
 
     The scaler sees an overflow in the pass of the descent. One in the ascent is handed on by making the loss of the
@@ -32,7 +32,7 @@ class Precision:
         """Return the loss that a pass of the ascent differentiates."""
         return self._scaler.scale(loss)
 
-    def scale(self) -> float:
+    def factor(self) -> float:
         """Return the factor of that loss, 1 without a scaler."""
         return self._scaler.get_scale()
 
