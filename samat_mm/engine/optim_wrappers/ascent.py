@@ -11,8 +11,8 @@ from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.engine.optim_wrappers.samples import SamplePasses
 from samat_mm.perturbations.weights import Displacement, Need, RunningMethod
 from samat_mm.perturbations.weights.parts import Named
-from samat_mm.perturbations.weights.passes import Gradients, first_ascent, gradients_of, offsets, zero_filled
-from samat_mm.perturbations.weights.trained import TrainedWeight, movable, tensors
+from samat_mm.perturbations.weights.passes import Gradients, first_ascent, gradients_of, offsets_along, zero_filled
+from samat_mm.perturbations.weights.trained import TrainedWeight, tensors
 
 
 class Ascent:
@@ -58,7 +58,7 @@ class Ascent:
                 torch._foreach_mul_(gradients, 1 / part)
             self.samples.add_squares(weights, gradients)
 
-        return first_ascent(self.method, trained, movable(trained), differentiate, prepare)
+        return first_ascent(self.method, trained, differentiate, prepare)
 
     def further(self, model: nn.Module, entries: list[TrainedWeight], displacement: Displacement) -> None:
         """Take the other ascents of a method with several, each from where the last one led."""
@@ -70,7 +70,7 @@ class Ascent:
                 return
             if Need.UNSCALED_GRADIENT in self.method.needs:
                 torch._foreach_mul_(gradients, 1 / self.loss_scale.factor())
-            displacement.move(tensors(entries), offsets(self.method, entries, gradients))
+            displacement.move(tensors(entries), offsets_along(self.method, entries, gradients))
 
     def _gradients(self, loss: Tensor, entries: list[TrainedWeight]) -> Gradients:
         gradients = gradients_of(self.loss_scale.scaled(loss), entries)

@@ -89,15 +89,16 @@ class SharpnessAwareStep:
         if unwrapped(model) is not self._model:
             self._model = unwrapped(model)
             self._places = places_of(self._model)
-        able, position = movable(self._trained()), self._position()
-        mixes = self.method.learns or (self.method.mixes and position is not None)
+        trained = self._trained()
+        mixes = self.method.learns or (self.method.mixes and self._position() is not None)
         self.descent.begin(
-            first=self.wrapper._inner_count % self.wrapper._accumulative_counts == 0, mixes=mixes and bool(able)
+            first=self.wrapper._inner_count % self.wrapper._accumulative_counts == 0,
+            mixes=mixes and bool(movable(trained)),
         )
         self.loss_scale.begin()
         self._ascending = self._needs_ascent()
         if self._ascending and self.method.source is not None:
-            self._displace(*known_ascent(self.method, able, self.wrapper.optimizer), self._held)
+            self._displace(*known_ascent(self.method, trained, self.wrapper.optimizer), self._held)
 
     def _trained(self) -> list[TrainedWeight]:
         return trained_weights(self.wrapper.optimizer, self._places)

@@ -23,23 +23,18 @@ class Displacement:
 
         The tensors keep their identity, storage and memory format. The block no longer needs ``offsets``.
         """
-        if not weights:
-            yield
-            return
         saved = [self._buffer(weight) for weight in weights]
-        _copy(saved, weights)
+        _copy(weights, to=saved)
         try:
-            with torch.no_grad():
-                torch._foreach_add_(weights, offsets)
+            _add(offsets, to=weights)
             yield
         finally:
-            _copy(weights, saved)
+            _copy(saved, to=weights)
 
     def move(self, weights: list[Tensor], offsets: list[Tensor]) -> None:
         """Displace by other offsets instead, inside a block that displaced the same weights."""
-        _copy(weights, [self._saved[id(weight)] for weight in weights])
-        with torch.no_grad():
-            torch._foreach_add_(weights, offsets)
+        _copy([self._saved[id(weight)] for weight in weights], to=weights)
+        _add(offsets, to=weights)
 
     @contextmanager
     def kept_changes(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
@@ -47,15 +42,11 @@ class Displacement:
 
         A block that changes nothing leaves the values as they were.
         """
-        changes: list[Tensor] = []
         with self(weights, offsets):
             displaced = [weight.detach().clone() for weight in weights]
             yield
-            with torch.no_grad():
-                changes = list(torch._foreach_sub(weights, displaced)) if weights else []
-        if weights:
-            with torch.no_grad():
-                torch._foreach_add_(weights, changes)
+            changes = torch._foreach_sub([weight.detach() for weight in weights], displaced) if weights else ()
+        _add(list(changes), to=weights)
 
     def _buffer(self, weight: Tensor) -> Tensor:
         buffer = self._saved.get(id(weight))
@@ -65,8 +56,15 @@ class Displacement:
 
 
 @torch.no_grad()
-def _copy(to: list[Tensor], source: list[Tensor]) -> None:
-    torch._foreach_copy_(to, source)
+def _copy(source: list[Tensor], to: list[Tensor]) -> None:
+    if to:
+        torch._foreach_copy_(to, source)
+
+
+@torch.no_grad()
+def _add(terms: list[Tensor], to: list[Tensor]) -> None:
+    if to:
+        torch._foreach_add_(to, terms)
 
 
 @contextmanager

@@ -7,7 +7,14 @@ from torch.optim import Optimizer
 
 from samat_mm.perturbations.weights.displacement import Displacement, buffers_kept
 from samat_mm.perturbations.weights.parts import Named, Need
-from samat_mm.perturbations.weights.passes import first_ascent, gradients_of, known_ascent, mix, offsets, zero_filled
+from samat_mm.perturbations.weights.passes import (
+    first_ascent,
+    gradients_of,
+    known_ascent,
+    mix,
+    offsets_along,
+    zero_filled,
+)
 from samat_mm.perturbations.weights.running import RunningMethod
 from samat_mm.perturbations.weights.trained import (
     TrainedWeight,
@@ -39,31 +46,31 @@ def perturbed_step(
         group.setdefault('rho', method.rho)
     method.check_optimizer(optimizer)
     trained, displacement = trained_weights(optimizer, places_of(model)), Displacement()
-    able = movable(trained)
+    can_move = bool(movable(trained))
     moving: list[TrainedWeight] = []
-    far: list[Tensor] = []
+    offsets: list[Tensor] = []
     clean: Named = {}
     optimizer.zero_grad()
-    if method.source is None and able and method.is_due(step):
+    if method.source is None and can_move and method.is_due(step):
         loss = loss_fn()
-        moving, far, clean = first_ascent(
-            method, trained, able, lambda entries: gradients_of(loss, entries), lambda *found: _learn(method, *found)
+        moving, offsets, clean = first_ascent(
+            method, trained, lambda entries: gradients_of(loss, entries), lambda *found: _learn(method, *found)
         )
-        with buffers_kept(model), displacement(tensors(moving), far):
+        with buffers_kept(model), displacement(tensors(moving), offsets):
             for _ in range(method.ascents - 1 if moving else 0):
-                far = offsets(method, moving, zero_filled(gradients_of(loss_fn(), moving), moving))
-                displacement.move(tensors(moving), far)
+                offsets = offsets_along(method, moving, zero_filled(gradients_of(loss_fn(), moving), moving))
+                displacement.move(tensors(moving), offsets)
             loss_fn().backward()
     else:
-        if method.source is not None and able:
-            moving, far = known_ascent(method, able, optimizer)
-        with displacement(tensors(moving), far):
+        if method.source is not None and can_move:
+            moving, offsets = known_ascent(method, trained, optimizer)
+        with displacement(tensors(moving), offsets):
             loss = loss_fn()
             loss.backward()
-    if (method.mixes or method.learns) and able:
+    if (method.mixes or method.learns) and can_move:
         mix(method, clean, {entry.name: entry.weight.grad for entry in trained if entry.weight.grad is not None})
     held = moving if Need.STEP_PERTURBED in method.needs else []
-    with displacement.kept_changes(tensors(held), far):
+    with displacement.kept_changes(tensors(held), offsets):
         optimizer.step()
     method.correct(named(trained), {entry.name: entry.group['lr'] for entry in trained})
     return loss.detach()

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from samat_mm.perturbations.vectors import owning_their_memory
 from samat_mm.perturbations.weights.parts import Named, Need
 from samat_mm.perturbations.weights.running import RunningMethod
-from samat_mm.perturbations.weights.trained import TrainedWeight, named, tensors
+from samat_mm.perturbations.weights.trained import TrainedWeight, movable, named, tensors
 
 Gradients = list[Tensor | None]
 
@@ -26,7 +26,7 @@ def zero_filled(gradients: Gradients, entries: Sequence[TrainedWeight]) -> list[
     return [torch.zeros_like(e.weight) if g is None else g for g, e in zip(gradients, entries, strict=True)]
 
 
-def offsets(method: RunningMethod, entries: Sequence[TrainedWeight], vectors: list[Tensor]) -> list[Tensor]:
+def offsets_along(method: RunningMethod, entries: Sequence[TrainedWeight], vectors: list[Tensor]) -> list[Tensor]:
     """Return the offset of each weight along the ascent that the method makes of vectors, which are overwritten."""
     if not entries:
         return []
@@ -38,7 +38,6 @@ def offsets(method: RunningMethod, entries: Sequence[TrainedWeight], vectors: li
 def first_ascent(
     method: RunningMethod,
     trained: Sequence[TrainedWeight],
-    movable: Sequence[TrainedWeight],
     differentiate: Callable[[list[TrainedWeight]], Gradients],
     prepare: Callable[[Named, list[Tensor]], None],
 ) -> tuple[list[TrainedWeight], list[Tensor], Named]:
@@ -47,11 +46,10 @@ def first_ascent(
     Args:
         method: makes a direction of the gradients.
         trained: all weights that the descent moves.
-        movable: those with a radius.
         differentiate: returns the gradient for each entry, None where there is none that can be used.
         prepare: is given the weights that move and their gradients, before the ascent overwrites these.
     """
-    moving = _chosen(method, movable)
+    moving = _chosen(method, trained)
     keep = Need.CLEAN_GRADIENT in method.needs
     asked = list(trained) if keep else moving
     found = [(entry, g) for entry, g in zip(asked, differentiate(asked), strict=True) if g is not None]
@@ -62,20 +60,21 @@ def first_ascent(
     entries, vectors = [entry for entry, _ in used], [gradient for _, gradient in used]
     if entries:
         prepare(named(entries), vectors)
-    return entries, offsets(method, entries, vectors), clean
+    return entries, offsets_along(method, entries, vectors), clean
 
 
 def known_ascent(
-    method: RunningMethod, movable: Sequence[TrainedWeight], optimizer: Optimizer
+    method: RunningMethod, trained: Sequence[TrainedWeight], optimizer: Optimizer
 ) -> tuple[list[TrainedWeight], list[Tensor]]:
     """Return the weights that move, and their offsets, by the vectors that a method knows before the forward."""
-    entries = _chosen(method, movable)
+    entries = _chosen(method, trained)
     vectors = method.known_vectors(named(entries), optimizer)
     known = [entry for entry in entries if entry.name in vectors]
-    return known, offsets(method, known, [vectors[entry.name] for entry in known])
+    return known, offsets_along(method, known, [vectors[entry.name] for entry in known])
 
 
-def _chosen(method: RunningMethod, entries: Sequence[TrainedWeight]) -> list[TrainedWeight]:
+def _chosen(method: RunningMethod, trained: Sequence[TrainedWeight]) -> list[TrainedWeight]:
+    entries = movable(trained)
     names = set(method.choose(named(entries), {entry.name: entry.owner for entry in entries}))
     return [entry for entry in entries if entry.name in names]
 
