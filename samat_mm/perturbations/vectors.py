@@ -35,7 +35,9 @@ def row_norms(tensor: Tensor) -> Tensor:
     safe = (norms > 1e-15) & (norms < 1e15)
     if bool(safe.all()):
         return norms
-    return torch.where(safe, norms.double(), torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64))
+    norms = norms.double()
+    norms[~safe] = torch.linalg.vector_norm(rows[~safe], dim=1, dtype=torch.float64)
+    return norms
 
 
 def tensor_norms(tensors: Sequence[Tensor]) -> list[Tensor]:

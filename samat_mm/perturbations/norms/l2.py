@@ -40,10 +40,11 @@ class L2(Norm):
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the gradient divided by its norm; a zero gradient stays zero."""
         norm = row_norms(grad)
-        # A power of two lifts the subnormal gradients of a saturated model, and changes no bit of the result.
-        lift = torch.where(norm < 1e-30, 2.0**100, 1.0).to(norm.dtype)
-        factor = per_sample(unit_factor(norm * lift, grad.dtype), grad)
-        return (grad * per_sample(lift, grad).to(factor.dtype) * factor).to(grad.dtype)
+        if norm.dtype != grad.dtype:
+            # A power of two lifts the subnormal gradients of a saturated model, and changes no bit of the result.
+            lift = torch.where(norm < 1e-30, 2.0**100, 1.0)
+            norm, grad = norm * lift, grad * per_sample(lift, grad).to(grad.dtype)
+        return grad * per_sample(unit_factor(norm, grad.dtype), grad).to(grad.dtype)
 
     def steepest_jointly(self, grads: list[Tensor], rescale: Rescaling) -> None:
         """Write ``T^2 g / ||T g||`` into ``grads``; a zero gradient stays zero."""
