@@ -127,7 +127,7 @@ def test_start_iter_is_plain_training_until_then(case: str) -> None:
 
 
 def test_looksam_is_plain_training_once_its_radius_is_zero() -> None:
-    """A schedule of rho may end there; what was seen long ago is no direction for ever."""
+    """A schedule of rho may end there; an old gradient must not stay the direction for ever."""
     model, reference = net(), net()
     batches, plain = plain_batches(6), dict(type='OptimWrapper', optimizer=dict(SGD))
     for candidate, zero in ((model, True), (reference, False)):
@@ -199,7 +199,7 @@ def test_esam_takes_the_samples_that_it_hurts_most(selection: str) -> None:
 
 
 def test_esam_on_a_loss_without_samples_says_so_once_and_takes_all(messages: list[str]) -> None:
-    """What remains is its weight perturbation."""
+    """Its weight perturbation remains."""
     model, reference = net(PlainNet), net(PlainNet)
     batches = plain_batches(4)
     assert passes_of(model, wrap(model, 'ESAM'), batches) == [2] * 4

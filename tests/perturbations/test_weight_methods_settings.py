@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import inspect
 import io
+import pickle
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_direction_is_a_weight_perturbation(direction: Any) -> None:
 
 
 def test_slots_and_needs_are_handed_on() -> None:
-    """What one method of a chain needs, the whole chain needs."""
+    """The whole chain needs whatever one method of it needs."""
     chain = build(type='SAMON', direction=dict(type='LookSAM', direction=dict(type='FriendlySAM')))
     assert chain.needs == {Need.CLEAN_GRADIENT, Need.SHARED_ASCENT, Need.UNSCALED_GRADIENT}
     working = chain.start()
@@ -155,6 +156,7 @@ def test_a_method_is_a_frozen_value(name: str) -> None:
     if at_work.source is None:
         drive(at_work, range(3))
     assert repr(method) == shown
+    assert pickle.loads(pickle.dumps(method)) == copy.deepcopy(method) == method
     assert method.start().state_dict() == build(type=name).start().state_dict()
 
 
@@ -191,7 +193,7 @@ STATEFUL: dict[str, dict] = {
 
 
 def drive(method: RunningMethod, steps: range) -> list[Tensor]:
-    """Do what an optimizer wrapper does, and return all that comes out."""
+    """Call a method as an optimizer wrapper does, and return all results."""
     results: list[Tensor] = []
     for step in steps:
         numbers = torch.Generator().manual_seed(step)
@@ -244,7 +246,7 @@ def test_a_state_can_be_loaded_into_a_method_in_use(name: str, at: int) -> None:
 
 @pytest.mark.parametrize('name', sorted(WEIGHT_PERTURBATIONS.module_dict))
 def test_an_empty_state_is_that_of_a_new_method(name: str) -> None:
-    """What a checkpoint of the plain optimizer holds."""
+    """As in a checkpoint of the plain optimizer."""
     config = {'type': name, **STATEFUL[name]}
     fresh, loaded = build(**config).start(), build(**config).start()
     loaded.load_state_dict({})

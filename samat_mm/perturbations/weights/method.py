@@ -45,6 +45,9 @@ class WeightPerturbation:
     def _put(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != 'parts'}  # functions are not pickled
+
     @cached_property
     def parts(self) -> Parts:
         """The parts of this method itself, without those of a method that it builds on."""

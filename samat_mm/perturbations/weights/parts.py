@@ -81,7 +81,7 @@ class SquaredGradients:
 class Parts:
     """The slots of a method; an empty one is filled by the method that it builds on, or else as SAM does.
 
-    The functions of a method share one memory, a dict that is handed to each.
+    The functions of a method share one memory, a dict that is handed to each as ``memory``.
 
     Args:
         before: transformations of the gradient, ahead of those of the method that this one builds on.

@@ -46,8 +46,8 @@ def first_ascent(
     Args:
         method: makes a direction of the gradients.
         trained: all weights that the descent moves.
-        differentiate: returns the gradient for each entry, None where there is none that can be used.
-        prepare: is given the weights that move and their gradients, before the ascent overwrites these.
+        differentiate: returns the gradient for each entry, None where it does not exist or cannot be used.
+        prepare: called with the weights that move and their gradients, before the ascent overwrites them.
     """
     moving = _chosen(method, trained)
     keep = Need.CLEAN_GRADIENT in method.needs
