@@ -352,7 +352,7 @@ def test_sam_on_chooses_by_the_type_of_the_module() -> None:
 @few_examples
 @given(seed=seeds, sigma=st.floats(0, 2), momentum=st.floats(0.1, 0.99))
 def test_friendly_sam_ascends_along_the_part_that_the_average_lacks(seed: int, sigma: float, momentum: float) -> None:
-    """The first ascent is along the gradient itself, at which the average starts; later ones lack the average of before."""
+    """The first ascent is along the gradient itself, at which the average starts; later ones take the average out."""
     method, first = FriendlySAM(sigma=sigma, momentum=momentum).start(), vector(draw(seed))
     assert close(ascent(method, draw(seed)), first / first.norm(), 1e-12)
     average = first
