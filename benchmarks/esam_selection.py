@@ -11,8 +11,7 @@ row is the mean over the iterations since the previous row.
 import argparse
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import torch
 from common import show
@@ -20,38 +19,28 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from samat_mm.perturbations.weights import ESAM, Parts
-from samat_mm.perturbations.weights.esam import HurtMost
+from samat_mm.perturbations.weights import ESAM
+from samat_mm.perturbations.weights.parts import Memory
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 AGREEMENTS: dict[str, list[float]] = {'bfloat16': [], 'loss': []}
 RISES: list[float] = []
 
 
-@dataclass(frozen=True)
-class ComparedSelection(HurtMost):
-    """The published selection, which also notes what the other ones would have been."""
-
-    def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
-        """Return the published selection."""
-        exact = after(None)
-        chosen = super().select(before, lambda dtype: exact)
-        RISES.append(float((exact - before).mean()))
-        for name, found in AGREEMENTS.items():
-            other = HurtMost(self.gamma, name).select(before, after)
-            found.append(len(set(chosen.tolist()) & set(other.tolist())) / len(chosen))
-        return chosen
-
-
 @WEIGHT_PERTURBATIONS.register_module()
 @dataclass(frozen=True)
 class ComparedESAM(ESAM):
-    """ESAM with that selection."""
+    """ESAM as published, which also notes what the other selections would have been."""
 
-    @cached_property
-    def parts(self) -> Parts:
-        """The same but for the selection."""
-        return replace(super().parts, selection=ComparedSelection(self.gamma, self.selection))
+    def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor], memory: Memory) -> Tensor:
+        """Return the published selection."""
+        exact = after(None)
+        chosen = super().select(before, lambda dtype: exact, memory)
+        RISES.append(float((exact - before).mean()))
+        for name, found in AGREEMENTS.items():
+            other = ESAM(gamma=self.gamma, selection=name).select(before, after, memory)
+            found.append(len(set(chosen.tolist()) & set(other.tolist())) / len(chosen))
+        return chosen
 
 
 def main() -> None:

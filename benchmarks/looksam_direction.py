@@ -9,8 +9,7 @@ gradients. Each row is the mean over a quarter of the ascents.
 
 import argparse
 import statistics
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import torch
 from common import show
@@ -19,8 +18,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from samat_mm.perturbations.vectors import dot, global_norm
-from samat_mm.perturbations.weights import LookSAM, Parts
-from samat_mm.perturbations.weights.looksam import OrthogonalMixing
+from samat_mm.perturbations.weights import LookSAM
 from samat_mm.perturbations.weights.parts import Memory, Named
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
@@ -28,9 +26,10 @@ SEEN: list[dict[str, float]] = []
 GRADIENTS: list[list[Tensor]] = []  # from the last ascent
 
 
+@WEIGHT_PERTURBATIONS.register_module()
 @dataclass(frozen=True)
-class WatchedMixing(OrthogonalMixing):
-    """LookSAM's, which notes how its direction and the gradient change."""
+class WatchedLookSAM(LookSAM):
+    """LookSAM, which notes how its direction and the gradient change."""
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
         """Mix as LookSAM does."""
@@ -46,17 +45,6 @@ class WatchedMixing(OrthogonalMixing):
                 SEEN.append(seen)
             GRADIENTS[:] = [gradient]
         return mixed
-
-
-@WEIGHT_PERTURBATIONS.register_module()
-@dataclass(frozen=True)
-class WatchedLookSAM(LookSAM):
-    """LookSAM with that mixing."""
-
-    @cached_property
-    def parts(self) -> Parts:
-        """The same but for the mixing."""
-        return replace(super().parts, mixing=WatchedMixing(self.alpha))
 
 
 def cosine(first: list[Tensor], second: list[Tensor]) -> float:

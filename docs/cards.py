@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import is_dataclass
 
 LINE = 120
 
@@ -37,7 +38,8 @@ class Card:
             for parameter in self.parameters
             if parameter.kind != parameter.VAR_KEYWORD
         }
-        shown = [f'{key}={value!r}' for key, value in defaults.items() if value is not None]
+        plain = {key: value for key, value in defaults.items() if value is not None and not is_dataclass(value)}
+        shown = [f'{key}={value!r}' for key, value in plain.items()]
         rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in defaults.items())
         return (
             f'## {self.name}\n\n{self.text.strip()}\n\n```python\n{_call(example, shown)}\n```\n\n'

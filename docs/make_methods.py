@@ -1,6 +1,6 @@
 """Write docs/methods.md, one card per registered weight perturbation: python docs/make_methods.py
 
-What a method does, its equation, parameters and source come from its docstring, defaults from its signature, memory
+A method's description, equation, parameters and source come from its docstring, defaults from its signature, memory
 from two steps of a small model, cost from docs/step_cost.json, which benchmarks/step_cost.py wrote.
 """
 
@@ -25,9 +25,9 @@ HEAD = """# Weight perturbations
 Generated from the docstrings by `python docs/make_methods.py`. Every method is a `perturbation` of `SAMOptimWrapper`
 or of its mixed precision twin `AmpSAMOptimWrapper`; `ASAMOptimWrapper` and `ESAMOptimWrapper` are short for the two
 that the paper uses most. A `direction` may be any other method, by its config: `dict(type='LookSAM',
-direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. "Memory" is what a checkpoint holds beside the
-optimizer's state, in copies of the weights. "Cost" is the processor time of a step in steps of SGD, from
-`python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
+direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. "Memory" is the content of a checkpoint in
+addition to the optimizer's state, in copies of the weights. "Cost" is the processor time of a step in steps of SGD,
+from `python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
 
 | method | cost: {models} | memory |
 |---|---|---|
@@ -36,8 +36,8 @@ FOOT = """## What is not here
 
 Entropy-SGD (Chaudhari et al., 2017), which the paper cites as an older road to flatness, does not fit: it maximises
 nothing over a ball around the weights, but runs a chain of noisy descent steps on *different* batches and pulls the
-weights towards their average, so it has neither an ascent on the batch of the step nor a second gradient of it. It
-would be an optimizer, not a perturbation. Stochastic weight averaging needs no code of ours:
+weights towards their average, with neither an ascent on the batch of the step nor a second gradient of it. It would be
+an optimizer, not a perturbation. Stochastic weight averaging needs no code here:
 `configs/deeplabv3_digits_swa.py` and `configs/resnet18_cifar10_swa.py` use MMEngine's averaged model, and combine with
 any method here.
 """
@@ -57,7 +57,7 @@ class Net(BaseModel):
 
 
 def memory(name: str) -> str:
-    """Return what a checkpoint holds after a mask or a direction was made, in copies of the weights."""
+    """Return the memory in a checkpoint after a mask or a direction was made, in copies of the weights."""
     torch.manual_seed(0)
     model = Net().train()
     options = {'samples': 8} if name == 'SSAMF' else {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Rescaling = Callable[[list[Tensor]], None]  # multiplies vectors in place
-BLOCK = 1 << 22  # elements: large enough for few kernel launches, small enough that scratch memory does not show
+BLOCK = 1 << 22  # elements: large enough for few kernel launches, small enough for negligible scratch memory
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -24,6 +24,20 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
 def _norm(tensors: Sequence[Tensor], dtype: torch.dtype | None) -> Tensor:
     norms = torch._foreach_norm(list(tensors), dtype=dtype)
     return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
+
+
+def row_norms(tensor: Tensor) -> Tensor:
+    """Return the norm of each row of a tensor (N, ...), shape (N,): the number :func:`global_norm` has for the row."""
+    rows = tensor.flatten(1)
+    if not tensor.is_cpu:
+        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    safe = (norms > 1e-15) & (norms < 1e15)
+    if bool(safe.all()):
+        return norms
+    norms = norms.double()
+    norms[~safe] = torch.linalg.vector_norm(rows[~safe], dim=1, dtype=torch.float64)
+    return norms
 
 
 def tensor_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -53,11 +67,16 @@ def divided(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator == 0, torch.zeros_like(numerator), numerator / denominator)
 
 
-def to_unit_length(vectors: list[Tensor], norm: Tensor) -> None:
-    """Divide the vectors, in place, by their common norm; a norm of zero leaves them as they are."""
+def unit_factor(norm: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the factor that gives vectors of this norm and type length 1; where the norm is 0, a finite one."""
     factor = norm.clamp_min(torch.finfo(torch.float32).tiny).reciprocal()
     # In the type of the vectors, one kernel multiplies all of them.
-    torch._foreach_mul_(vectors, factor.to(torch.promote_types(vectors[0].dtype, torch.float32)))
+    return factor.to(torch.promote_types(dtype, torch.float32))
+
+
+def to_unit_length(vectors: list[Tensor], norm: Tensor) -> None:
+    """Divide the vectors, in place, by their common norm; a norm of zero leaves them as they are."""
+    torch._foreach_mul_(vectors, unit_factor(norm, vectors[0].dtype))
 
 
 def blocks(tensors: Sequence[Tensor]) -> Iterator[slice]:
@@ -73,9 +92,9 @@ def blocks(tensors: Sequence[Tensor]) -> Iterator[slice]:
 
 
 def owning_their_memory(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Return the gradients, those copied that share memory with another or with themselves.
+    """Return the gradients, with copies of any that share memory with another or with themselves.
 
-    The gradients of two weights that the model adds are one tensor, and that of a sum is one number seen many times;
+    The gradients of two weights that the model adds are one tensor, and the gradient of a sum is one number repeated;
     neither can be overwritten.
     """
     taken: set[int] = set()

@@ -139,7 +139,7 @@ def snapshot(wrapper: Any, model: nn.Module) -> list[Tensor]:
 def test_an_overflow_in_either_pass_skips_the_whole_step(
     kind: str, where: str, value: float, clip: dict | None
 ) -> None:
-    """Weights and momentum stay to the last bit, the scale is halved, and training goes on."""
+    """Weights and momentum stay to the last bit, the scale is halved, and training continues."""
     model = net()
     wrapper = wrap(model, type=kind, rho=0.2, dtype='bfloat16', loss_scale='dynamic', clip_grad=copy.deepcopy(clip))
     batches = plain_batches(4, dtype=torch.float32)

@@ -141,7 +141,7 @@ class Overflow:
 
 
 def without(case: str, model: PlainNet, wrapper: Any, batches: int = 1) -> None:
-    """What of a skipped step cannot and need not be undone: the count of steps, and the tensors that ESAM drew."""
+    """Do the part of a skipped step that need not be undone: count it, and draw the tensors of ESAM."""
     for _ in range(batches if 'ESAM' in case else 0):
         wrapper.method.choose(dict(model.named_parameters()), {})
     wrapper.initialize_count_status(model, wrapper.inner_count + batches, -1)
@@ -206,7 +206,7 @@ def test_an_overflow_in_the_first_of_two_micro_batches_skips_both(case: str) -> 
 
 
 def test_an_overflow_among_squared_gradients_does_not_spoil_the_mask() -> None:
-    """They are those of single samples, which overflow before that of the batch does; the sums must stay finite."""
+    """Gradients of single samples overflow before that of the batch does; the sums must stay finite."""
     model = net()
     perturbation = dict(type='SSAMF', rho=0.2, samples=60)
     config = dict(type='AmpSAMOptimWrapper', optimizer=dict(SGD), perturbation=perturbation)

@@ -1,4 +1,4 @@
-"""What every weight perturbation of the registry must leave as it found it, and what it may change."""
+"""Contract of every weight perturbation of the registry: what it may change, and what it must leave alone."""
 
 import copy
 import io
@@ -363,7 +363,7 @@ def gradients_at(model: SampledNet, weights: list[Tensor], batch: dict) -> dict[
 @pytest.mark.parametrize('case', ['LookSAM', 'GSAM', 'WSAM coupled', 'LookSAM over ASAM'])  # WSAM clips both: below
 @pytest.mark.parametrize('counts', [1, 2])
 def test_gradients_are_mixed_once_per_step(case: str, counts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The method gets what the optimizer would have got, at the weights and at the displaced ones, before clipping."""
+    """The method gets the gradients that the optimizer would get, at both places, before clipping."""
     model = net()
     wrapper = wrap(model, case, accumulative_counts=counts, clip_grad=dict(max_norm=0.05))
     calls, forwards, stepped = [], [], []

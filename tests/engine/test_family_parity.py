@@ -602,7 +602,7 @@ def test_samples_are_selected_as_a_hand_written_loop_does(training_case: Callabl
     check(training_case, kind, SELECTIONS[name], 'sgd')
 
 
-# Gradient accumulation: every part has an ascent of its own, the step mixes the sums
+# Gradient accumulation: every part has its own ascent, the step mixes the sums
 
 
 def accumulated(mix: Callable[[Problem, Tensor, Tensor], Tensor], rho: float, clip: float) -> Loop:

@@ -127,7 +127,7 @@ def test_start_iter_is_plain_training_until_then(case: str) -> None:
 
 
 def test_looksam_is_plain_training_once_its_radius_is_zero() -> None:
-    """A schedule of rho may end there; what was seen long ago is no direction for ever."""
+    """A schedule of rho may end there; an old gradient must not stay the direction for ever."""
     model, reference = net(), net()
     batches, plain = plain_batches(6), dict(type='OptimWrapper', optimizer=dict(SGD))
     for candidate, zero in ((model, True), (reference, False)):
@@ -199,11 +199,11 @@ def test_esam_takes_the_samples_that_it_hurts_most(selection: str) -> None:
 
 
 def test_esam_on_a_loss_without_samples_says_so_once_and_takes_all(messages: list[str]) -> None:
-    """What remains is its weight perturbation."""
+    """Its weight perturbation remains."""
     model, reference = net(PlainNet), net(PlainNet)
     batches = plain_batches(4)
     assert passes_of(model, wrap(model, 'ESAM'), batches) == [2] * 4
-    found = [message for message in messages if 'no mean over samples' in message]
+    found = [message for message in messages if 'not a mean over samples' in message]
     assert len(found) == 1
     assert 'PlainNet' in found[0]
     assert 'ESAM' in found[0]
@@ -215,7 +215,7 @@ def test_esam_on_a_loss_without_samples_says_so_once_and_takes_all(messages: lis
 def test_esam_says_nothing_where_there_are_samples(messages: list[str]) -> None:
     model = net()
     passes_of(model, wrap(model, 'ESAM'), plain_batches(2))
-    assert not [message for message in messages if 'no mean over samples' in message]
+    assert not [message for message in messages if 'not a mean over samples' in message]
 
 
 def test_a_loss_that_is_not_finite_is_not_called_one_without_samples(messages: list[str]) -> None:
@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite_is_not_called_one_without_samples(messages: l
     model = net()
     model.head.register_forward_hook(lambda module, args, output: output * torch.nan)
     model.train_step(plain_batches(1)[0], wrap(model, 'ESAM'))
-    assert not [message for message in messages if 'no mean over samples' in message]
+    assert not [message for message in messages if 'not a mean over samples' in message]
 
 
 def test_the_mask_of_ssam_knows_weights_that_are_drawn_later() -> None:
@@ -331,15 +331,18 @@ def test_a_share_of_a_list_of_images_is_some_of_the_images(samples: int) -> None
         (dict(ascent_share=0.5, perturbation=dict(type='ESAM')), 'ESAM compares the losses of all samples.*0.5'),
         (dict(ascent_share=0.5, perturbation=dict(type='WSAM')), 'WSAM mixes the first gradient into the descent'),
         (dict(ascent_dtype='bfloat16', perturbation=dict(type='GSAM')), 'GSAM mixes the first gradient'),
-        (dict(ascent_share=0.5, perturbation=dict(type='MSAM')), 'MSAM has no pass for its ascent; leave ascent_share'),
+        (
+            dict(ascent_share=0.5, perturbation=dict(type='MSAM')),
+            'MSAM has no pass for its ascent; leave out',
+        ),
         (dict(ascent_dtype='bfloat16', perturbation=dict(type='SAM', steps=2)), 'SAM has 2 passes for its ascent'),
         (dict(last=0), 'last is a share, above 0 and at most 1; got 0'),
         (dict(last=0.1, start_iter=3), 'start_iter=3 and last=0.1 both say where perturbing begins; give one'),
         (dict(interval=2.5), 'interval must be a whole number of at least 1; got 2.5'),
         (dict(start_iter=1.5), 'start_iter must be a whole number of at least 0; got 1.5'),
         (dict(perturbation='LookSAM'), r"perturbation must be a config such as .*; got 'LookSAM'"),
-        (dict(perturbation=SAM(0.1), rho=0.2), 'rho would change a SAM that is built already; give it there'),
-        (dict(interval=2, perturbation=dict(type='LookSAM')), r'LookSAM.* has an interval of its own; give it there'),
+        (dict(perturbation=SAM(0.1), rho=0.2), 'rho would change a SAM that is already built; give it there'),
+        (dict(interval=2, perturbation=dict(type='LookSAM')), r'LookSAM.* has its own interval; give it there'),
         (dict(perturbation=dict(type='LookSAM', interval=0)), 'interval must be a whole number of at least 1; got 0'),
         (dict(perturbation=dict(type='LookSAM', alpha=-1)), 'alpha must be a finite number of at least 0; got -1'),
         (dict(perturbation=dict(type='ESAM', beta=0)), 'beta is a share'),
@@ -370,7 +373,7 @@ def test_wrong_settings_are_named(kind: str, config: dict, message: str) -> None
 
 
 def test_the_interval_of_a_direction_is_refused_too() -> None:
-    with pytest.raises(ValueError, match='has an interval of its own'):
+    with pytest.raises(ValueError, match='has its own interval'):
         wrap(net(), 'SAMON', dict(interval=2), direction=dict(type='LookSAM'))
 
 

@@ -1,4 +1,4 @@
-"""A sharpness-aware training step against hand-written loops, and what it must leave as it found it."""
+"""A sharpness-aware training step against hand-written loops, and the state that it must leave alone."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -552,7 +552,7 @@ def test_a_scheduler_of_mmengine_drives_the_radius(training_case: Callable) -> N
 
 
 def grouped_offsets(multipliers: dict[str, float]) -> Callable:
-    """rho of its own per layer; a layer with rho 0 is not part of the ascent, so not of its norm either."""
+    """Each layer its own rho; a layer with rho 0 is not part of the ascent, so not of its norm either."""
 
     def offsets(names: list[str], weights: list[Tensor], gradients: list[Tensor], rho: float) -> list[Tensor]:
         factors = [multipliers.get(name.partition('.')[0], 1) for name in names]
@@ -703,7 +703,7 @@ def test_an_instance_of_a_perturbation_is_taken_as_it_is() -> None:
 
 def test_an_optimizer_with_a_rho_of_its_own_is_refused() -> None:
     model = PlainNet()
-    with pytest.raises(ValueError, match='Adadelta has a parameter rho of its own'):
+    with pytest.raises(ValueError, match='Adadelta has its own parameter rho'):
         SAMOptimWrapper(optimizer=torch.optim.Adadelta(model.parameters()), rho=0.05)
 
 

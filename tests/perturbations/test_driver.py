@@ -11,9 +11,10 @@ from mmengine.optim import build_optim_wrapper
 from small_models import FAMILY, REPOSITORY, PlainNet, plain_batches
 from torch import Tensor
 
+from samat_mm.perturbations.inputs import PGD
+from samat_mm.perturbations.inputs.problem import Problem
 from samat_mm.perturbations.norms import NORMS
-from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step
-from samat_mm.perturbations.weights.transformations import Steepest
+from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step, steepest
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 OPTIMIZER = dict(lr=0.05, momentum=0.9, weight_decay=1e-2)
@@ -88,7 +89,7 @@ class SignSAM(WeightPerturbation):
 
     @cached_property
     def parts(self) -> Parts:
-        return Parts(before=(Steepest(ball=NORMS['linf']),))
+        return Parts(before=(steepest(ball=NORMS['linf']),))
 
 
 def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,15 +107,55 @@ def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.Monke
     assert WEIGHT_PERTURBATIONS.build(dict(type='SignSAM', rho=1)) == SignSAM(1.0)
 
 
+# One ball, two halves: a vector has one steepest direction, whether it is the gradient of inputs or of weights
+
+
+def direction_of_weights(norm: str, pieces: list[Tensor]) -> list[Tensor]:
+    vectors = [piece.clone() for piece in pieces]
+    steepest(ball=NORMS[norm]).apply({}, vectors, {})
+    return vectors
+
+
 @pytest.mark.parametrize('norm', ['l2', 'linf'])
-def test_both_halves_take_their_direction_from_the_same_ball(norm: str) -> None:
-    """Whatever is perturbed, a vector has one steepest direction; cut into tensors it stays the same."""
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=str)
+def test_one_tensor_of_weights_and_one_input_have_the_same_direction_bit_for_bit(norm: str, dtype: torch.dtype) -> None:
+    """Also where squares leave single precision, and for each input of a batch."""
+    numbers = torch.Generator().manual_seed(0)
+    scales = torch.tensor([1.0, 1e-3, 1e-20, 1e-34, 1e20, 0.0]).reshape(-1, 1, 1)
+    for size in (1, 3, 8, 500):
+        batch = (torch.randn(6, 3, size, generator=numbers) * scales).to(dtype)
+        for gradient, direction in zip(batch, NORMS[norm].steepest(batch), strict=True):
+            assert torch.equal(direction, direction_of_weights(norm, [gradient])[0])
+            assert torch.equal(direction, NORMS[norm].steepest(gradient[None])[0])
+
+
+def test_of_a_function_of_the_scalar_product_sam_and_pgd_ascend_alike_bit_for_bit() -> None:
+    """f(<w, x>): SAM's step over w at (w, x) is that of PGD over x at (x, w), the roles swapped."""
+    moving, still = torch.randn(2, 40, generator=torch.Generator().manual_seed(0)).unbind(0)
+
+    def loss(scalar: Tensor) -> Tensor:
+        return torch.nn.functional.softplus(scalar) + 0.1 * scalar.tanh()
+
+    weight = moving.clone().requires_grad_()
+    (offset,) = SAM().ascend({'w': weight}, torch.autograd.grad(loss(weight @ still), weight))
+
+    def predict(inputs: Tensor) -> Tensor:
+        risen = loss(inputs @ still)
+        return torch.stack([torch.zeros_like(risen), risen], 1)
+
+    attack = PGD('l2', eps=1.0, step_size=1.0, steps=1, random_start=False)
+    found = attack.search(Problem(predict, moving[None], torch.zeros(1, dtype=torch.long), box=None)).images
+    # The cross-entropy of those logits is another increasing function of the loss: same direction, other gradient.
+    torch.testing.assert_close(found[0] - moving, offset, rtol=1e-5, atol=1e-6)
+    inputs = moving.clone()[None].requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(inputs[0] @ still), inputs)
+    assert torch.equal(NORMS['l2'].steepest(gradient)[0], offset)
+
+
+@pytest.mark.parametrize('norm', ['l2', 'linf'])
+def test_cut_into_tensors_a_vector_keeps_its_direction(norm: str) -> None:
+    """But for the last bits in l2: squares are summed tensor by tensor, in another order than over one vector."""
     vector = torch.randn(1, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    inputs = NORMS[norm].steepest(vector)
-    pieces: list[Tensor] = [
-        piece.clone().reshape(shape)
-        for piece, shape in zip(vector[0].split([6, 2, 4]), [(2, 3), (2,), (4,)], strict=True)
-    ]
-    chain: Any = Steepest(ball=NORMS[norm])
-    chain.apply({}, pieces, {})
-    torch.testing.assert_close(torch.cat([piece.flatten() for piece in pieces]), inputs[0], rtol=1e-15, atol=0)
+    found = direction_of_weights(norm, list(vector[0].split([6, 2, 4])))
+    tolerance = {'l2': 1e-15, 'linf': 0}[norm]
+    torch.testing.assert_close(torch.cat(found), NORMS[norm].steepest(vector)[0], rtol=tolerance, atol=0)

@@ -160,7 +160,7 @@ def test_awp_leaves_a_layer_of_zeros() -> None:
 @pytest.mark.parametrize('length', [3.0, 5.0, 1e4])
 @pytest.mark.parametrize('exponent', [-math.inf, -44])
 def test_awp_with_a_vanishing_gradient(length: float, exponent: float) -> None:
-    """As that of a layer behind a dead ReLU, or in a batch without labels."""
+    """As in a layer behind a dead ReLU, or in a batch without labels."""
     weight, gradient = torch.full((2, 2), length / 2), torch.full((2, 2), 10.0**exponent)
     (offset,) = AWP().ascend({'w': weight}, [gradient])
     assert float(offset.double().norm()) <= length * 1.0001
@@ -351,8 +351,8 @@ def test_sam_on_chooses_by_the_type_of_the_module() -> None:
 
 @few_examples
 @given(seed=seeds, sigma=st.floats(0, 2), momentum=st.floats(0.1, 0.99))
-def test_friendly_sam_ascends_along_what_the_average_lacks(seed: int, sigma: float, momentum: float) -> None:
-    """The first ascent is along the gradient itself, at which the average starts; later ones lack that of before."""
+def test_friendly_sam_ascends_along_the_part_that_the_average_lacks(seed: int, sigma: float, momentum: float) -> None:
+    """The first ascent is along the gradient itself, at which the average starts; later ones take the average out."""
     method, first = FriendlySAM(sigma=sigma, momentum=momentum).start(), vector(draw(seed))
     assert close(ascent(method, draw(seed)), first / first.norm(), 1e-12)
     average = first
@@ -389,7 +389,7 @@ def test_the_gap_term_of_gsam_is_orthogonal_to_the_perturbed_gradient(seed: int,
     clean, perturbed = vector(draw(seed)), vector(draw(seed + 1))
     term = combined(GSAM(alpha=alpha).start(), draw(seed), draw(seed + 1)) - perturbed
     assert abs(float(term @ perturbed)) <= 1e-12 * float(term.norm() * perturbed.norm())
-    # ... and it is what the plain gradient has beside the perturbed one
+    # ... and it is the part of the plain gradient that the perturbed one lacks
     unit = perturbed / perturbed.norm()
     assert close(term, -alpha * (clean - (clean @ unit) * unit))
 
@@ -412,7 +412,7 @@ def test_gsam_configured_with_radius_zero_takes_that_of_a_checkpoint() -> None:
 
 @few_examples
 @given(seed=seeds, alpha=st.floats(0.01, 3))
-def test_what_looksam_reuses_is_orthogonal_to_its_gradient(seed: int, alpha: float) -> None:
+def test_the_direction_that_looksam_reuses_is_orthogonal_to_its_gradient(seed: int, alpha: float) -> None:
     """Its length is alpha times that of the new gradient, over all weights together."""
     method = LookSAM(alpha=alpha).start()
     old, sharp, new = vector(draw(seed)), vector(draw(seed + 1)), vector(draw(seed + 2))
@@ -450,7 +450,7 @@ def test_wsam_weighs_the_sharpness(seed: int, gamma: float) -> None:
         assert torch.allclose(vector(weights), wanted, rtol=1e-6, atol=1e-6)
 
 
-# What all that mix have in common
+# Common to all that mix
 
 MIXERS = {'gsam': GSAM, 'looksam': LookSAM, 'wsam': WSAM, 'wsam coupled': lambda: WSAM(form='coupled')}
 all_mixers = pytest.mark.parametrize('name', MIXERS)
@@ -467,7 +467,7 @@ def test_zero_gradients_mix_to_zero(name: str) -> None:
 @pytest.mark.parametrize('which', ['clean', 'perturbed'])
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_non_finite_gradients_are_not_hidden(name: str, which: str, value: float) -> None:
-    """They are in what the optimizer gets, or in the weights after the step of that method or the next one."""
+    """They reach the optimizer, or the weights after the step of that method or the next one."""
     method, weights, gradients = MIXERS[name]().start(), draw(3), {'clean': draw(0), 'perturbed': draw(1)}
     gradients[which]['conv.weight'].view(-1)[5] = value
     found = [combined(method, gradients['clean'], gradients['perturbed'])]

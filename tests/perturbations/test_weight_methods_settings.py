@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import inspect
 import io
+import pickle
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     'StaleSAM': dict(rho=0.05),
 }
 COMPOSITES = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if issubclass(cls, BuiltOn))
-MIXERS = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if cls().parts.mixing)
+MIXERS = sorted(name for name, cls in WEIGHT_PERTURBATIONS.module_dict.items() if cls().parts.mix)
 
 
 def build(**config: Any) -> WeightPerturbation:
@@ -109,7 +110,7 @@ def test_two_methods_that_mix_gradients_are_refused(outer: str, inner: str) -> N
 @pytest.mark.parametrize('outer', sorted(set(COMPOSITES) - set(MIXERS)))
 def test_a_method_that_mixes_may_be_inside_one_that_does_not(outer: str) -> None:
     method = build(type=outer, direction=dict(type='LookSAM', interval=3)).start()
-    assert method.mixing is not None
+    assert method.mixes
     assert method.is_due(0)
     gradient = {'w': torch.tensor([3.0, 4.0])}
     method.combine({'w': gradient['w'].clone()}, {'w': torch.tensor([4.0, -3.0])})
@@ -124,10 +125,12 @@ def test_a_direction_is_a_weight_perturbation(direction: Any) -> None:
 
 
 def test_slots_and_needs_are_handed_on() -> None:
-    """What one method of a chain needs, the whole chain needs."""
+    """The whole chain needs whatever one method of it needs."""
     chain = build(type='SAMON', direction=dict(type='LookSAM', direction=dict(type='FriendlySAM')))
     assert chain.needs == {Need.CLEAN_GRADIENT, Need.SHARED_ASCENT, Need.UNSCALED_GRADIENT}
-    assert chain.start().schedule.interval == 5
+    working = chain.start()
+    working.combine({'w': torch.ones(2)}, {'w': torch.ones(2)})
+    assert [step for step in range(11) if working.is_due(step)] == [0, 5, 10]
     assert Need.SAMPLE_LOSSES in build(type='SAMON', direction=dict(type='ESAM')).needs
     assert Need.CLIPPED_APART in build(type='SAMON', direction=dict(type='WSAM')).needs
     assert Need.STEP_PERTURBED in build(type='ESAM', gamma=1, direction=dict(type='AWP')).needs
@@ -153,6 +156,7 @@ def test_a_method_is_a_frozen_value(name: str) -> None:
     if at_work.source is None:
         drive(at_work, range(3))
     assert repr(method) == shown
+    assert pickle.loads(pickle.dumps(method)) == copy.deepcopy(method) == method
     assert method.start().state_dict() == build(type=name).start().state_dict()
 
 
@@ -189,7 +193,7 @@ STATEFUL: dict[str, dict] = {
 
 
 def drive(method: RunningMethod, steps: range) -> list[Tensor]:
-    """Do what an optimizer wrapper does, and return all that comes out."""
+    """Call a method as an optimizer wrapper does, and return all results."""
     results: list[Tensor] = []
     for step in steps:
         numbers = torch.Generator().manual_seed(step)
@@ -242,7 +246,7 @@ def test_a_state_can_be_loaded_into_a_method_in_use(name: str, at: int) -> None:
 
 @pytest.mark.parametrize('name', sorted(WEIGHT_PERTURBATIONS.module_dict))
 def test_an_empty_state_is_that_of_a_new_method(name: str) -> None:
-    """What a checkpoint of the plain optimizer holds."""
+    """As in a checkpoint of the plain optimizer."""
     config = {'type': name, **STATEFUL[name]}
     fresh, loaded = build(**config).start(), build(**config).start()
     loaded.load_state_dict({})

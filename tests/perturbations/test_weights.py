@@ -139,7 +139,7 @@ def test_on_a_quadratic_sam_reaches_the_known_maximum() -> None:
 
 @pytest.mark.parametrize('method', [method for method in METHODS if Need.UNSCALED_GRADIENT not in built(method).needs])
 def test_direction_does_not_depend_on_the_scale_of_the_loss(method: str) -> None:
-    """What makes unscaling needless under a loss scaler: a power of two changes no bit."""
+    """A loss scale need not be taken out: a power of two changes no bit."""
     weights, gradients = problem(seed=5, dtype=torch.float32)
     plain = built(method).ascend(weights, [gradient.clone() for gradient in gradients])
     scaled = built(method).ascend(weights, [gradient * 2.0**16 for gradient in gradients])
@@ -165,7 +165,7 @@ def test_zero_gradient_gives_zero_offsets(method: str) -> None:
 @all_methods
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
 def test_non_finite_gradient_gives_non_finite_offsets(method: str, value: float) -> None:
-    """Never a finite, wrong direction: whoever drives the method must be able to see it."""
+    """Never a finite, wrong direction: the loop that drives the method must be able to see it."""
     weights, gradients = problem(seed=0)
     gradients[0].view(-1)[2] = value
     assert not bool(torch.isfinite(flat(built(method).ascend(weights, gradients))).all())

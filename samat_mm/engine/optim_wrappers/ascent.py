@@ -1,19 +1,18 @@
 """From the loss of the first pass to the offsets of the weights."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from mmengine.dist import all_reduce_params, get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from samat_mm.engine.optim_wrappers.precision import FullPrecision
+from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.engine.optim_wrappers.samples import SamplePasses
-from samat_mm.perturbations.vectors import owning_their_memory
 from samat_mm.perturbations.weights import Displacement, Need, RunningMethod
 from samat_mm.perturbations.weights.parts import Named
-from samat_mm.perturbations.weights.trained import TrainedWeight, chosen, named, offsets
+from samat_mm.perturbations.weights.passes import Gradients, first_ascent, gradients_of, offsets_along, zero_filled
+from samat_mm.perturbations.weights.trained import TrainedWeight, tensors
 
 
 class Ascent:
@@ -21,83 +20,68 @@ class Ascent:
 
     Args:
         method: makes a direction of them.
-        precision: scales losses and tells which gradients are usable.
-        samples: what looks at single samples.
+        loss_scale: scales losses and tells which gradients are usable.
+        samples: passes over single samples.
         sync: average the gradients over all processes.
     """
 
-    def __init__(self, method: RunningMethod, precision: FullPrecision, samples: SamplePasses, sync: bool) -> None:
-        self.method, self.precision, self.samples = method, precision, samples
+    def __init__(self, method: RunningMethod, loss_scale: LossScale, samples: SamplePasses, sync: bool) -> None:
+        self.method, self.loss_scale, self.samples = method, loss_scale, samples
         self.keeps_clean = Need.CLEAN_GRADIENT in method.needs
         self.sync = sync or Need.SHARED_ASCENT in method.needs
 
     def first(
-        self,
-        loss: Tensor,
-        part: float,
-        trained: list[TrainedWeight],
-        movable: list[TrainedWeight],
-        keep: Callable[[Named], None],
-    ) -> tuple[list[TrainedWeight], list[Tensor]]:
-        """Return what moves, and how far; nothing where the gradient cannot be used.
+        self, loss: Tensor, part: float, trained: list[TrainedWeight]
+    ) -> tuple[list[TrainedWeight], list[Tensor], Named]:
+        """Return the weights that move, their offsets, and the gradients at the weights if the descent needs them.
+
+        Nothing moves where the gradient cannot be used.
 
         Args:
             loss: at the weights.
-            part: what it was multiplied by for gradient accumulation.
+            part: factor that gradient accumulation put into it.
             trained: all that the descent moves.
-            movable: what the radius lets move.
-            keep: is given the gradients at the weights, which are overwritten after it, if the descent needs them.
         """
-        moving = chosen(self.method, movable)
-        asked = trained if self.keeps_clean else moving
-        gradients = self._gradients(loss, asked)
-        used = [(entry, gradient) for entry, gradient in zip(asked, gradients, strict=True) if gradient is not None]
-        del gradients
-        if not used or not self.precision.is_usable([gradient for _, gradient in used]):
-            return [], []
         unscaled = Need.UNSCALED_GRADIENT in self.method.needs or self.method.fisher_samples() > 0
-        if unscaled or self.keeps_clean:
-            torch._foreach_mul_([gradient for _, gradient in used], 1 / self.precision.scale())
-        if self.keeps_clean:
-            keep({entry.name: gradient for entry, gradient in used})
-        names = {entry.name for entry in moving}
-        used = [(entry, gradient) for entry, gradient in used if entry.name in names]
-        entries, vectors = [entry for entry, _ in used], [gradient for _, gradient in used]
-        del used
-        if unscaled:
-            torch._foreach_mul_(vectors, 1 / part)
-        self.samples.add_squares(named(entries), vectors)
-        return entries, offsets(self.method, entries, vectors)
+
+        def differentiate(entries: list[TrainedWeight]) -> Gradients:
+            gradients = self._gradients(loss, entries)
+            found = [gradient for gradient in gradients if gradient is not None]
+            if not found or not self.loss_scale.is_usable(found):
+                return [None] * len(entries)
+            if unscaled or self.keeps_clean:
+                torch._foreach_mul_(found, 1 / self.loss_scale.factor())
+            return gradients
+
+        def prepare(weights: Named, gradients: list[Tensor]) -> None:
+            if unscaled:
+                torch._foreach_mul_(gradients, 1 / part)
+            self.samples.add_squares(weights, gradients)
+
+        return first_ascent(self.method, trained, differentiate, prepare)
 
     def further(self, model: nn.Module, entries: list[TrainedWeight], displacement: Displacement) -> None:
         """Take the other ascents of a method with several, each from where the last one led."""
         for _ in range(self.method.ascents - 1 if entries else 0):
             with without_synchronisation(model), self.samples.forward(model):
                 loss = self.samples.replay()
-            found = self._gradients(loss, entries)
-            gradients = [torch.zeros_like(e.weight) if g is None else g for e, g in zip(entries, found, strict=True)]
-            if not self.precision.is_usable(gradients):
+            gradients = zero_filled(self._gradients(loss, entries), entries)
+            if not self.loss_scale.is_usable(gradients):
                 return
             if Need.UNSCALED_GRADIENT in self.method.needs:
-                torch._foreach_mul_(gradients, 1 / self.precision.scale())
-            displacement.move([entry.weight for entry in entries], offsets(self.method, entries, gradients))
+                torch._foreach_mul_(gradients, 1 / self.loss_scale.factor())
+            displacement.move(tensors(entries), offsets_along(self.method, entries, gradients))
 
-    def _gradients(self, loss: Tensor, entries: list[TrainedWeight]) -> list[Tensor | None]:
-        if not entries:
-            return []
-        weights = [entry.weight for entry in entries]
-        gradients = owning_their_memory(torch.autograd.grad(self.precision.scaled(loss), weights, allow_unused=True))
-        if self.sync or (self.keeps_clean and get_world_size() > 1):
-            # Every process must have, and reduce, the same tensors.
-            gradients = [torch.zeros_like(w) if g is None else g for g, w in zip(gradients, weights, strict=True)]
+    def _gradients(self, loss: Tensor, entries: list[TrainedWeight]) -> Gradients:
+        gradients = gradients_of(self.loss_scale.scaled(loss), entries)
+        if not gradients or not (self.sync or (self.keeps_clean and get_world_size() > 1)):
+            return gradients
+        filled = zero_filled(gradients, entries)  # every process must have, and reduce, the same tensors
         if self.sync:
-            all_reduce_params(gradients, op='mean')
-        return gradients
+            all_reduce_params(filled, op='mean')
+        return list(filled)
 
 
-@contextmanager
-def without_synchronisation(model: nn.Module) -> Iterator[None]:
-    """Run a forward whose backward is of this process alone."""
-    context: AbstractContextManager = model.no_sync() if isinstance(model, DistributedDataParallel) else ExitStack()
-    with context:
-        yield
+def without_synchronisation(model: nn.Module) -> AbstractContextManager:
+    """Return a context for a forward whose backward is of this process alone."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

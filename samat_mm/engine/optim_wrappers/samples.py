@@ -1,4 +1,4 @@
-"""The passes that look at single samples: which of them the descent sees, and how their gradients differ."""
+"""The passes over single samples: which of them the descent sees, and their squared gradients."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from mmengine.dist import all_reduce_params
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from samat_mm.engine.optim_wrappers.precision import FullPrecision
+from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.model_state import buffers_kept, unwrapped
 from samat_mm.perturbations.vectors import global_norm
 from samat_mm.perturbations.weights import Need, RunningMethod
@@ -21,9 +21,9 @@ class SamplePasses:
     """Gives a method the losses or the squared gradients of single samples, if it asks for them.
 
     Args:
-        method: what asks.
+        method: asks for them.
         replay: the forward of the step.
-        precision: of its gradients.
+        loss_scale: scale of its gradients.
         forward: the context in which the wrapped class runs a forward of a model.
     """
 
@@ -31,10 +31,10 @@ class SamplePasses:
         self,
         method: RunningMethod,
         replay: Replay,
-        precision: FullPrecision,
+        loss_scale: LossScale,
         forward: Callable[[nn.Module], AbstractContextManager],
     ) -> None:
-        self.method, self.replay, self.precision, self.forward = method, replay, precision, forward
+        self.method, self.replay, self.loss_scale, self.forward = method, replay, loss_scale, forward
         self._told = False
 
     def selected(self, model: nn.Module) -> Tensor | None:
@@ -72,11 +72,10 @@ class SamplePasses:
                 torch._foreach_addcmul_(squares, gradients, gradients)
             else:
                 batch, losses = len(losses), losses[: self.method.fisher_samples()]
-                samples, factor = torch.tensor(float(len(losses))), batch / self.precision.scale()
-                for loss in losses / batch:  # which overflow no sooner than the loss of the batch
-                    scaled = self.precision.scaled(loss)
-                    found = torch.autograd.grad(scaled, parameters, retain_graph=True, allow_unused=True)
-                    own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+                samples, factor = torch.tensor(float(len(losses))), batch / self.loss_scale.factor()
+                for loss in losses / batch:  # overflows no sooner than the loss of the batch
+                    scaled = self.loss_scale.scaled(loss)
+                    own = torch.autograd.grad(scaled, parameters, retain_graph=True, materialize_grads=True)
                     torch._foreach_mul_(own, factor)
                     torch._foreach_addcmul_(squares, own, own)
         samples = samples.to(parameters[0].device)
@@ -89,8 +88,8 @@ class SamplePasses:
         if not self._told and total is not None and bool(torch.isfinite(total)):
             self._told = True
             print_log(
-                f'the loss of {type(unwrapped(self.replay.model)).__name__} is no mean over samples, as '  # type: ignore[arg-type]
-                f'{type(self.method.method).__name__} needs; {consequence}.',
+                f'the loss of {type(unwrapped(self.replay.model)).__name__} is not a mean over samples, as '  # type: ignore[arg-type]
+                f'{self.method.name} needs; {consequence}.',
                 logger='current',
                 level=logging.WARNING,
             )

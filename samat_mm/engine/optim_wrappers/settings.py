@@ -1,4 +1,4 @@
-"""What a sharpness-aware wrapper is configured with: a perturbation, whose radius is in the parameter groups."""
+"""The configuration of a sharpness-aware wrapper: a perturbation, whose radius is in the parameter groups."""
 
 import inspect
 import logging
@@ -10,21 +10,21 @@ from torch.optim import Optimizer
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import share
-from samat_mm.perturbations.weights import Need, WeightPerturbation
+from samat_mm.perturbations.weights import Need, RunningMethod, WeightPerturbation
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 
 def build_perturbation(default: str, given: dict | WeightPerturbation | None, kwargs: dict) -> WeightPerturbation:
-    """Return the perturbation, built from its config and from the parameters of it in ``kwargs``, which it takes out.
+    """Return the perturbation, built from its config and from its parameters in ``kwargs``, which are taken out.
 
     Raises:
-        ValueError: if it is no perturbation or a parameter is given twice.
+        ValueError: if it is not a perturbation, or a parameter is given twice.
     """
     if isinstance(given, WeightPerturbation):
         names = sorted(set(inspect.signature(type(given)).parameters) & set(kwargs))
         if names:
             raise InputError(
-                f'{", ".join(names)} would change a {type(given).__name__} that is built already; give it there.'
+                f'{", ".join(names)} would change a {type(given).__name__} that is already built; give it there.'
             )
         return given
     if given is not None and not isinstance(given, dict):
@@ -41,33 +41,31 @@ def build_perturbation(default: str, given: dict | WeightPerturbation | None, kw
     return WEIGHT_PERTURBATIONS.build(config)
 
 
-def check_first_pass(method: WeightPerturbation, ascent_share: float, ascent_dtype: str | None) -> None:
+def check_first_pass(method: RunningMethod, ascent_share: float, ascent_dtype: str | None) -> None:
     """Refuse a cheaper first pass for a method whose parts need more of it, or none.
 
     Raises:
         ValueError: naming the method and the setting.
     """
-    name = type(method).__name__
     if ascent_dtype not in (None, 'bfloat16'):
         raise InputError(
             f"ascent_dtype must be 'bfloat16' or None, because float16 needs a loss scale; got {ascent_dtype!r}."
         )
     if share(ascent_share, 'ascent_share') < 1 and Need.SAMPLE_LOSSES in method.needs:
         raise InputError(
-            f'{name} compares the losses of all samples, so that its first forward needs all of them; '
+            f'{method.name} compares the losses of all samples, and its first forward needs all of them; '
             f'got ascent_share={ascent_share}.'
         )
     if ascent_share == 1 and ascent_dtype is None:
         return
     if Need.CLEAN_GRADIENT in method.needs:
         raise InputError(
-            f'{name} mixes the first gradient into the descent, so that it must be that of all samples in full '
-            'precision; leave ascent_share and ascent_dtype out.'
+            f'{method.name} mixes the first gradient into the descent, which takes all samples in full precision; '
+            'leave out ascent_share and ascent_dtype.'
         )
-    working = method.start()
-    if working.source is not None or working.ascents > 1:
-        passes = 'has no pass' if working.source is not None else f'has {working.ascents} passes'
-        raise InputError(f'{name} {passes} for its ascent; leave ascent_share and ascent_dtype out.')
+    if method.source is not None or method.ascents > 1:
+        passes = 'has no pass' if method.source is not None else f'has {method.ascents} passes'
+        raise InputError(f'{method.name} {passes} for its ascent; leave out ascent_share and ascent_dtype.')
 
 
 def put_radius_into_groups(rho: float, optimizer: Optimizer, base_settings: dict | None) -> None:
@@ -78,7 +76,7 @@ def put_radius_into_groups(rho: float, optimizer: Optimizer, base_settings: dict
     """
     if 'rho' in optimizer.defaults:
         raise InputError(
-            f'{type(optimizer).__name__} has a parameter rho of its own, which the radius in param_groups would '
+            f'{type(optimizer).__name__} has its own parameter rho, which the radius in param_groups would '
             'overwrite; use another optimizer.'
         )
     for group in optimizer.param_groups:
@@ -88,7 +86,7 @@ def put_radius_into_groups(rho: float, optimizer: Optimizer, base_settings: dict
 
 
 def tell_of_loaded_radius(rho: float, groups: Sequence[dict[str, Any]]) -> None:
-    """Warn where the radius of a checkpoint is not that of the config."""
+    """Warn where the radius of a checkpoint differs from that of the config."""
     radii = [group for group in groups if group.get('rho_mult', 1) > 0]
     started_from = {group.get('initial_rho', group['rho']) / group.get('rho_mult', 1) for group in radii}
     if any(abs(radius - rho) > 1e-12 for radius in started_from):

@@ -1,4 +1,4 @@
-"""The one place where a method meets MMEngine's optimizer wrappers; `step.py` and what it uses do the work."""
+"""Makes MMEngine's optimizer wrappers sharpness-aware; `step.py` and its collaborators do the work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,15 +31,14 @@ class SharpnessAwareMixin(_Base):
     """Makes an MMEngine optimizer wrapper sharpness-aware.
 
     A step perturbs the weights along the gradient of the loss just computed, runs the same forward on the same
-    preprocessed batch there, and gives the gradient found there to the optimizer, at the weights of before. A method
-    that knows its direction beforehand (MSAM) runs its one forward at the perturbed weights. The radius
-    lives in ``param_groups`` as ``rho``: MMEngine's schedulers drive it (``type='LinearParamScheduler',
-    param_name='rho'``), and a ``rho_mult`` in ``paramwise_cfg`` scales it for a layer. A group whose rho is 0 takes no
-    part in the ascent.
+    preprocessed batch there, and gives the gradient found there to the optimizer, at the original weights. A method
+    that knows its direction beforehand (MSAM) runs its one forward at the perturbed weights. The radius lives in
+    ``param_groups`` as ``rho``: MMEngine's schedulers drive it (``type='LinearParamScheduler', param_name='rho'``), and
+    a ``rho_mult`` in ``paramwise_cfg`` scales it for a layer. A group whose rho is 0 takes no part in the ascent.
 
     With several processes each perturbs along the gradient of its own samples (m-sharpness), unless the method keeps
-    a memory of gradients. With gradient accumulation every micro-batch has an ascent of its own. Clipping applies to
-    the final gradient only. Running statistics come from the first forward of a step only.
+    a memory of gradients. With gradient accumulation every micro-batch has its own ascent. Clipping applies to the
+    final gradient only. Running statistics come from the first forward of a step only.
 
     Args:
         perturbation: config or instance of a weight perturbation; its parameters may also be given directly.
@@ -47,13 +46,13 @@ class SharpnessAwareMixin(_Base):
         start_iter: number of optimizer steps without perturbation at the beginning.
         last: share of the training, at its end, that perturbs (0.1: the last tenth); None for all of it. Zhou et al.
             (Sharpness-Aware Minimization Efficiently Selects Flatter Minima Late in Training, ICLR 2025) find that a
-            few last epochs do what a whole training does.
+            few last epochs are as good as a whole training.
         sync_ascent: average the ascent gradient over all processes, for one perturbation of the whole batch.
         same_dropout: give the second forward the random numbers of the first.
         ascent_dtype: 'bfloat16' runs the first forward and its backward in that precision, because only a direction is
-            needed; the loss that is logged and the running statistics are then those of that forward.
-        ascent_share: share of the batch that the first forward runs on (its first samples, at least two); the loss
-            that is logged and the running statistics are then those of these samples.
+            needed; the logged loss and the running statistics are those of that forward.
+        ascent_share: share of the batch that the first forward runs on (its first samples, at least two); the logged
+            loss and the running statistics are those of these samples.
         **kwargs: parameters of the perturbation and of the wrapped class.
 
     Raises:
@@ -77,20 +76,17 @@ class SharpnessAwareMixin(_Base):
     ) -> None:
         self.schedule = StepSchedule(interval, start_iter, last)
         self.perturbation = build_perturbation(self.default_perturbation, perturbation, kwargs)
-        check_first_pass(self.perturbation, ascent_share, ascent_dtype)
+        self.method = self.perturbation.start()
+        check_first_pass(self.method, ascent_share, ascent_dtype)
         super().__init__(*args, **kwargs)
         put_radius_into_groups(self.perturbation.rho, self.optimizer, self.base_param_settings)
-        self.method = method = self.perturbation.start()
-        if interval > 1 and method.schedule.interval > 1:
-            raise InputError(f'{method.method!r} has an interval of its own; give it there, not to the wrapper too.')
-        if method.source is not None:
-            method.source.check(self.optimizer)
-        self.announced = False  # whether the log says what this does, see TrainingSummaryHook
-        replay = Replay(same_dropout, ascent_share, Need.SAMPLE_LOSSES in method.needs)
+        if interval > 1 and self.method.skips_steps:
+            raise InputError(f'{self.perturbation!r} has its own interval; give it there, not to the wrapper too.')
+        self.method.check_optimizer(self.optimizer)
+        self.announced = False  # whether the log describes this method, see TrainingSummaryHook
+        replay = Replay(same_dropout, ascent_share, Need.SAMPLE_LOSSES in self.method.needs)
         dtype = None if ascent_dtype is None else torch.bfloat16
-        self._step = SharpnessAwareStep(
-            self, method, self.schedule, replay, super().optim_context, sync=sync_ascent, dtype=dtype
-        )
+        self._step = SharpnessAwareStep(self, replay, super().optim_context, sync_ascent, dtype)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -105,18 +101,17 @@ class SharpnessAwareMixin(_Base):
 
     @torch.compiler.disable
     def _announce(self) -> None:
-        """Say what this does, where no hook has said it; only hooks of ours are known to perturb inputs."""
+        """Log a description of the method, unless a hook has; only our hooks are known to perturb inputs."""
         if not self.announced:
             self.announced = True
             text = f'This training maximises its loss over weights by {ascent_summary(self)}'
             print_log(f'{text}, and over inputs by no hook of samat-mm.', logger='current')
 
-    @torch.compiler.disable  # in a step that MMEngine compiles, the model is worth it and what surrounds it is not
+    @torch.compiler.disable  # in a step that MMEngine compiles, only the model is worth compiling
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Accumulate the gradient of the loss at the perturbed weights, which are back when this returns.
 
-        The ascent gradient never enters ``.grad``, so that accumulation, clipping and attacks see descent gradients
-        only.
+        The ascent gradient never enters ``.grad``: accumulation, clipping and attacks see descent gradients only.
 
         Args:
             loss: the loss of the first forward, divided for gradient accumulation.
@@ -130,7 +125,7 @@ class SharpnessAwareMixin(_Base):
 
     @torch.compiler.disable
     def step(self, **kwargs: Any) -> None:
-        """Step along the gradient that the method makes of those of both passes."""
+        """Step along the gradient that the method makes of both passes."""
         with self._step.around_optimizer_step(self._clip_grad if self.clip_grad_kwargs else None):
             super().step(**kwargs)
 

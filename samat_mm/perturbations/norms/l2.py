@@ -10,7 +10,7 @@ from samat_mm.perturbations.norms.base import Norm
 from samat_mm.perturbations.norms.hyperplane import at_speed
 from samat_mm.perturbations.norms.squares import Proposals, Windows
 from samat_mm.perturbations.rows import per_sample
-from samat_mm.perturbations.vectors import Rescaling, global_norm, to_unit_length
+from samat_mm.perturbations.vectors import Rescaling, global_norm, row_norms, to_unit_length, unit_factor
 
 
 class L2(Norm):
@@ -39,10 +39,12 @@ class L2(Norm):
 
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the gradient divided by its norm; a zero gradient stays zero."""
-        tiny = torch.finfo(grad.dtype).tiny
-        # Scaled to 1 first: the squares of a saturated model's gradient are zero in single precision.
-        grad = grad / per_sample(grad.flatten(1).abs().amax(1).clamp_min(tiny), grad)
-        return grad / per_sample(self.norm(grad).clamp_min(tiny), grad)
+        norm = row_norms(grad)
+        if norm.dtype != grad.dtype:
+            # A power of two lifts the subnormal gradients of a saturated model, and changes no bit of the result.
+            lift = torch.where(norm < 1e-30, 2.0**100, 1.0)
+            norm, grad = norm * lift, grad * per_sample(lift, grad).to(grad.dtype)
+        return grad * per_sample(unit_factor(norm, grad.dtype), grad).to(grad.dtype)
 
     def steepest_jointly(self, grads: list[Tensor], rescale: Rescaling) -> None:
         """Write ``T^2 g / ||T g||`` into ``grads``; a zero gradient stays zero."""

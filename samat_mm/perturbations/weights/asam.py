@@ -1,6 +1,5 @@
 """ASAM: the steepest ascent in a ball that scales with the weights."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,10 +7,10 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import non_negative, one_of
-from samat_mm.perturbations.vectors import Rescaling, blocks
+from samat_mm.perturbations.vectors import blocks
 from samat_mm.perturbations.weights.method import WeightPerturbation, parameter
-from samat_mm.perturbations.weights.parts import Parts
-from samat_mm.perturbations.weights.transformations import Steepest
+from samat_mm.perturbations.weights.parts import Parts, Weights
+from samat_mm.perturbations.weights.transformations import steepest
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class ASAM(WeightPerturbation):
     Networks, ICML 2021, equation 8; eta as in its section 5.
 
     Args:
-        rho: radius, 0.5 as published. It is no distance in weight space: good values are about ten times SAM's.
+        rho: radius, 0.5 as published. It is not a distance in weight space: good values are about ten times SAM's.
         eta: keeps weights near zero movable, 0.01 as published.
         scaled: 'weights' scales the tensors with ``weight`` in their name (normalisation layers included) and leaves
             ``T = 1`` for biases and the rest, as the authors' code does; 'all' scales every tensor. The widespread
@@ -40,18 +39,14 @@ class ASAM(WeightPerturbation):
     @cached_property
     def parts(self) -> Parts:
         """The steepest direction in the rescaled ball."""
-        return Parts(before=(Steepest(self._rescaling),))
+        return Parts(before=(steepest(self.rescale),))
 
-    def _rescaling(self, weights: Mapping[str, Tensor]) -> Rescaling:
+    def rescale(self, weights: Weights, vectors: list[Tensor]) -> None:
+        """Multiply by T, made anew and block by block, because a whole T would be another copy of the weights."""
         scaled = [self.scaled == 'all' or 'weight' in name.rpartition('.')[2] for name in weights]
-        chosen = [weight for weight, is_scaled in zip(weights.values(), scaled, strict=True) if is_scaled]
-
-        def rescale(vectors: list[Tensor]) -> None:
-            # T is made anew at each call and block by block, so that no copy of the weights is held for it.
-            kept = [vector for vector, is_scaled in zip(vectors, scaled, strict=True) if is_scaled]
-            for block in blocks(chosen):
-                factors = torch._foreach_abs([weight.detach() for weight in chosen[block]])
-                torch._foreach_add_(factors, self.eta)
-                torch._foreach_mul_(kept[block], factors)
-
-        return rescale
+        factors_of = [weight for weight, is_scaled in zip(weights.values(), scaled, strict=True) if is_scaled]
+        multiplied = [vector for vector, is_scaled in zip(vectors, scaled, strict=True) if is_scaled]
+        for block in blocks(factors_of):
+            factors = torch._foreach_abs([weight.detach() for weight in factors_of[block]])
+            torch._foreach_add_(factors, self.eta)
+            torch._foreach_mul_(multiplied[block], factors)

@@ -1,4 +1,4 @@
-"""The exact way to displace weights and bring them back."""
+"""Displace weights and bring them back exactly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ class Displacement:
     """Adds offsets to weights for the length of a ``with`` block and puts the very same bits back after it.
 
     Subtracting the offsets again would not: ``fl(fl(w + e) - e)`` differs from ``w``. One buffer of the size of the
-    weights is kept and used again at every step.
+    weights is kept and reused at every step.
     """
 
     def __init__(self) -> None:
@@ -21,41 +21,32 @@ class Displacement:
     def __call__(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
         """Displace ``weights`` by ``offsets`` inside the block, also when it raises.
 
-        The tensors keep their identity, storage and memory format. ``offsets`` is not needed in the block any more.
+        The tensors keep their identity, storage and memory format. The block no longer needs ``offsets``.
         """
-        if not weights:
-            yield
-            return
         saved = [self._buffer(weight) for weight in weights]
-        _copy(saved, weights)
+        _copy(weights, to=saved)
         try:
-            with torch.no_grad():
-                torch._foreach_add_(weights, offsets)
+            _add(offsets, to=weights)
             yield
         finally:
-            _copy(weights, saved)
+            _copy(saved, to=weights)
 
     def move(self, weights: list[Tensor], offsets: list[Tensor]) -> None:
         """Displace by other offsets instead, inside a block that displaced the same weights."""
-        _copy(weights, [self._saved[id(weight)] for weight in weights])
-        with torch.no_grad():
-            torch._foreach_add_(weights, offsets)
+        _copy([self._saved[id(weight)] for weight in weights], to=weights)
+        _add(offsets, to=weights)
 
     @contextmanager
     def kept_changes(self, weights: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
-        """Displace ``weights`` inside the block, and afterwards keep what the block itself added to them.
+        """Displace ``weights`` inside the block, and afterwards keep the change that the block itself made to them.
 
         A block that changes nothing leaves the values as they were.
         """
-        changes: list[Tensor] = []
         with self(weights, offsets):
             displaced = [weight.detach().clone() for weight in weights]
             yield
-            with torch.no_grad():
-                changes = list(torch._foreach_sub(weights, displaced)) if weights else []
-        if weights:
-            with torch.no_grad():
-                torch._foreach_add_(weights, changes)
+            changes = torch._foreach_sub([weight.detach() for weight in weights], displaced) if weights else ()
+        _add(list(changes), to=weights)
 
     def _buffer(self, weight: Tensor) -> Tensor:
         buffer = self._saved.get(id(weight))
@@ -65,8 +56,15 @@ class Displacement:
 
 
 @torch.no_grad()
-def _copy(to: list[Tensor], source: list[Tensor]) -> None:
-    torch._foreach_copy_(to, source)
+def _copy(source: list[Tensor], to: list[Tensor]) -> None:
+    if to:
+        torch._foreach_copy_(to, source)
+
+
+@torch.no_grad()
+def _add(terms: list[Tensor], to: list[Tensor]) -> None:
+    if to:
+        torch._foreach_add_(to, terms)
 
 
 @contextmanager
@@ -74,7 +72,7 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
     """Put every buffer back after the block, to the bit.
 
     A second forward in training mode then normalises by its batch as the first did, but leaves the running statistics
-    of the first; whatever normalisation layer, counter or queue keeps them.
+    of the first, whichever normalisation layer, counter or queue keeps them.
     """
     kept = [
         (module, name, buffer, buffer.detach().clone())

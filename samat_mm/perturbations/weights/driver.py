@@ -2,22 +2,27 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from samat_mm.perturbations.vectors import owning_their_memory
 from samat_mm.perturbations.weights.displacement import Displacement, buffers_kept
 from samat_mm.perturbations.weights.parts import Named, Need
+from samat_mm.perturbations.weights.passes import (
+    first_ascent,
+    gradients_of,
+    known_ascent,
+    mix,
+    offsets_along,
+    zero_filled,
+)
 from samat_mm.perturbations.weights.running import RunningMethod
 from samat_mm.perturbations.weights.trained import (
     TrainedWeight,
-    TrainedWeights,
-    chosen,
-    mix,
+    movable,
     named,
-    offsets,
-    offsets_ahead,
+    places_of,
+    tensors,
+    trained_weights,
 )
 
 
@@ -26,66 +31,51 @@ def perturbed_step(
 ) -> Tensor:
     """Take one sharpness-aware step and return the loss of its first forward, detached.
 
-    The model rather than its weights, because some methods ask what module a weight belongs to, and because the running
-    statistics of the second pass are taken back. A loss is taken as one number: ESAM descends on all samples, and the
-    squared gradient of a batch counts as that of one sample for SSAM-F.
+    It takes the model rather than its weights, because some methods ask which module a weight belongs to, and because
+    the running statistics of the second pass are taken back. The loss is one number: ESAM descends on all samples, and
+    the squared gradient of a batch counts as that of one sample for SSAM-F.
 
     Args:
         method: ``SAM(rho=0.05).start()``; its ``state_dict`` belongs in checkpoints.
         loss_fn: runs the forward on the batch of this step and returns the loss; called once for each pass.
-        model: what ``optimizer`` trains.
-        optimizer: any; it gets the radius as ``rho`` of its parameter groups, where schedulers may drive it.
+        model: the model that ``optimizer`` trains.
+        optimizer: any optimizer; the radius is ``rho`` in its parameter groups, where schedulers may drive it.
         step: number of this step, for methods that do not ascend at every one.
     """
     for group in optimizer.param_groups:
-        group.setdefault('rho', method.method.rho)
-    weights, displacement = TrainedWeights(), Displacement()
-    weights.read(model)
-    trained, movable = weights.of(optimizer), weights.movable(optimizer)
+        group.setdefault('rho', method.rho)
+    method.check_optimizer(optimizer)
+    trained, displacement = trained_weights(optimizer, places_of(model)), Displacement()
+    can_move = bool(movable(trained))
     moving: list[TrainedWeight] = []
-    far: list[Tensor] = []
+    offsets: list[Tensor] = []
     clean: Named = {}
     optimizer.zero_grad()
-    if method.source is None and movable and method.is_due(step):
+    if method.source is None and can_move and method.is_due(step):
         loss = loss_fn()
-        moving, far, clean = _ascend(method, loss, movable, trained)
-        with buffers_kept(model), displacement([entry.weight for entry in moving], far):
+        moving, offsets, clean = first_ascent(
+            method, trained, lambda entries: gradients_of(loss, entries), lambda *found: _learn(method, *found)
+        )
+        with buffers_kept(model), displacement(tensors(moving), offsets):
             for _ in range(method.ascents - 1 if moving else 0):
-                far = offsets(method, moving, _gradients(loss_fn(), moving))  # type: ignore[arg-type]
-                displacement.move([entry.weight for entry in moving], far)
+                offsets = offsets_along(method, moving, zero_filled(gradients_of(loss_fn(), moving), moving))
+                displacement.move(tensors(moving), offsets)
             loss_fn().backward()
     else:
-        if method.source is not None:
-            method.source.check(optimizer)
-            moving, far = offsets_ahead(method, movable, optimizer)
-        with displacement([entry.weight for entry in moving], far):
+        if method.source is not None and can_move:
+            moving, offsets = known_ascent(method, trained, optimizer)
+        with displacement(tensors(moving), offsets):
             loss = loss_fn()
             loss.backward()
-    if method.reads_descent and movable:
+    if (method.mixes or method.learns) and can_move:
         mix(method, clean, {entry.name: entry.weight.grad for entry in trained if entry.weight.grad is not None})
     held = moving if Need.STEP_PERTURBED in method.needs else []
-    with displacement.kept_changes([entry.weight for entry in held], far):
+    with displacement.kept_changes(tensors(held), offsets):
         optimizer.step()
     method.correct(named(trained), {entry.name: entry.group['lr'] for entry in trained})
     return loss.detach()
 
 
-def _ascend(
-    method: RunningMethod, loss: Tensor, movable: list[TrainedWeight], trained: list[TrainedWeight]
-) -> tuple[list[TrainedWeight], list[Tensor], Named]:
-    """Return what moves and how far, and the gradients at the weights if the descent needs them, too."""
-    names, keep = {entry.name for entry in chosen(method, movable)}, Need.CLEAN_GRADIENT in method.needs
-    asked = trained if keep else [entry for entry in movable if entry.name in names]
-    found = [(entry, g) for entry, g in zip(asked, _gradients(loss, asked), strict=True) if g is not None]
-    clean = {entry.name: gradient.clone() for entry, gradient in found} if keep else {}
-    moving = [entry for entry, _ in found if entry.name in names]
-    gradients = [gradient for entry, gradient in found if entry.name in names]
+def _learn(method: RunningMethod, weights: Named, gradients: list[Tensor]) -> None:
     if method.fisher_samples() > 0:
-        method.add_fisher(named(moving), [gradient.square() for gradient in gradients], 1)
-    return moving, offsets(method, moving, gradients), clean
-
-
-def _gradients(loss: Tensor, entries: list[TrainedWeight]) -> list[Tensor | None]:
-    if not entries:
-        return []
-    return owning_their_memory(torch.autograd.grad(loss, [entry.weight for entry in entries], allow_unused=True))
+        method.add_fisher(weights, [gradient.square() for gradient in gradients], 1)

@@ -1,6 +1,5 @@
 """Friendly SAM: ascend along what is particular to the batch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,23 +7,24 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import non_negative, share
-from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
-from samat_mm.perturbations.weights.parts import Memory, Need, Parts, Transformation
+from samat_mm.perturbations.weights.built_on import BuiltOn
+from samat_mm.perturbations.weights.method import parameter
+from samat_mm.perturbations.weights.parts import Memory, Need, Parts, Transformation, Weights
 
 
 @dataclass(frozen=True)
 class FriendlySAM(BuiltOn):
     """Friendly SAM: ascends along ``d = g - sigma m``, and then sets ``m = lambda m + (1 - lambda) g``.
 
-    The average m stands for the gradient of all data, which should not be climbed. As in the authors' code it is that
-    of the batches before, and starts at the first gradient, along which the first ascent goes; in the paper's equations
-    m takes the batch in before it is subtracted. One copy of the weights is kept for it. With several processes g is
-    their average, so that m is the same everywhere.
+    The average m stands for the gradient of all data, which should not be climbed. As in the authors' code it averages
+    the batches before, and starts at the first gradient, along which the first ascent goes; in the paper's equations
+    m takes the batch in before it is subtracted. It is as large as the weights. With several processes g is their
+    average, and m the same everywhere.
 
     Source: Li et al., Friendly Sharpness-Aware Minimization, CVPR 2024.
 
     Args:
-        rho: radius; None is that of the direction (0.05).
+        rho: radius; None for the radius of the direction (0.05).
         sigma: share of the average that is taken out, 1 as published.
         momentum: lambda of the average, 0.9 as published.
         direction: the ascent that is given d instead of the gradient, SAM as published.
@@ -35,28 +35,17 @@ class FriendlySAM(BuiltOn):
 
     sigma: float = parameter(1.0, non_negative)
     momentum: float = parameter(0.9, lambda value, name: share(value, name) if value else 0.0)
-    direction: WeightPerturbation | None = None
 
     @cached_property
     def parts(self) -> Parts:
         """The average that is taken out of the gradient."""
-        return Parts(before=(WithoutAverage(self.sigma, self.momentum),))
+        return Parts(
+            before=(Transformation(self.apply),),
+            memory=lambda: {'average': {}},
+            needs=frozenset({Need.UNSCALED_GRADIENT, Need.SHARED_ASCENT}),
+        )
 
-
-@dataclass(frozen=True)
-class WithoutAverage(Transformation):
-    """``g - sigma m``, where m is the average of the gradients before."""
-
-    sigma: float
-    momentum: float
-
-    needs = frozenset({Need.UNSCALED_GRADIENT, Need.SHARED_ASCENT})
-
-    def memory(self) -> Memory:
-        """Return no average."""
-        return {'average': {}}
-
-    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
+    def apply(self, weights: Weights, vectors: list[Tensor], memory: Memory) -> None:
         """Take the average out, and the gradient into the average."""
         average = memory['average']
         known = [(name, vector) for name, vector in zip(weights, vectors, strict=True) if name in average]

@@ -10,8 +10,9 @@ import torch
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative
 from samat_mm.perturbations.vectors import divided, dot
-from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation, parameter
-from samat_mm.perturbations.weights.parts import Memory, Mixing, Named, Parts, Schedule
+from samat_mm.perturbations.weights.built_on import BuiltOn
+from samat_mm.perturbations.weights.method import parameter
+from samat_mm.perturbations.weights.parts import Memory, Named, Parts
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class GSAM(BuiltOn):
     """Surrogate gap guided SAM: descends along ``g_s - alpha g_o``.
 
     g_s is the gradient at the perturbed weights, g_o the part of the plain gradient orthogonal to it. The radius
-    follows the learning rate, ``rho_min + (rho - rho_min) lr / lr_0``, where lr_0 is its
-    highest value.
+    follows the learning rate, ``rho_min + (rho - rho_min) lr / lr_0``, where lr_0 is its highest value.
 
     Source: Zhuang et al., Surrogate Gap Minimization Improves Sharpness-Aware Training, ICLR 2022, algorithm 1; the
     defaults are those of its ResNets on ImageNet.
@@ -38,7 +38,6 @@ class GSAM(BuiltOn):
     rho: float = 0.04
     rho_min: float = parameter(0.02, non_negative)
     alpha: float = parameter(0.01, non_negative)
-    direction: WeightPerturbation | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,35 +47,20 @@ class GSAM(BuiltOn):
     @cached_property
     def parts(self) -> Parts:
         """The mixture and the radius."""
-        return Parts(mixing=GapMixing(self.alpha), schedule=RadiusByRate(self.rho, self.rho_min))
+        return Parts(mix=self.mix, radius=self.radius)
 
-
-@dataclass(frozen=True)
-class RadiusByRate(Schedule):
-    """A radius between ``rho_min`` and ``rho``, as the learning rate is between 0 and its peak."""
-
-    rho: float
-    rho_min: float
-
-    def radius(self, group: Mapping[str, Any]) -> float:
+    def radius(self, group: Mapping[str, Any], memory: Memory) -> float:
         """Return the radius at the learning rate of the group; a group whose rho is 0 keeps it."""
         rho = group['rho']
-        # MMEngine's OneCycle begins below its peak, which it notes beside it.
-        start = max(group.get('initial_lr', group['lr']), group.get('max_lr', 0.0))
-        if rho == 0 or start == 0:
+        # MMEngine's OneCycle begins below its peak, and notes the peak as max_lr.
+        peak = max(group.get('initial_lr', group['lr']), group.get('max_lr', 0.0))
+        if rho == 0 or peak == 0:
             return rho
         smallest = self.rho_min * (rho / self.rho if self.rho else 1)  # a multiple of rho is one of rho_min too
-        return smallest + (rho - smallest) * min(group['lr'] / start, 1.0)
-
-
-@dataclass(frozen=True)
-class GapMixing(Mixing):
-    """``g_s - alpha g_o``."""
-
-    alpha: float
+        return smallest + (rho - smallest) * min(group['lr'] / peak, 1.0)
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
-        """Mix, in the tensors of ``perturbed``."""
+        """Return ``g_s - alpha g_o``, in the tensors of ``perturbed``."""
         if perturbed is None:
             return clean, {}
         names = [name for name in perturbed if name in clean]

@@ -1,4 +1,4 @@
-"""Random numbers of a method's own, that a checkpoint carries on."""
+"""A method's own random numbers, which checkpoints hold."""
 
 import warnings
 from typing import Any
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class RandomNumbers:
-    """A random generator of a method's own, alike on all processes, on whatever device it is needed.
+    """A method's own random generator, the same on all processes, on any device.
 
     It neither disturbs nor depends on the global generators, and its state goes into checkpoints.
 
     Args:
-        seed: of the generator.
+        seed: seed of the generator.
     """
 
     def __init__(self, seed: int) -> None:

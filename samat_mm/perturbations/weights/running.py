@@ -1,76 +1,66 @@
-"""A method at work: the value together with the memory of one training."""
+"""A method in use: its parts together with the memory of one training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from samat_mm.perturbations.weights.parts import (
-    Memory,
-    Mixing,
-    Named,
-    Parts,
-    Schedule,
-    Selection,
-    Source,
-    SquaredGradients,
-    Transformation,
-)
+from samat_mm.perturbations.weights.parts import Memory, Named, Need, Parts, Source, Weights
 from samat_mm.perturbations.weights.random_numbers import RandomNumbers
-
-if TYPE_CHECKING:
-    from samat_mm.perturbations.weights.method import WeightPerturbation
-
-Kind = TypeVar('Kind', Mixing, Schedule, Selection, Source)
 
 
 class RunningMethod:
-    """What a training loop asks a method, in the order of a step: choose, ascend, select, combine, correct.
+    """Answers the questions of a training loop, in the order of a step: choose, ascend, select, combine, correct.
 
-    The second pass and the way back belong to the loop: :func:`perturbed_step` in plain torch,
+    The loop runs the second pass and brings the weights back: :func:`perturbed_step` in plain torch,
     :class:`samat_mm.engine.optim_wrappers.SharpnessAwareMixin` in MMEngine.
 
     Args:
-        method: the value; it is not changed.
+        name: name of the method.
+        rho: its radius.
+        levels: its parts, those of the method that it builds on, and so on.
     """
 
-    def __init__(self, method: 'WeightPerturbation') -> None:
-        self.method, self.needs = method, method.needs
-        self._levels: list[tuple[Parts, Memory]] = [(level.parts, _fresh(level.parts)) for level in method.levels]
-        self.source, self._source_memory = self._first(Source)  # type: ignore[type-abstract]
-        self.mixing, self._mixing_memory = self._first(Mixing)  # type: ignore[type-abstract]
-        self.selection, _ = self._first(Selection)  # type: ignore[type-abstract]
-        schedule, self._schedule_memory = self._first(Schedule)
-        self.schedule: Schedule = schedule or Schedule()
-        self.ascents = max(parts.ascents for parts, _ in self._levels)
-        self._beside: Named = {}
+    def __init__(self, name: str, rho: float, levels: Sequence[Parts]) -> None:
+        self.name, self.rho = name, rho
+        self._levels = [(parts, parts.memory()) for parts in levels]
+        self.needs: frozenset[Need] = frozenset().union(*(parts.all_needs() for parts in levels))
+        self.ascents = max(parts.ascents for parts in levels)
+        down = [(link, memory) for parts, memory in self._levels for link in parts.before]
+        self._chain = down + [(link, memory) for parts, memory in reversed(self._levels) for link in parts.after]
+        self._squares = [(parts.squares, memory) for parts, memory in self._levels if parts.squares]
+        source, self._source_memory = self._outermost('source')
+        self.source: Source | None = source
+        self._select, self._mix = self._function('select'), self._function('mix')
+        self._is_due, self._radius = self._function('is_due'), self._function('radius')
+        self._added_term: Named = {}
 
-    def _first(self, kind: type[Kind]) -> tuple[Kind | None, Memory]:
-        found = ((part, memory) for parts, memory in self._levels for part in parts.all() if isinstance(part, kind))
-        return next(found, (None, {}))
+    def _outermost(self, slot: str) -> tuple[Any, Memory]:
+        found = ((getattr(parts, slot), memory) for parts, memory in self._levels)
+        return next(((part, memory) for part, memory in found if part is not None), (None, {}))
 
-    def _chain(self) -> Iterator[tuple[Transformation, Memory]]:
-        """Give the transformations in their order: down to the innermost method, and out again."""
-        yield from ((link, memory) for parts, memory in self._levels for link in parts.before)
-        yield from ((link, memory) for parts, memory in reversed(self._levels) for link in parts.after)
+    def _function(self, slot: str) -> Callable | None:
+        function, memory = self._outermost(slot)
+        return None if function is None else partial(function, memory=memory)
 
     # Direction
 
-    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module]) -> list[str]:
+    def choose(self, weights: Weights, owners: Mapping[str, nn.Module]) -> list[str]:
         """Return the names of the weights that move in this step, before any gradient is taken.
 
         Args:
             weights: the parameters that may move, by name.
             owners: the module that each of them belongs to.
         """
-        for link, memory in self._chain():
-            names = link.choose(weights, owners, memory)
-            weights = {name: weights[name] for name in names}
+        for link, memory in self._chain:
+            weights = {name: weights[name] for name in link.choose(weights, owners, memory)}
         return list(weights)
 
-    def ascend(self, weights: Mapping[str, Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+    @torch.no_grad()
+    def ascend(self, weights: Weights, grads: Sequence[Tensor]) -> list[Tensor]:
         """Return the maximiser of the linearised loss over the ball of radius 1.
 
         Args:
@@ -81,82 +71,86 @@ class RunningMethod:
             One offset per weight. A zero gradient gives zero offsets, a non-finite one gives non-finite offsets.
         """
         vectors = list(grads)
-        with torch.no_grad():
-            for link, memory in self._chain():
-                link.apply(weights, vectors, memory)
+        for link, memory in self._chain:
+            link.apply(weights, vectors, memory)
         return vectors
 
-    def known_vectors(self, weights: Mapping[str, Tensor], optimizer: Optimizer) -> Named:
-        """Return what the source has for these weights; :meth:`ascend` makes a direction of it."""
+    def known_vectors(self, weights: Weights, optimizer: Optimizer) -> Named:
+        """Return the vectors that the source has for these weights; :meth:`ascend` turns them into a direction."""
         return self.source.vectors(weights, optimizer, self._source_memory) if self.source else {}
 
-    def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
-        """Return the indices of the samples that the second pass sees, see :meth:`Selection.select`."""
-        if self.selection is None:
-            return torch.arange(len(before), device=before.device)
-        return self.selection.select(before, after)
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """Refuse an optimizer that lacks something for the source."""
+        if self.source and self.source.check:
+            self.source.check(optimizer)
 
-    def _squares(self) -> Iterator[tuple[SquaredGradients, Memory]]:
-        yield from ((link, memory) for link, memory in self._chain() if isinstance(link, SquaredGradients))
+    def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
+        """Return the indices of the samples that the second pass sees, see :class:`Parts`."""
+        return self._select(before, after) if self._select else torch.arange(len(before), device=before.device)
 
     def fisher_samples(self) -> int:
-        """Return from how many more samples the method wants squared gradients, see :meth:`add_fisher`."""
-        return max((link.wanted(memory) for link, memory in self._squares()), default=0)
+        """Return the number of samples whose squared gradients are missing, see :meth:`add_fisher`."""
+        return max((squares.wanted(memory) for squares, memory in self._squares), default=0)
 
-    def add_fisher(self, weights: Mapping[str, Tensor], squares: Sequence[Tensor], samples: int) -> None:
+    def add_fisher(self, weights: Weights, squares: Sequence[Tensor], samples: int) -> None:
         """Take squared per-sample gradients, summed over ``samples`` samples."""
-        for link, memory in self._squares():
-            if link.wanted(memory):
-                link.learn(weights, list(squares), samples, memory)
+        for part, memory in self._squares:
+            if part.wanted(memory):
+                part.learn(weights, list(squares), samples, memory)
 
     # Descent
 
     @property
-    def reads_descent(self) -> bool:
-        """Whether a step needs :meth:`combine`, or else the optimizer takes the last gradient as it is."""
-        return self.mixing is not None or self.learns
+    def mixes(self) -> bool:
+        """Whether :meth:`combine` returns another gradient than that at the perturbed weights."""
+        return self._mix is not None
 
     @property
     def learns(self) -> bool:
-        """Whether the source remembers the gradient of each step, also of those without an ascent."""
-        return self.source is not None and bool(self.source.memory())
+        """Whether the source remembers the gradient of every step, with or without an ascent."""
+        return self.source is not None and self.source.learn is not None
 
     def combine(self, clean: Named, perturbed: Named | None) -> Named:
         """Return the gradient that the optimizer descends along; may overwrite the tensors it is given.
 
         Args:
-            clean: gradient at the weights, by name; over all trained weights, not only those that move. Of a method
-                with a source, the one gradient there is.
+            clean: gradient at the weights, by name, of all trained weights, not only those that move; for a method with
+                a source, its only gradient.
             perturbed: gradient at the perturbed weights; None in a step without an ascent.
         """
-        if self.source is not None:
+        if self.source and self.source.learn:
             self.source.learn(clean, self._source_memory)
-        if self.mixing is None:
+        if self._mix is None:
             return clean if perturbed is None else perturbed
-        gradient, self._beside = self.mixing.mix(clean, perturbed, self._mixing_memory)
+        gradient, self._added_term = self._mix(clean, perturbed)
         return gradient
 
-    def correct(self, weights: Mapping[str, Tensor], learning_rates: Mapping[str, float]) -> None:
-        """Descend along what :meth:`combine` put beside the gradient, after the optimizer's step."""
-        beside, self._beside = self._beside, {}
+    def correct(self, weights: Weights, learning_rates: Mapping[str, float]) -> None:
+        """Descend along the term that :meth:`combine` keeps from the optimizer, after its step."""
+        added, self._added_term = self._added_term, {}
         with torch.no_grad():
-            for name, term in beside.items():
+            for name, term in added.items():
                 weights[name].sub_(term, alpha=learning_rates[name])
 
     # Schedule
 
+    @property
+    def skips_steps(self) -> bool:
+        """Whether some steps need no ascent."""
+        return self._is_due is not None
+
     def is_due(self, step: int) -> bool:
         """Tell whether step number ``step`` needs an ascent."""
-        return self.schedule.is_due(step, self._schedule_memory)
+        return self._is_due is None or self._is_due(step)
 
     def radius(self, group: Mapping[str, Any]) -> float:
         """Return the radius for a parameter group of the optimizer, whose ``rho`` schedulers drive."""
-        return self.schedule.radius(group)
+        return self._radius(group) if self._radius else group['rho']
 
     # Memory
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, empty for methods without memory; a direction's is inside its method's."""
+        """Return the memory, empty for methods without one; it contains the memory of the direction."""
         state: dict[str, Any] = {}
         for _, memory in reversed(self._levels):
             state = {'direction': state} if state else {}
@@ -165,19 +159,14 @@ class RunningMethod:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state of :meth:`state_dict`; what it does not hold begins anew."""
+        """Continue from a state of :meth:`state_dict`; keys that it lacks begin anew."""
         for parts, memory in self._levels:
-            fresh = _fresh(parts)
-            for key, value in fresh.items():
+            memory.update(parts.memory())
+            for key, value in memory.items():
                 if isinstance(value, RandomNumbers):
                     value.load_state_dict(dict(state))
                 elif isinstance(value, dict):
-                    fresh[key] = {name: tensor.clone() for name, tensor in state.get(key, {}).items()}
+                    memory[key] = {name: tensor.clone() for name, tensor in state.get(key, {}).items()}
                 else:
-                    fresh[key] = state.get(key, value)
-            memory.update(fresh)
+                    memory[key] = state.get(key, value)
             state = state.get('direction', {})
-
-
-def _fresh(parts: Parts) -> Memory:
-    return {key: value for part in parts.all() for key, value in part.memory().items()}

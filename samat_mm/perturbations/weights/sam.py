@@ -6,7 +6,7 @@ from functools import cached_property
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.perturbations.weights.method import WeightPerturbation, parameter
 from samat_mm.perturbations.weights.parts import Parts
-from samat_mm.perturbations.weights.transformations import Steepest
+from samat_mm.perturbations.weights.transformations import steepest
 
 
 @dataclass(frozen=True)
@@ -14,15 +14,15 @@ class SAM(WeightPerturbation):
     """Sharpness-aware minimisation, ``e = rho g / ||g||`` over all weights together.
 
     With several ``steps``, ``e_k = rho g(w + e_(k-1)) / ||g(w + e_(k-1))||`` from ``e_0 = 0``: each takes the gradient
-    where the last one led, and goes to the maximiser of that linearisation in the ball around w. Every e_k is on the
-    ball, so that nothing needs to be projected. Where the loss is linear all are equal, where it is convex
-    none is lower than the one before. A step costs a forward and a backward pass.
+    where the last one led and goes to the maximiser of that linearisation in the ball around w. Every e_k is on the
+    ball, so nothing needs to be projected. On a linear loss all are equal, on a convex one none is lower than the one
+    before. Each step costs a forward and a backward pass.
 
     Source: Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization, ICLR 2021, equation 2.
 
     Args:
         rho: radius, 0.05 as published.
-        steps: gradients by which the perturbation is found, 1 as published.
+        steps: number of gradients that find the perturbation, 1 as published.
     """
 
     rho: float = 0.05
@@ -31,4 +31,4 @@ class SAM(WeightPerturbation):
     @cached_property
     def parts(self) -> Parts:
         """The steepest direction."""
-        return Parts(before=(Steepest(),), ascents=self.steps)
+        return Parts(before=(steepest(),), ascents=self.steps)

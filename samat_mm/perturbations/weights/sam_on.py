@@ -1,15 +1,17 @@
 """SAM-ON: only normalisation layers move."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.asam import ASAM
-from samat_mm.perturbations.weights.method import BuiltOn, WeightPerturbation
-from samat_mm.perturbations.weights.parts import Memory, Parts, Transformation
+from samat_mm.perturbations.weights.built_on import BuiltOn
+from samat_mm.perturbations.weights.method import WeightPerturbation
+from samat_mm.perturbations.weights.parts import Memory, Parts, Transformation, Weights
 
 NORMALISATION_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -23,31 +25,20 @@ class SAMON(BuiltOn):
     Source: Mueller et al., Normalization Layers Are All That Sharpness-Aware Minimization Needs, NeurIPS 2023.
 
     Args:
-        rho: radius; None is ten times that of the direction, about what the paper found best (5 with ASAM).
+        rho: radius; None for ten times the radius of the direction, about the best of the paper (5 with ASAM).
         direction: how these layers move, ASAM as published.
     """
 
-    direction: WeightPerturbation | None = None
+    direction: WeightPerturbation = field(default=ASAM(), kw_only=True)
+
+    radius_ratio: ClassVar[float] = 10
 
     @cached_property
     def parts(self) -> Parts:
         """The layers that move."""
-        return Parts(before=(NormalisationLayers(),))
+        return Parts(before=(Transformation(choose=self.choose),))
 
-    def usual_direction(self) -> WeightPerturbation:
-        """Return ASAM."""
-        return ASAM()
-
-    def usual_radius(self, direction: WeightPerturbation) -> float:
-        """Return ten times that of the direction."""
-        return 10 * direction.rho
-
-
-@dataclass(frozen=True)
-class NormalisationLayers(Transformation):
-    """Leaves everything else where it is."""
-
-    def choose(self, weights: Mapping[str, Tensor], owners: Mapping[str, nn.Module], memory: Memory) -> list[str]:
+    def choose(self, weights: Weights, owners: Mapping[str, nn.Module], memory: Memory) -> list[str]:
         """Choose the weights whose module is a normalisation layer, whatever their names.
 
         Raises:

@@ -1,31 +1,29 @@
-"""Stale SAM: the gradient of the step before gives the direction, so that a step costs one gradient."""
+"""Stale SAM: the gradient of the step before gives the direction, at the cost of one gradient per step."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor
 from torch.optim import Optimizer
 
 from samat_mm.perturbations.weights.method import WeightPerturbation
-from samat_mm.perturbations.weights.parts import Memory, Named, Parts, Source
-from samat_mm.perturbations.weights.transformations import Steepest
+from samat_mm.perturbations.weights.parts import Memory, Named, Parts, Source, Weights
+from samat_mm.perturbations.weights.transformations import steepest
 
 
 @dataclass(frozen=True)
 class StaleSAM(WeightPerturbation):
     """SAM along the gradient of the step before, ``e_t = rho g_(t-1) / ||g_(t-1)||`` with ``g_t = grad L(w_t + e_t)``.
 
-    The one gradient of a step is that at ``w + e``; the optimizer takes it at w, and the next step ascends along it.
-    One copy of the weights is kept for it. In the first step, where there is none, nothing is perturbed. The loss
-    that is logged and the running statistics of batch normalisation are those at w + e, where the one forward runs.
-    With several processes or accumulated gradients g is what the optimizer got, before it was clipped.
+    The one gradient of a step is that at ``w + e``; the optimizer takes it at w, and the next step ascends along it,
+    for which one copy of it is kept. In the first step, where there is none, nothing is perturbed. The loss that is
+    logged and the running statistics of batch normalisation are those at w + e, where the one forward runs.
+    With several processes or accumulated gradients g is the gradient that the optimizer got, before it was clipped.
 
-    Source: what SAM becomes where the first of its two passes is left out and the last gradient at hand takes its
-    place; a reference point for MSAM, not a published method.
+    Source: SAM without its first pass, whose gradient is replaced by the last one at hand; a reference point for MSAM,
+    not a published method.
 
     Args:
-        rho: radius, that of SAM.
+        rho: radius, as in SAM.
     """
 
     rho: float = 0.05
@@ -33,24 +31,16 @@ class StaleSAM(WeightPerturbation):
     @cached_property
     def parts(self) -> Parts:
         """The gradient of the step before, and its direction."""
-        return Parts(source=LastGradient(), before=(Steepest(),))
+        source = Source(self.vectors, learn=self.learn)
+        return Parts(source=source, before=(steepest(),), memory=lambda: {'last': {}})
 
-
-@dataclass(frozen=True)
-class LastGradient(Source):
-    """The gradient of the step before."""
-
-    def memory(self) -> Memory:
-        """Return no gradient."""
-        return {'last': {}}
-
-    def vectors(self, weights: Mapping[str, Tensor], optimizer: Optimizer, memory: Memory) -> Named:
-        """Return copies of it."""
+    def vectors(self, weights: Weights, optimizer: Optimizer, memory: Memory) -> Named:
+        """Return copies of the last gradient."""
         last = memory['last']
         return {name: last[name].to(weight, copy=True) for name, weight in weights.items() if name in last}
 
     def learn(self, gradients: Named, memory: Memory) -> None:
-        """Keep copies of it."""
+        """Keep copies of the gradient."""
         kept = memory['last']
         for name, gradient in gradients.items():
             if name in kept and kept[name].shape == gradient.shape and kept[name].device == gradient.device:

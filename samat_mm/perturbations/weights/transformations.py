@@ -1,31 +1,29 @@
-"""Links of a chain that several methods share, or that one method adds to another."""
+"""The direction of steepest ascent, which most methods share."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor
 
 from samat_mm.perturbations.norms import NORMS, Norm
-from samat_mm.perturbations.vectors import Rescaling
-from samat_mm.perturbations.weights.parts import Memory, Transformation
+from samat_mm.perturbations.weights.parts import Memory, Transformation, Weights
 
 
-def _not_rescaled(weights: Mapping[str, Tensor]) -> Rescaling:
-    return lambda vectors: None
+def _not_rescaled(weights: Weights, vectors: list[Tensor]) -> None:
+    pass
 
 
-@dataclass(frozen=True)
-class Steepest(Transformation):
-    """The unit vector along which the linearised loss rises most, over all weights together.
+def steepest(
+    rescale: Callable[[Weights, list[Tensor]], None] = _not_rescaled, ball: Norm = NORMS['l2']
+) -> Transformation:
+    """Return the unit vector along which the linearised loss rises most, over all weights together.
 
     Args:
-        rescaling: given the weights, returns what multiplies vectors by T, in place; the ball is that of ``e / T``.
-        ball: of which norm.
+        rescale: given the weights, multiplies vectors by T, in place; ``e / T`` is in the ball.
+        ball: norm of the ball.
     """
 
-    rescaling: Callable[[Mapping[str, Tensor]], Rescaling] = _not_rescaled
-    ball: Norm = field(default_factory=lambda: NORMS['l2'])
+    def apply(weights: Weights, vectors: list[Tensor], memory: Memory) -> None:
+        ball.steepest_jointly(vectors, partial(rescale, weights))
 
-    def apply(self, weights: Mapping[str, Tensor], vectors: list[Tensor], memory: Memory) -> None:
-        """Normalise."""
-        self.ball.steepest_jointly(vectors, self.rescaling(weights))
+    return Transformation(apply)
