@@ -1,5 +1,7 @@
 """Between host and device: numbers that go there without a wait, and those that come back in a single one."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,3 +15,8 @@ def extremes(values: Tensor) -> tuple[float, float]:
     """Return the smallest and the largest value, NaN where there is one, in one wait for the device."""
     lowest, highest = torch.stack(torch.aminmax(values.detach())).tolist()
     return lowest, highest
+
+
+def row_indices(rows: Sequence[int], like: Tensor) -> Tensor:
+    """Return indices on the device of ``like``, without waiting for it."""
+    return moved(torch.tensor(rows, dtype=torch.long), like.new_empty(0, dtype=torch.long))

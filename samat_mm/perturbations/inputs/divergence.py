@@ -29,10 +29,10 @@ class DivergenceAttack(Attack):
     Source: Zhang et al., ICML 2019, algorithm 1.
 
     Args:
-        attack: what makes the steps; with its default objective, which the divergence takes the place of.
+        attack: a PGD with its default objective, which the divergence replaces.
 
     Raises:
-        ValueError: if the attack is another one.
+        ValueError: if it is another attack.
     """
 
     attack: Any
@@ -41,8 +41,8 @@ class DivergenceAttack(Attack):
         attack = self.attack
         if not isinstance(attack, PGD) or attack.objective.name != 'cross-entropy' or attack.goal != 'loss':
             raise InputError(
-                'TRADES maximises the divergence from the clean output, by PGD without an objective or a goal of its '
-                f'own; got {attack!r}.'
+                'TRADES maximises the divergence from the clean output, by PGD with the default objective and goal; '
+                f'got {attack!r}.'
             )
         self._settle(objective=attack.objective, norm=attack.norm, eps=attack.eps, seed=attack.seed)
 

@@ -55,10 +55,6 @@ class Region:
         """Return a gradient that is 0 in padding."""
         return grad if self._support is None else grad * self._support
 
-    def steepest(self, grad: Tensor) -> Tensor:
-        """Return the unit-norm direction of steepest ascent, in which padding has no part."""
-        return self.norm.steepest(self.inside(grad))
-
     def step(self, images: Tensor, grad: Tensor, length: float | Tensor) -> Tensor:
         """Return the feasible images after a step of that length along the steepest ascent."""
         return self.project(self.norm.step(images, self.inside(grad), length, self.box))
