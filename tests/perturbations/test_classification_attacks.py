@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchattacks
 from helpers import ClassificationImages, RandomState, TinyClassifier, TinySegmentor, classifier, images, labels, runner
-from plain_square import plain_square_l2
+from plain_square import plain_square
 from torch import nn
 from torch.nn import functional as F
 
@@ -627,8 +627,8 @@ class Margins(nn.Module):
 @pytest.mark.parametrize(
     ('channels', 'height', 'width'), [(3, 12, 12), (3, 20, 20), (1, 15, 11), (2, 11, 26), (4, 9, 7), (3, 2, 5)]
 )
-@pytest.mark.parametrize('eps', [0.4, 3.0])
-def test_the_l2_squares_are_those_of_the_algorithm(channels, height, width, eps):
+@pytest.mark.parametrize(('norm', 'eps'), [('l2', 0.4), ('l2', 3.0), ('l1', 4.0), ('l1', 25.0)])
+def test_the_windows_of_square_are_those_of_the_algorithm(channels, height, width, norm, eps):
     """Sixty queries; with the larger radius pixels are cut to [0, 1], so that some length is unused."""
     model, inputs = Margins(channels).double(), images(1, channels, height, width, seed=channels).double()
     target, numbers = torch.zeros(1, dtype=torch.long), torch.rand(1 << 16, generator=generator_for(3, 7, 0))
@@ -638,9 +638,9 @@ def test_the_l2_squares_are_those_of_the_algorithm(channels, height, width, eps)
         with torch.no_grad():
             return float(margins(model(torch.from_numpy(pixels)[None]), target))
 
-    expected = plain_square_l2(margin, inputs[0].numpy(), eps, 60, 0.8, lambda: next(draws))
+    expected = plain_square(norm, margin, inputs[0].numpy(), eps, 60, 0.8, lambda: next(draws))
     model.asked.clear()
-    build('Square', {'norm': 'l2', 'eps': eps, 'seed': 3}, queries=60, restarts=1)(model, inputs, target, indices=[7])
+    build('Square', {'norm': norm, 'eps': eps, 'seed': 3}, queries=60, restarts=1)(model, inputs, target, indices=[7])
     asked = model.asked[2:]  # after those that ask about the image itself
     assert len(asked) == len(expected) == 61
     for one, other in zip(asked, expected, strict=True):

@@ -27,8 +27,10 @@ class APGD(ProjectedAscent):
     ('dlr') where the image is wrong by then.
 
     In l1 the steps are sparse, and a run has three stages, with radii of 3, 2 and 1 times ``eps`` and 3, 3 and 4
-    tenths of the steps (l1-APGD with its several radii: Croce and Hein, Mind the box, ICML 2021). Every stage begins
-    with steps of a fifth of the coordinates; in the authors' code, of two thirds of those that its start has changed.
+    tenths of the steps (l1-APGD with several radii: Croce and Hein, Mind the box, ICML 2021). As in the authors' code,
+    a stage begins with steps of two thirds of the coordinates that its start has changed, but of at most a fifth of
+    all. The limit is ours: their random start is Gaussian noise projected onto the ball, which changes few coordinates;
+    ours is uniform in the ball and changes all.
 
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020, algorithm 1.

@@ -67,8 +67,13 @@ class AutoAttack(ClassificationAttack):
         fab = FAB(**ball, steps=self.steps, targets='ranked', classes=TARGETS)
         square = Square(**ball, queries=self.queries, schedule='fixed')
         result, left = problem.images.clone(), Remaining(problem)
+        rivals = ranked_rivals(problem, self.ball.targets)
         _run(result, left, _search(apgd.replace(restarts=self.ball.restarts)))
-        _run_targeted(result, left, apgd, self.ball.targets)
+        if rivals.shape[1] == 2:
+            _run(result, left, _search(apgd, objective_named('dlr')))
+        if rivals.shape[1] > 2:
+            for rival in rivals.unbind(1):
+                _run(result, left, _search(apgd, TargetedDLR(rival[left.rows])))
         _run(result, left, fab.find)
         _run(result, left, square.find)
         return result
@@ -78,28 +83,10 @@ def _search(apgd: APGD, objective: Objective | None = None) -> Find:
     return lambda problem: apgd.search(problem, objective=objective).images
 
 
-def _run(result: Tensor, left: Remaining, find: Find) -> Tensor | None:
-    """Put adversarial images in the result where the model errs, and drop these.
-
-    Returns the indices of the others; None if all remain.
-    """
-    if not len(left):
-        return None
-    found = find(left.problem)
-    wrong = left.problem.logits(found).argmax(1) != left.problem.target
-    result[left.rows[wrong]] = found[wrong]
-    return left.drop(wrong)
-
-
-def _run_targeted(result: Tensor, left: Remaining, apgd: APGD, count: int) -> None:
-    """Run APGD towards the most probable other classes, one after the other, if there are enough classes for it."""
-    if not len(left):
-        return
-    rivals = ranked_rivals(left.problem, count)
-    if rivals.shape[1] == 2:
-        _run(result, left, _search(apgd, objective_named('dlr')))
-    if rivals.shape[1] <= 2:
-        return
-    for rank in range(rivals.shape[1]):
-        kept = _run(result, left, _search(apgd, TargetedDLR(rivals[:, rank])))
-        rivals = rivals if kept is None else rivals[kept]
+def _run(result: Tensor, left: Remaining, find: Find) -> None:
+    """Put adversarial images in the result where the model errs, and drop these."""
+    if len(left):
+        found = find(left.problem)
+        wrong = left.problem.logits(found).argmax(1) != left.problem.target
+        result[left.rows[wrong]] = found[wrong]
+        left.drop(wrong)

@@ -14,7 +14,7 @@ from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLe
 from samat_mm.perturbations.inputs.pgd import PGD
 from samat_mm.perturbations.inputs.problem import Problem
 from samat_mm.perturbations.norms.region import Region
-from samat_mm.perturbations.randomness import generator_for
+from samat_mm.perturbations.randomness import generator_for, noise_like
 
 OFFSET = 0.001  # standard deviation of the published start, in [0, 1] pixel units
 
@@ -58,10 +58,10 @@ class DivergenceAttack(Attack):
         return self.attack.search(problem, objective=objective, start=start)
 
     def _near_the_image(self, region: Region, numbers: Sequence[int], restart: int) -> Tensor:
-        noise = region.noise(
-            lambda shape, index: torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart)), numbers
-        )
-        return region.project(region.inputs + OFFSET * noise)
+        def draw(shape: Sequence[int], index: int) -> Tensor:
+            return torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart))
+
+        return region.project(region.inputs + OFFSET * noise_like(region.inputs, draw, numbers, region.sizes))
 
     def describe(self) -> dict[str, Any]:
         """Return the parameters for reports, in plain types."""

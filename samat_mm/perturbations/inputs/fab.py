@@ -1,5 +1,6 @@
 """FAB: the nearest point on the other side of a decision boundary, by repeated linearisation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +8,10 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import one_of, whole_number
-from samat_mm.perturbations.device import moved
 from samat_mm.perturbations.inputs.classification import ClassificationAttack, ranked_rivals
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.problem import Problem, Remaining
-from samat_mm.perturbations.randomness import generator_for
+from samat_mm.perturbations.randomness import generator_for, noise_like
 from samat_mm.perturbations.rows import choose, per_sample
 from samat_mm.perturbations.units import Radius
 
@@ -63,12 +63,12 @@ class FAB(ClassificationAttack):
     def find(self, problem: Problem) -> Tensor:
         """Return the nearest adversarial image within the ball, or the image itself."""
         result, left = problem.images.clone(), Remaining(problem)
-        rivals = ranked_rivals(problem, self.classes) if self.targets == 'ranked' else None
-        for rank in range(1 if rivals is None else rivals.shape[1]):
+        rivals = ranked_rivals(problem, self.classes).unbind(1) if self.targets == 'ranked' else [None]
+        for rank, rival in enumerate(rivals):
             for restart in range(self.restarts):
                 if not len(left):
                     return result
-                aims = None if rivals is None else rivals[left.rows, rank]
+                aims = None if rival is None else rival[left.rows]
                 found, distance = self._run(left.problem, aims, self._starts(left.problem, rank, restart))
                 near = distance <= self.eps
                 result[left.rows[near]] = found[near]
@@ -76,14 +76,12 @@ class FAB(ClassificationAttack):
         return result
 
     def _starts(self, problem: Problem, rank: int, restart: int) -> Tensor:
+        def draw(shape: Sequence[int], number: int) -> Tensor:
+            offset = self.ball.offset(shape, generator_for(self.seed, number, restart, rank))
+            return offset / self.ball.norm(offset[None]) * self.eps / 2
+
         images = problem.images
-        if restart == 0:
-            return images.clone()
-        offsets = torch.zeros(images.shape)
-        for offset, number in zip(offsets, problem.numbers, strict=True):
-            noise = self.ball.offset(offset.shape, generator_for(self.seed, number, restart, rank))
-            offset.copy_(noise / self.ball.norm(noise[None]) * self.eps / 2)
-        return (images + moved(offsets, images)).clamp(0, 1)
+        return images.clone() if restart == 0 else (images + noise_like(images, draw, problem.numbers)).clamp(0, 1)
 
     def _run(self, problem: Problem, aims: Tensor | None, iterate: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest adversarial iterates and their distances, infinite where there is none."""

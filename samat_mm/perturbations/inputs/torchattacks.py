@@ -129,11 +129,8 @@ def library_attack(name: str) -> type:
             'version with 100.'
         )
     classes = {key: value for key, value in vars(package).items() if inspect.isclass(value) and key != 'AutoAttack'}
-    known = {
-        key: value
-        for key, value in classes.items()
-        if issubclass(value, package.attack.Attack) and _needs_only_a_model(value)
-    }
+    base = package.attack.Attack
+    known = {key: value for key, value in classes.items() if issubclass(value, base) and _needs_only_a_model(value)}
     if name not in known:
         raise InputError(
             f'torchattacks has no attack {name!r} that needs only a model; it has {", ".join(sorted(known))}.'

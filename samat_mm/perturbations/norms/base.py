@@ -87,7 +87,7 @@ class Norm(ABC):
 
     def offset(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """Draw the direction of a random start of FAB, of any length."""
-        return torch.rand(tuple(shape), generator=generator) - 0.5
+        return torch.randn(tuple(shape), generator=generator)
 
     def to_hyperplane(self, images: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
         """Return the shortest ``d`` with ``<normal, d> = rise`` and ``images + d`` in [0, 1].

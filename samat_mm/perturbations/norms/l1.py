@@ -13,31 +13,36 @@ from samat_mm.perturbations.norms.region import PIXELS, Region
 from samat_mm.perturbations.norms.squares import Proposals, Windows
 from samat_mm.perturbations.rows import choose, per_sample
 
+LARGEST_SHARE = 0.2  # of the coordinates that move in the first steps
+
 
 class SparseSteps:
     """The steps of one run of l1-APGD: the sign of a share of the coordinates, which follows the best iterate.
 
-    At first a fifth of the coordinates move, by ``radius`` in sum. At every 25th of the run, two thirds as many move
-    as the best iterate has changed; where it has changed less than 95 % as many as before, the search goes on from it
-    with the full step, and elsewhere the step is divided by 1.5, down to a tenth.
+    A step moves, by ``radius`` in sum, two thirds of the number of coordinates that the start has changed, at most a
+    fifth of all; a fifth from the original itself. Every 25th of the run, the best iterate takes the place of the start
+    in this count, without the limit. If it has changed less than 95 % of the coordinates of the count before, the
+    search continues from it with the full step; otherwise the step is divided by 1.5, down to a tenth.
 
     Source: Croce and Hein 2021, algorithm 1 and the authors' code.
 
     Args:
-        region: where the iterates stay.
-        steps: how many there will be.
+        region: the region of the iterates.
+        steps: the number of steps.
     """
 
     best: tuple[Tensor, ...]  # images, gradients and losses
 
     def __init__(self, region: Region, steps: int) -> None:
         self.region, self.interval, self.number = region, max(steps * 4 // 100, 1), 0
+        self.coordinates = region.coordinates()
 
     def __call__(self, images: Tensor, grad: Tensor, loss: Tensor) -> Tensor:
         """Return the next images."""
         if self.number == 0:
-            self.coordinates = self.region.coordinates().to(grad)
-            self.changed, self.share = self.coordinates, torch.full_like(self.coordinates, 0.2)
+            changed = self._changed(images)
+            self.changed = torch.where(changed > 0, changed, self.coordinates)
+            self.share = (self.changed / self.coordinates / 1.5).clamp_max(LARGEST_SHARE)
             self.size = torch.full_like(self.coordinates, self.region.radius)
             self.best = images, grad, loss
         else:
@@ -51,12 +56,16 @@ class SparseSteps:
         return self.region.project(images + moves)
 
     def _check(self, images: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        changed = (self.best[0] != self.region.inputs).flatten(1).sum(1).to(self.changed)
+        changed = self._changed(self.best[0])
         sparser = changed < 0.95 * self.changed
         smaller = (self.size / 1.5).clamp_min(self.region.radius / 10)
         self.size = torch.where(sparser, self.region.radius, smaller)
         self.share, self.changed = changed / self.coordinates / 1.5, changed
         return choose(sparser, self.best[0], images), choose(sparser, self.best[1], grad)
+
+    def _changed(self, images: Tensor) -> Tensor:
+        """Return how many coordinates differ from those of the original, shape (N,)."""
+        return (images != self.region.inputs).flatten(1).sum(1).to(self.coordinates)
 
     def _sparse(self, grad: Tensor) -> Tensor:
         """Return the gradient of the coordinates that move, 0 elsewhere; padding has none."""

@@ -33,10 +33,6 @@ class L2(Norm):
         length = torch.rand((), generator=generator) ** (1 / direction.numel())
         return direction / direction.norm() * length * radius
 
-    def offset(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Draw a direction uniformly."""
-        return torch.randn(tuple(shape), generator=generator)
-
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the gradient divided by its norm; a zero gradient stays zero."""
         tiny = torch.finfo(grad.dtype).tiny

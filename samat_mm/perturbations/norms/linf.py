@@ -30,6 +30,10 @@ class Linf(Norm):
         """Draw each coordinate uniformly from [-radius, radius]."""
         return (torch.rand(tuple(shape), generator=generator) * 2 - 1) * radius
 
+    def offset(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Draw each coordinate uniformly."""
+        return torch.rand(tuple(shape), generator=generator) - 0.5
+
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the sign of the gradient."""
         return grad.sign()
