@@ -98,14 +98,14 @@ class ProjectedAscent(Attack):
         *wider, (last, steps) = stages(self.plan, self.steps)
         for factor, count in wider:
             stage, found = region.scaled(factor), BestIterate(start)
-            self.climb(scoring.without_end(), stage, stage.project(start), count, found)
+            self.ascend(scoring.without_end(), stage, stage.project(start), count, found)
             start = found.images
         region = region.scaled(last)
         found = BestIterate(start)
-        self.climb(scoring, region, region.project(start) if wider else start, steps, found if wider else best)
+        self.ascend(scoring, region, region.project(start) if wider else start, steps, found if wider else best)
         best.take(found)
 
-    def climb(self, scoring: Scoring, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
+    def ascend(self, scoring: Scoring, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
         """Take this number of steps from feasible images, and offer every iterate, the last one too."""
         move, images = self.step_rule(region, steps), start
         for step in range(steps):

@@ -28,7 +28,7 @@ class AutoAttack(ClassificationAttack):
     An image that resists all four is returned as it was.
 
     The targeted loss of APGD (DLR) needs four classes. With three its untargeted form takes its place, and with two
-    that stage is left out; the authors refuse such models. In l2, Square treats channels as in the code of its own
+    that stage is left out; the authors refuse such models. In l2, Square treats channels as in the code of Square's
     authors; see there.
 
     In l1, as in the authors' package: five restarts of APGD on cross-entropy, five targets of the targeted one, and the

@@ -82,7 +82,7 @@ class Attack(ABC):
         return norm_named(self.norm or 'linf')
 
     def describe(self) -> dict[str, Any]:
-        """Return the type and the parameters for reports, in plain types; those that are None are left out."""
+        """Return the type and the parameters for reports, in plain types, without those that are None."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
         return {'type': type(self).__name__} | {
             name: value.name if isinstance(value, Objective) else list(value) if isinstance(value, tuple) else value

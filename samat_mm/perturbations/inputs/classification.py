@@ -113,7 +113,7 @@ class OptionallyBoundedAttack(ClassificationAttack):
         return candidates if self.eps is None else self.ball.feasible(candidates, images, self.eps, PIXELS)
 
 
-def judged(problem: Problem, images: Tensor) -> tuple[Tensor, Tensor]:
+def margins_and_errors(problem: Problem, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the margins of changed images and whether the model errs on them, both (N,)."""
     logits = problem.logits(images)
     return margins(logits, problem.target), logits.argmax(1) != problem.target

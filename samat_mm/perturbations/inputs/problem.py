@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.device import row_indices
+from samat_mm.perturbations.device import row_indices, true_rows
 from samat_mm.perturbations.inputs.finite import check_finite
 from samat_mm.perturbations.norms.base import Box
 from samat_mm.perturbations.norms.region import PIXELS
@@ -126,7 +126,7 @@ class Remaining:
 
         The host waits for the device once.
         """
-        kept = [row for row, is_done in enumerate(done.tolist()) if not is_done]
+        kept = true_rows(~done)
         if len(kept) == len(done):
             return None
         there = row_indices(kept, self.rows)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samat_mm.perturbations.device import row_indices, true_rows
 from samat_mm.perturbations.inputs.finite import FiniteWatch
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL, Objective, Target, has_class_255, wrong_share
 from samat_mm.perturbations.inputs.problem import Problem, Remaining, one_row_each, restricted
@@ -56,7 +57,7 @@ class Scoring:
 
     @property
     def done(self) -> bool:
-        """Whether there is no image left to ask about."""
+        """Whether every image is done."""
         return not len(self.left)
 
     def without_end(self) -> 'Scoring':
@@ -122,10 +123,10 @@ class Scoring:
 
     def _confirm(self, rank: Tensor, images: Tensor, step: int, steps: int) -> None:
         """Put the exact ranks where an early predict shows an error: it counts once the exact one makes it too."""
-        rows = _is_done(rank).nonzero().flatten()
-        if len(rows):
-            problem, objective = self.left.problem.subset(rows.tolist()), restricted(self.objective, rows)
-            rank[rows] = self._exact(problem, objective, images[rows], step, steps)
+        rows = true_rows(_is_done(rank))
+        if rows:
+            there, problem = row_indices(rows, rank), self.left.problem.subset(rows)
+            rank[there] = self._exact(problem, restricted(self.objective, there), images[there], step, steps)
 
     def _drop(self, rank: Tensor) -> None:
         kept = self.left.drop(_is_done(rank)) if self.drops else None

@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor
 
 from samat_mm.perturbations.checks import one_of, share, whole_number
-from samat_mm.perturbations.inputs.classification import ClassificationAttack, judged
+from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins_and_errors
 from samat_mm.perturbations.inputs.problem import Problem, Remaining
 from samat_mm.perturbations.randomness import RandomStreams, generator_for
 from samat_mm.perturbations.units import Radius
@@ -63,7 +63,7 @@ class Square(ClassificationAttack):
     def find(self, problem: Problem) -> Tensor:
         """Return the images of the smallest margin that the queries found."""
         result, left = problem.images.clone(), Remaining(problem)
-        smallest, _ = judged(problem, result)
+        smallest, _ = margins_and_errors(problem, result)
         for restart in range(self.restarts):
             if not len(left):
                 break
@@ -80,14 +80,14 @@ class Square(ClassificationAttack):
         streams = RandomStreams([generator_for(self.seed, number, restart) for number in problem.numbers], images)
         left = Remaining(problem)
         best = proposals.start(images, partial(streams.take, left.rows))
-        margin, wrong = judged(problem, best)
+        margin, wrong = margins_and_errors(problem, best)
         left.drop(wrong)
         for query in range(self.queries):
             if not len(left):
                 break
             draw = partial(streams.take, left.rows)
             candidate = proposals.propose(left.problem.images, best[left.rows], self._share(query), draw)
-            new_margin, new_wrong = judged(left.problem, candidate)
+            new_margin, new_wrong = margins_and_errors(left.problem, candidate)
             kept = new_wrong | (new_margin < margin[left.rows])
             rows = left.rows[kept]
             best[rows], margin[rows], wrong[rows] = candidate[kept], new_margin[kept], new_wrong[kept]

@@ -97,7 +97,7 @@ class Torchattacks(OptionallyBoundedAttack):
         return choose(margins(problem.logits(found), labels) < margins(clean, labels), found, images)
 
     def _passed(self, **wanted: int) -> dict[str, Any]:
-        """Return the arguments of the library's attack: its parameters, the ball, and what it asks for besides."""
+        """Return the arguments of the library's attack: its parameters, the ball, and ``wanted`` if it takes them."""
         known = _parameters_of(library_attack(self.attack))
         ball = {'eps': self.eps, 'norm': NORMS.get(str(self.norm))}
         return {key: value for key, value in {**wanted, **self.own, **ball}.items() if key in known}
@@ -114,7 +114,7 @@ def library_attack(name: str) -> type:
 
     Raises:
         ImportError: if torchattacks is not installed.
-        ValueError: if there is no such attack, or it is not one of those.
+        ValueError: if there is no such attack, or it needs more than a model.
     """
     try:
         package: Any = importlib.import_module('torchattacks')

@@ -68,7 +68,7 @@ class Norm(ABC):
 
         Args:
             grads: tensors that together form one long vector, such as the gradient of a model's weights.
-            rescale: multiplies such a list, in place, by T; the ball is that of ``e / T``.
+            rescale: multiplies such a list, in place, by T; the ball bounds ``e / T``.
         """
         raise UnsupportedError(f'weights have no ascent in norm {self.name}; use l2 or linf.')
 

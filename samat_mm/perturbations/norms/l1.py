@@ -158,8 +158,8 @@ def _filled(slope: Tensor, room: Tensor, price: Tensor, budget: Tensor) -> Tenso
 def _shortened(delta: Tensor, room: Tensor, radius: float) -> Tensor:
     """Return ``sign(delta) * clamp(|delta| - t, 0, room)`` for the smallest ``t >= 0`` whose sum is in the radius.
 
-    As ``t`` falls, coordinate i joins at ``|delta_i|`` and stands still from ``|delta_i| - room_i`` on, so that the
-    sum is linear between these points; sorted, they give the root exactly.
+    As ``t`` falls, coordinate i starts to move at ``|delta_i|`` and stops at ``|delta_i| - room_i``. The sum is linear
+    between these points; sorted, they give the root exactly.
     """
     length, most = delta.flatten(1).abs().double(), room.flatten(1).double()
     count = length.shape[1]

@@ -48,7 +48,7 @@ class L2(Norm):
         to_unit_length(grads, norm)
 
     def project(self, delta: Tensor, radius: float) -> Tensor:
-        """Shorten what is longer than ``radius``."""
+        """Shorten perturbations longer than ``radius``."""
         norm = self.norm(delta).clamp_min(torch.finfo(delta.dtype).tiny)
         return delta * per_sample((radius / norm).clamp_max(1), delta)
 

@@ -15,7 +15,7 @@ Target = Any
 
 
 class Objective(ABC):
-    """A per-sample loss to be driven up.
+    """A per-sample loss to be driven up, as a function of the output of ``predict`` and the labels.
 
     Attributes:
         name: the ``objective=`` of an attack.
@@ -26,13 +26,7 @@ class Objective(ABC):
     output: ClassVar[str] = 'logits'
 
     def __call__(self, output: Tensor, target: Target, step: int, steps: int) -> Tensor:
-        """Return one loss per sample, shape (N,).
-
-        Args:
-            output: what ``predict`` returned.
-            target: the labels.
-            step: index of the current step, from 0.
-            steps: the number of steps.
+        """Return one loss per sample, shape (N,), in step ``step`` (from 0) of ``steps``.
 
         Raises:
             ValueError: if output and target do not fit; only step 0 checks it, because that waits for the device.
@@ -45,10 +39,7 @@ class Objective(ABC):
     def losses(self, output: Tensor, target: Target, progress: float) -> Tensor:
         """Return one loss per sample, shape (N,); no sample may depend on the others of its batch.
 
-        Args:
-            output: what ``predict`` returned.
-            target: the labels.
-            progress: share of the steps that are done, in [0, 1).
+        ``progress`` is the share of the steps that are done, in [0, 1).
         """
 
     def check(self, output: Tensor, target: Target) -> None:
@@ -65,12 +56,7 @@ class Objective(ABC):
         """Return the keys by which iterates are compared, the first key first, shape (N, keys).
 
         They must not depend on the step, or iterates of different steps could not be compared. The last key is
-        continuous: adaptive step sizes follow it.
-
-        Args:
-            loss: the objective for this output, shape (N,).
-            output: what ``predict`` returned.
-            target: the labels.
+        continuous: adaptive step sizes follow it. ``loss`` is the objective's value for this output, shape (N,).
         """
         return loss[:, None]
 

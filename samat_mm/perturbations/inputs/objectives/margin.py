@@ -12,7 +12,7 @@ class DifferenceOfLogitsRatio(Objective):
     """How far the label's logit lies below the largest other one, in units of the spread of the three largest.
 
     ``-(z_y - max_{i != y} z_i) / (z_(1) - z_(3))``: positive exactly where the image is classified wrongly, and
-    unchanged when the logits are shifted or scaled, so that a saturated softmax hides no gradient. An image whose label
+    unchanged when the logits are shifted or scaled: a saturated softmax hides no gradient. An image whose label
     is ignored (255, where the model has no such class) has the ratio 0.
 
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -42,7 +42,7 @@ class DifferenceOfLogitsRatio(Objective):
 
 @dataclass(frozen=True)
 class TargetedDLR(Objective):
-    """How far the label's logit lies below that of one other class, in units of the spread of the four largest.
+    """How far the label's logit lies below the logit of one other class, in units of the spread of the four largest.
 
     Source: Croce & Hein 2020, section 4.2.
 

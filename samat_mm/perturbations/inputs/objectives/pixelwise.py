@@ -113,7 +113,7 @@ def balanced(
         raise InputError(
             f'class_pixels must have one count for each of the {classes} classes; got {len(class_pixels)}.'
         )
-    # In units of the mean count, so that the size of the loss does not depend on that of the image.
+    # In units of the mean count, so that the loss does not depend on the size of the image.
     weights = torch.where(counts > 0, counts.mean(1, keepdim=True) / counts, 0)
     return weights.gather(1, flat).reshape_as(losses) * still_right
 
