@@ -87,13 +87,13 @@ class Scoring:
 
     def gradient(self, images: Tensor, step: int, steps: int) -> tuple[Tensor, Tensor]:
         """Return the same and the gradient of the loss, shape (N, C, H, W), 0 where it is not finite."""
-        rows, images, early = self.left.rows, self._asked(images), self.is_early(step, steps)
-        pixels = images.detach().requires_grad_()
-        loss, rank = self._ask(self.left.problem.at(step, steps), self.objective, pixels, step, steps)
+        rows, images, problem = self.left.rows, self._asked(images), self.left.problem.at(step, steps)
+        pixels, early = images.detach().requires_grad_(), problem is not self.left.problem
+        loss, output = self._ask(problem, self.objective, pixels, step, steps)
         (grad,) = torch.autograd.grad(loss.sum(), pixels)
         self.watch.note(loss, grad)
         grad = grad.nan_to_num(0, 0, 0)  # or the model would be asked about NaN images until the check
-        rank = F.pad(rank, (1, 0), value=int(not early))
+        rank = self._ranks(problem, loss, output, exact=not early)
         if early and self.finds_errors:
             self._confirm(rank, images, step, steps)
         self._drop(rank)
@@ -102,24 +102,26 @@ class Scoring:
     def _ask(
         self, problem: Problem, objective: Objective, images: Tensor, step: int, steps: int
     ) -> tuple[Tensor, Tensor]:
-        """Return the losses and the ranks, without the first key."""
-        output, target = problem.output(images), problem.target
+        """Return the losses and the output."""
+        output = problem.output(images)
         if self.finds_errors:
             self.watch.note(output)
             one_row_each(output, images)
-        loss = objective(output, target, step, steps)
-        output = output.detach()
+        return objective(output, problem.target, step, steps), output
+
+    def _ranks(self, problem: Problem, loss: Tensor, output: Tensor, *, exact: bool) -> Tensor:
+        output, target = output.detach(), problem.target
         rank = self.rank(loss.detach(), output, target)
-        if target is None or target.is_floating_point() or has_class_255(output):
-            return loss, rank
-        unlabelled = (target == IGNORED_LABEL).reshape(len(target), -1).all(1)
-        return loss, rank.masked_fill(unlabelled[:, None], torch.nan)
+        if target is not None and not target.is_floating_point() and not has_class_255(output):
+            unlabelled = (target == IGNORED_LABEL).reshape(len(target), -1).all(1)
+            rank = rank.masked_fill(unlabelled[:, None], torch.nan)
+        return F.pad(rank, (1, 0), value=int(exact))
 
     def _exact(self, problem: Problem, objective: Objective, images: Tensor, step: int, steps: int) -> Tensor:
         with torch.no_grad():
-            loss, rank = self._ask(problem, objective, images, step, steps)
+            loss, output = self._ask(problem, objective, images, step, steps)
             self.watch.note(loss)
-        return F.pad(rank, (1, 0), value=1)
+            return self._ranks(problem, loss, output, exact=True)
 
     def _confirm(self, rank: Tensor, images: Tensor, step: int, steps: int) -> None:
         """Put the exact ranks where an early predict shows an error: it counts once the exact one makes it too."""
