@@ -17,7 +17,8 @@ from test_attacks import build, every_attack, problem
 from test_classification_attacks import Fragile, smooth_images
 from test_family_contract import net, wrap
 
-from samat_mm.perturbations.inputs import PGD
+from samat_mm.perturbations.inputs import PGD, Problem
+from samat_mm.perturbations.inputs.problem import Remaining
 from samat_mm.pixels.pixel_space import PixelSpace
 
 # How often a step waits. Which samples are hurt most, and whether there are losses of samples at all, decides what the
@@ -97,11 +98,21 @@ def test_an_attack_for_errors_waits_once_a_step(goal: str) -> None:
     assert many - few == (5 if goal == 'error' else 0)
 
 
+def test_to_leave_out_images_waits_once() -> None:
+    """For which are done; the rows of the images, labels and sizes that stay are known by then."""
+    inputs, target, done = smooth_images(4), torch.arange(4), torch.tensor([False, True, False, True])
+    left = Remaining(Problem(Fragile(), inputs, target, [5, 6, 7, 8], [(8, 7)] * 4))
+    with device_waits([inputs, target, done, left.rows]) as found:
+        left.drop(done)
+    assert len(found) == 1, found
+    assert (left.rows.tolist(), left.problem.numbers, left.problem.target.tolist()) == ([0, 2], [5, 7], [0, 2])
+
+
 @pytest.mark.parametrize(
     ('make', 'data'), [(classifier, ClassificationImages(3)), (segmentor, SegmentationImages(3))], ids=['cls', 'seg']
 )
 def test_the_way_through_an_openmmlab_model_waits_as_often_whatever_the_steps(make: Any, data: Any) -> None:
-    """Beside the above, for the range of the images and of the statistics of the data preprocessor."""
+    """In addition, for the range of the images and of the statistics of the data preprocessor."""
     model, raw = make(), [entry['inputs'] for entry in data]
     batch = model.data_preprocessor(pseudo_collate(list(data)), True)
     samples = batch['data_samples']

@@ -5,11 +5,11 @@ maximises it over images, ``weights`` over parameters. Nothing here needs MMEngi
 
 - ``norms``: a :class:`~samat_mm.perturbations.norms.base.Norm` is one file with everything that depends on the norm.
   No other module asks which norm it is.
-- ``inputs.objectives``: an objective maps what the model gives to one loss per sample. Dense ones are a function of the
-  losses of the pixels.
-- ``inputs.problem``: a :class:`~samat_mm.perturbations.inputs.problem.Problem` is what an attack searches: the model as
-  a function, the images and what belongs to them. Some of its images are a problem again (``subset``).
+- ``inputs.objectives``: an objective maps the output of the model to one loss per sample. Dense objectives are
+  functions of the losses of the pixels.
+- ``inputs.problem``: an attack searches a :class:`~samat_mm.perturbations.inputs.problem.Problem`: the model as a
+  function, the images, their labels and sizes. A part of its images is again a problem (``subset``).
 - ``inputs``: an attack is a frozen dataclass, whose fields are its parameters. ``attack.replace(steps=5)`` and
-  ``attack.at(radius)`` are other attacks, ``attack.describe()`` is the fields, ``attack.search(problem)`` the best
-  images. An objective or a start of one run alone is an argument of ``search``, not a change of the attack.
+  ``attack.at(radius)`` are other attacks, ``attack.describe()`` gives the fields, ``attack.search(problem)`` the best
+  images. An objective or a start for one run is an argument of ``search``, not a change of the attack.
 """

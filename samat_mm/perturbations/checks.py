@@ -1,4 +1,4 @@
-"""Parameters that are not what they must be, in one sentence each."""
+"""Checks of parameters, each with an error in one sentence."""
 
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Random numbers: one stream per image, whatever its batch, and global states that are left as they were."""
+"""Random numbers: one stream per image, whatever its batch, and global states left as they were."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,12 +18,33 @@ def generator_for(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(random.Random('/'.join(map(str, key))).getrandbits(63))
 
 
+def noise_like(
+    images: Tensor,
+    draw: Callable[[Sequence[int], int], Tensor],
+    numbers: Sequence[int],
+    sizes: Sequence[tuple[int, int]] | None = None,
+) -> Tensor:
+    """Return noise drawn on the CPU image by image, 0 in padding, in the type and on the device of the images.
+
+    Args:
+        images: shape (N, ...).
+        draw: from a shape and the number of the image to a tensor.
+        numbers: the number of each image.
+        sizes: (height, width) of each image within its top left corner; None for the whole image.
+    """
+    noise = torch.zeros(images.shape)
+    for position, (row, number) in enumerate(zip(noise, numbers, strict=True)):
+        part = row if sizes is None else row[:, : sizes[position][0], : sizes[position][1]]
+        part.copy_(draw(part.shape, number))
+    return moved(noise, images)
+
+
 class RandomStreams:
-    """A stream of numbers in [0, 1) for each image, of which all images that are still asked for take equally many.
+    """A stream of numbers in [0, 1) for each image; all images still in use take equally many numbers.
 
     Args:
         generators: one per image, on the CPU.
-        images: on whose device and in whose type the numbers are needed.
+        images: tensor with the device and the type of the numbers.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], images: Tensor) -> None:
@@ -34,8 +55,8 @@ class RandomStreams:
         """Return the next ``count`` numbers of each of these images, shape (len(rows), count).
 
         Args:
-            rows: indices of images, shape (n,). One that was left out once must not be asked for again.
-            count: how many numbers.
+            rows: indices of images, shape (n,). An image left out once must not come back.
+            count: number of numbers.
         """
         if self.position + count > self.drawn.shape[1]:
             self._draw(rows, max(count, AHEAD))
@@ -44,7 +65,7 @@ class RandomStreams:
         return taken
 
     def _draw(self, rows: Tensor, count: int) -> None:
-        """Draw ``count`` more numbers for each of these images; what is left comes first."""
+        """Draw ``count`` more numbers for each of these images; unused numbers come first."""
         fresh = torch.zeros(len(self.generators), count)
         for row in rows.tolist():
             torch.rand(count, generator=self.generators[row], out=fresh[row])
@@ -54,7 +75,7 @@ class RandomStreams:
 
 @contextmanager
 def isolated_randomness(device: torch.device) -> Iterator[None]:
-    """Put every global random state back that the block moves: torch's, NumPy's and Python's."""
+    """Restore the global random states of torch, NumPy and Python after the block."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []):

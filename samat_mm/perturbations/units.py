@@ -14,7 +14,7 @@ def parse_radius(value: float | str, name: str) -> float:
 
     Args:
         value: a number, or a string such as ``'8/255'`` or ``'0.5/255'``.
-        name: what the value is called in the error.
+        name: name of the value in the error.
 
     Raises:
         ValueError: if the value is not a finite number of at least 0.
@@ -43,7 +43,7 @@ def _exact(text: str) -> Fraction:
     """Return a number as written, or 0 where it is too small for a float.
 
     Raises:
-        ValueError: if it is no number.
+        ValueError: if it is not a number.
         OverflowError: if it is too large for a float, or infinite.
     """
     nearest = float(text)  # at once, where a fraction would write out all the digits of 1e999999999

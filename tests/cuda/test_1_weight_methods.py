@@ -115,7 +115,7 @@ def test_a_step_of_an_attack_does_not_wait_for_the_device(attack: type, norm: st
     model, inputs, target = model.to(device), inputs.to(device), target.to(device)
     tried = attack(norm, 0.3, steps=6)
     region, best = Region(inputs, tried.ball, tried.eps), BestIterate(inputs.clone())
-    scoring = Scoring(Problem(model, inputs, target), tried.objective, tried.rank)
+    scoring = Scoring(Problem(model, inputs, target), tried.objective, tried.rank_of(tried.objective))
     move, images = tried.step_rule(region, 6), tried.start(region, range(len(inputs)), 0)
 
     def step(images: Tensor, number: int) -> Tensor:
@@ -128,5 +128,5 @@ def test_a_step_of_an_attack_does_not_wait_for_the_device(attack: type, norm: st
     with no_waits(device, seen):
         for number in range(1, 6):
             images = step(images, number)
-    scoring.check()
+    scoring.watch.check()
     assert float((best.images - inputs).abs().max()) > 0

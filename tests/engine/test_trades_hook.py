@@ -346,9 +346,9 @@ def test_validation_is_on_clean_images_and_the_hook_is_gone_after_training(tmp_p
     ('values', 'message'),
     [
         (dict(beta=-1), 'beta must be a finite number of at least 0; got -1'),
-        (dict(attack=dict(type='SegPGD')), 'by PGD without an objective or a goal of its own; got SegPGD'),
-        (dict(attack=dict(type='PGD', objective='dlr')), 'by PGD without an objective'),
-        (dict(attack=dict(type='APGD')), 'by PGD without an objective'),
+        (dict(attack=dict(type='SegPGD')), 'by PGD with the default objective and goal; got SegPGD'),
+        (dict(attack=dict(type='PGD', objective='dlr')), 'by PGD with the default objective'),
+        (dict(attack=dict(type='APGD')), 'by PGD with the default objective'),
         (dict(attack=dict(type='PGD', eps=8)), "Did you mean '8/255'"),
         (dict(craft_dtype='float16'), 'craft_dtype must be one of float32, bfloat16'),
     ],

@@ -8,9 +8,9 @@ from plain_apgd import plain_apgd
 from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs import APGD, Problem
+from samat_mm.perturbations.inputs.adaptive import AdaptiveSteps, checkpoints
 from samat_mm.perturbations.inputs.objectives import objective_named
 from samat_mm.perturbations.norms import norm_named
-from samat_mm.perturbations.norms.adaptive import AdaptiveSteps, checkpoints
 from samat_mm.perturbations.norms.region import Region
 
 EPS = {'linf': 8 / 255, 'l2': 0.5}
@@ -172,7 +172,7 @@ def test_of_equally_wrong_iterates_the_loss_decides_and_of_others_the_errors():
     attack = APGD(steps=1)
     logits = torch.tensor([[2.0, 1.9, -9.0], [2.0, 2.1, -9.0], [0.1, 0.0, 0.0]])
     target = torch.zeros(3, dtype=torch.long)
-    rank = attack.rank(attack.objective(logits, target, 0, 1), logits, target)
+    rank = attack.rank_of(attack.objective)(attack.objective(logits, target, 0, 1), logits, target)
     assert rank[:, 0].tolist() == [0, 1, 0]
     assert float(rank[2, 1]) > float(rank[1, 1])
 

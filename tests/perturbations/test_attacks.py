@@ -69,7 +69,8 @@ def ranks(attack, model, pixels, target):
     judge = getattr(attack, 'members', [attack])[0]
     with torch.no_grad():
         output = model(pixels)
-        return [tuple(row) for row in judge.rank(judge.objective(output, target, 0, 1), output, target).tolist()]
+        loss = judge.objective(output, target, 0, 1)
+        return [tuple(row) for row in judge.rank_of(judge.objective)(loss, output, target).tolist()]
 
 
 def lengths(norm, delta):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchattacks
 from helpers import ClassificationImages, RandomState, TinyClassifier, TinySegmentor, classifier, images, labels, runner
-from plain_square import plain_square_l2
+from plain_square import plain_square
 from torch import nn
 from torch.nn import functional as F
 
@@ -366,7 +366,7 @@ def test_pixels_outside_0_to_1_are_an_error(name, parameters, value, batch):
     ('config', 'message'),
     [
         ({'type': 'Square', 'queries': 0}, 'queries must be a whole number of at least 1; got 0'),
-        ({'type': 'Square', 'p_init': 2}, 'p_init must be a share of the image'),
+        ({'type': 'Square', 'p_init': 2}, 'p_init is a share, above 0 and at most 1'),
         ({'type': 'Square', 'schedule': 'slow'}, "schedule must be one of rescaled, fixed; got 'slow'"),
         ({'type': 'FAB', 'targets': 'all'}, "targets must be one of nearest, ranked; got 'all'"),
         ({'type': 'AutoAttack', 'norm': 'l0'}, "norm must be one of linf, l2, l1; got 'l0'"),
@@ -627,8 +627,8 @@ class Margins(nn.Module):
 @pytest.mark.parametrize(
     ('channels', 'height', 'width'), [(3, 12, 12), (3, 20, 20), (1, 15, 11), (2, 11, 26), (4, 9, 7), (3, 2, 5)]
 )
-@pytest.mark.parametrize('eps', [0.4, 3.0])
-def test_the_l2_squares_are_those_of_the_algorithm(channels, height, width, eps):
+@pytest.mark.parametrize(('norm', 'eps'), [('l2', 0.4), ('l2', 3.0), ('l1', 4.0), ('l1', 25.0)])
+def test_the_windows_of_square_are_those_of_the_algorithm(channels, height, width, norm, eps):
     """Sixty queries; with the larger radius pixels are cut to [0, 1], so that some length is unused."""
     model, inputs = Margins(channels).double(), images(1, channels, height, width, seed=channels).double()
     target, numbers = torch.zeros(1, dtype=torch.long), torch.rand(1 << 16, generator=generator_for(3, 7, 0))
@@ -638,9 +638,9 @@ def test_the_l2_squares_are_those_of_the_algorithm(channels, height, width, eps)
         with torch.no_grad():
             return float(margins(model(torch.from_numpy(pixels)[None]), target))
 
-    expected = plain_square_l2(margin, inputs[0].numpy(), eps, 60, 0.8, lambda: next(draws))
+    expected = plain_square(norm, margin, inputs[0].numpy(), eps, 60, 0.8, lambda: next(draws))
     model.asked.clear()
-    build('Square', {'norm': 'l2', 'eps': eps, 'seed': 3}, queries=60, restarts=1)(model, inputs, target, indices=[7])
+    build('Square', {'norm': norm, 'eps': eps, 'seed': 3}, queries=60, restarts=1)(model, inputs, target, indices=[7])
     asked = model.asked[2:]  # after those that ask about the image itself
     assert len(asked) == len(expected) == 61
     for one, other in zip(asked, expected, strict=True):
@@ -721,10 +721,8 @@ def test_a_square_fits_into_images_of_any_shape(norm):
         inputs = images(2, 3, *shape)
         for share in (1.0, 0.3, 0.001):
             proposals = norm_named(norm).squares(0.1)
-            side = proposals.side(share, inputs)
-            assert 1 <= side <= min(shape)
-            draws = torch.rand(2, proposals.draws(inputs))
-            candidate = proposals.propose(inputs, (inputs + 0.01).clamp(0, 1), side, draws)
+            best = (inputs + 0.01).clamp(0, 1)
+            candidate = proposals.propose(inputs, best, share, lambda count: torch.rand(2, count))
             assert bool(torch.isfinite(candidate).all())
             assert float(lengths(norm, candidate - inputs).max()) <= 0.1 * (1 + 1e-5)
 

@@ -143,16 +143,15 @@ class OfItsBatch:
 def test_a_part_of_a_problem_is_a_problem():
     predict = OfItsBatch(TinyClassifier(), 4)
     whole = Problem(predict, images(4, 3, 9, 7), labels(4, classes=3), [5, 6, 7, 8], [(9, 7), (4, 5), (4, 5), (9, 7)])
-    part = whole.subset(torch.tensor([1, 2]))
+    part = whole.subset([1, 2])
     assert (list(part.numbers), part.sizes, part.predict.count) == ([6, 7], [(4, 5), (4, 5)], 2)
     assert torch.equal(part.images, whole.images[1:3]) and torch.equal(part.target, whole.target[1:3])
     cropped = part.cropped((4, 5))
     assert cropped.images.shape == (2, 3, 4, 5)
     assert torch.equal(cropped.output(cropped.images), part.output(part.images))
-    torch.testing.assert_close(
-        cropped.subset(torch.tensor([1])).output(cropped.images[1:]), cropped.output(cropped.images)[1:]
-    )
-    assert list(Problem(predict, whole.images).subset(torch.tensor([3])).numbers) == [3]
+    alone = cropped.subset([1]).output(cropped.images[1:])
+    torch.testing.assert_close(alone, cropped.output(cropped.images)[1:])
+    assert list(Problem(predict, whole.images).subset([3]).numbers) == [3]
     with pytest.raises(ValueError, match='one entry for each of the 4 images; got 3 and 4'):
         Problem(predict, whole.images, None, [1, 2, 3])
 

@@ -6,7 +6,7 @@ from helpers import CLASSES, RandomState, TinyClassifier, TinySegmentor, images,
 from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs import APGD, FGSM, PGD, SEA, AutoAttack, CosPGD, SegPGD
-from samat_mm.perturbations.inputs.autoattack import TargetedDLR
+from samat_mm.perturbations.inputs.objectives import TargetedDLR
 from samat_mm.registry import ATTACKS
 
 EPS = {'linf': 1 / 255, 'l2': 0.06}

@@ -5,12 +5,15 @@ import inspect
 import numpy as np
 import pytest
 import torch
+import torchattacks
 from helpers import TinyClassifier, TinySegmentor, images
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_square import nearest_in_ball_and_box
 from test_classification_attacks import Fragile, smooth_images
 
-from samat_mm.perturbations.inputs import PGD, Problem
+from samat_mm.perturbations.inputs import FAB, PGD, Problem
+from samat_mm.perturbations.inputs.isolated import isolated
 from samat_mm.perturbations.inputs.objectives import PixelObjective
 from samat_mm.perturbations.inputs.random_noise import RandomNoise
 from samat_mm.perturbations.norms import norm_named
@@ -23,23 +26,6 @@ fast = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 NOT_IN_L1 = {'Torchattacks'}  # what it takes by default is an attack in linf
 
 
-def by_bisection(point, centre, radius):
-    """The nearest point of ball and box: the one multiplier of the ball, halved until it is known."""
-    delta = point - centre
-    room = np.where(delta > 0, 1 - centre, centre)
-
-    def short(multiplier):
-        return np.clip(np.abs(delta) - multiplier, 0, room)
-
-    low, high = 0.0, float(np.abs(delta).max())
-    if short(0).sum() > radius:
-        for _ in range(200):
-            middle = (low + high) / 2
-            low, high = (middle, high) if short(middle).sum() > radius else (low, middle)
-        return centre + np.sign(delta) * short(high)
-    return centre + np.sign(delta) * short(0)
-
-
 @fast
 @given(st.integers(0, 10**6), st.integers(1, 12), st.floats(0.01, 8), st.sampled_from([0.1, 1.0, 10.0]))
 def test_the_projection_is_the_nearest_point_of_both_ball_and_box(seed, count, radius, spread):
@@ -49,7 +35,7 @@ def test_the_projection_is_the_nearest_point_of_both_ball_and_box(seed, count, r
     found = L1.feasible(torch.tensor(point), torch.tensor(centre), radius, BOX).numpy()
     for row, nearest in enumerate(found):
         assert np.abs(nearest - centre[row]).sum() <= radius * (1 + 1e-12)
-        np.testing.assert_allclose(nearest, by_bisection(point[row], centre[row], radius), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(nearest, nearest_in_ball_and_box(point[row], centre[row], radius), rtol=0, atol=1e-9)
     again = L1.feasible(torch.tensor(found), torch.tensor(centre), radius, BOX).numpy()
     np.testing.assert_allclose(again, found, rtol=0, atol=1e-12)
 
@@ -64,12 +50,12 @@ def test_projecting_onto_one_and_then_the_other_is_not_nearest():
 class Linear(torch.nn.Module):
     """Two logits, whose difference is a linear function of the pixels."""
 
-    def __init__(self, weight):
+    def __init__(self, weight, offset=0.0):
         super().__init__()
-        self.weight = weight
+        self.weight, self.offset = weight, offset
 
     def forward(self, pixels):
-        lead = (pixels * self.weight).flatten(1).sum(1)
+        lead = (pixels * self.weight).flatten(1).sum(1) - self.offset
         return torch.stack([-lead, lead], 1)
 
 
@@ -94,6 +80,58 @@ def test_a_linear_model_is_driven_to_its_optimum_within_the_box(attack, radius):
         expected = best_rise(weight.flatten(), inputs[row].flatten(), radius)
         rise = float(((found - inputs)[row] * weight).sum())
         assert rise == pytest.approx(expected, rel=0.05 if attack == 'APGD' else 1e-9)
+
+
+def shortest_rise(weight, pixels, rise):
+    """The length of the shortest way to a rise of <weight, pixels>: the steepest pixels first, each up to the box."""
+    length = 0.0
+    for slope, pixel in sorted(zip(weight.tolist(), pixels.tolist(), strict=True), key=lambda pair: -abs(pair[0])):
+        move = min(rise / abs(slope), 1 - pixel if slope > 0 else pixel)
+        rise, length = rise - abs(slope) * move, length + move
+    return length
+
+
+@pytest.mark.parametrize('targets', ['nearest', 'ranked'])
+def test_fab_finds_the_shortest_way_out_of_a_class_of_a_linear_model(targets):
+    """Several pixels go to the end of the box; FAB ends within a percent of the boundary."""
+    inputs, weight = images(3, 3, 5, 4).double(), torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2))
+    weight = weight.double()
+    model = Linear(weight, offset=(inputs * weight).flatten(1).sum(1).max() + 4)
+    found = FAB('l1', 30.0, steps=10, targets=targets)(model, inputs, torch.zeros(3, dtype=torch.long))
+    assert model(found).argmax(1).tolist() == [1, 1, 1]
+    for image, other in zip(inputs, found, strict=True):
+        shortest = shortest_rise(weight.flatten(), image.flatten(), -float(model(image[None])[0, 1]))
+        assert 1 - 1e-9 <= float((other - image).abs().sum()) / shortest <= 1.01
+
+
+@pytest.mark.parametrize('targets', ['nearest', 'ranked'])
+@pytest.mark.parametrize('eps', [1.0, 20.0])
+def test_fab_is_that_of_torchattacks(targets, eps):
+    """Its runs in l1, whose results its own outer loop does not take; here is that loop."""
+    model, inputs = Fragile(), smooth_images(8, seed=2)
+    target = model(inputs).argmax(1)
+
+    def make(module):
+        attack = torchattacks.FAB(module, norm='L1', steps=10, multi_targeted=targets == 'ranked', n_classes=5)
+        run = attack.attack_single_run if targets == 'nearest' else attack.attack_single_run_targeted
+
+        def perturb(pixels, classes):
+            result, left = pixels.clone(), torch.arange(len(pixels))
+            for attack.target_class in [0] if targets == 'nearest' else range(2, 6):
+                if len(left):
+                    found = run(pixels[left], classes[left])
+                    near = (found - pixels[left]).abs().flatten(1).sum(1) <= eps
+                    near &= module(found).argmax(1) != classes[left]
+                    result[left[near]], left = found[near], left[~near]
+            return result
+
+        attack.perturb = perturb
+        return attack
+
+    theirs = isolated(make, model, inputs, target)
+    broken = int((model(theirs).argmax(1) != target).sum())
+    assert 0 < broken < 8 if eps == 1 else broken == 8
+    torch.testing.assert_close(FAB('l1', eps, targets=targets)(model, inputs, target), theirs, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize('share', [0.2, 0.9, 1.5])
@@ -134,6 +172,14 @@ def test_the_sparsity_follows_the_best_iterate_and_the_step_shrinks_where_it_doe
     for number in range(4):
         rule(moved, grad, torch.full((2,), -1.0 - number))
     assert rule.size.tolist() == pytest.approx([2 / 1.5, 2 / 1.5])
+
+
+@pytest.mark.parametrize(('changed', 'moving'), [(0, 10), (3, 2), (9, 6), (48, 10)])
+def test_the_first_steps_move_two_thirds_of_what_the_start_has_changed_and_at_most_a_fifth(changed, moving):
+    region = Region(torch.full((1, 3, 4, 4), 0.5), L1, 2.0)
+    start, grad = region.inputs.clone(), torch.arange(1.0, 49).reshape(1, 3, 4, 4)
+    start.view(-1)[:changed] += 1e-3
+    assert int((SparseSteps(region, 100)(start, grad, torch.zeros(1)) - start > 1e-2).sum()) == moving
 
 
 def problem(name):

@@ -136,9 +136,9 @@ def test_a_radius_cuts_what_an_attack_without_one_finds():
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
-        ({'attack': 'AutoAttack'}, r"makes 10 steps whatever it is told; use dict\(type='AutoAttack'\)"),
-        ({'attack': 'LGV'}, r"no attack 'LGV' that needs nothing but a model; it has APGD, APGDT, BIM"),
-        ({'attack': 'MultiAttack'}, r"no attack 'MultiAttack' that needs nothing but a model"),
+        ({'attack': 'AutoAttack'}, r"always makes 10 steps; use dict\(type='AutoAttack'\)"),
+        ({'attack': 'LGV'}, r"no attack 'LGV' that needs only a model; it has APGD, APGDT, BIM"),
+        ({'attack': 'MultiAttack'}, r"no attack 'MultiAttack' that needs only a model"),
         ({'attack': 'Unknown'}, r"no attack 'Unknown'"),
         ({'attack': 'CW', 'alpha': 1}, r"CW of torchattacks has no parameter 'alpha'; it has c, kappa, steps, lr\."),
         ({'attack': 'PGD', 'norm': 'l2'}, r"PGD of torchattacks is an attack in linf; got norm='l2'"),

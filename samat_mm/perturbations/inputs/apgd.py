@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from samat_mm.perturbations.inputs.adaptive import AdaptiveSteps
 from samat_mm.perturbations.inputs.ascent import Plan, ProjectedAscent
-from samat_mm.perturbations.inputs.objectives import Objective, wrong_share
-from samat_mm.perturbations.inputs.scoring import Rank
-from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.inputs.objectives import Objective
+from samat_mm.perturbations.inputs.scoring import Rank, errors_first
+from samat_mm.perturbations.norms.base import StepRule
 from samat_mm.perturbations.norms.region import Region
 from samat_mm.perturbations.units import Radius
 
@@ -29,8 +27,10 @@ class APGD(ProjectedAscent):
     ('dlr') where the image is wrong by then.
 
     In l1 the steps are sparse, and a run has three stages, with radii of 3, 2 and 1 times ``eps`` and 3, 3 and 4
-    tenths of the steps (l1-APGD with its several radii: Croce and Hein, Mind the box, ICML 2021). Every stage begins
-    with steps of a fifth of the coordinates; in the authors' code, of two thirds of those that its start has changed.
+    tenths of the steps (l1-APGD with several radii: Croce and Hein, Mind the box, ICML 2021). As in the authors' code,
+    a stage begins with steps of two thirds of the coordinates that its start has changed, but of at most a fifth of
+    all. The limit is ours: their random start is Gaussian noise projected onto the ball, which changes few coordinates;
+    ours is uniform in the ball and changes all.
 
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020, algorithm 1.
@@ -44,7 +44,7 @@ class APGD(ProjectedAscent):
         objective: 'cross-entropy', 'model-loss', 'dlr' for classifiers, or for segmentors 'segpgd', 'cospgd',
             'masked-cross-entropy', 'balanced-masked-cross-entropy' or 'jensen-shannon'.
         goal: 'loss', or 'error' to leave out images of a classifier once it errs on them.
-        seed: of the random starts.
+        seed: seed of the random starts.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -66,16 +66,8 @@ class APGD(ProjectedAscent):
 
     def step_rule(self, region: Region, steps: int) -> StepRule:
         """Return steps that adapt to the loss."""
-        return self.ball.adaptive_steps(region, steps)
+        return (self.ball.adaptive_steps or AdaptiveSteps)(region, steps)
 
     def rank_of(self, objective: Objective) -> Rank:
         """Return a rank by the share of wrong labels first: a higher loss need not change a prediction."""
-
-        def rank(loss: Tensor, output: Tensor, target: Tensor | None) -> Tensor:
-            keys = objective.rank(loss, output, target)
-            if objective.output != 'logits' or target is None:
-                return keys
-            wrong = wrong_share(output, target)
-            return torch.stack([wrong, keys[:, -1].to(wrong)], dim=1)
-
-        return rank
+        return errors_first(objective)

@@ -12,8 +12,8 @@ from samat_mm.perturbations.inputs.base import Attack
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective, objective_named
 from samat_mm.perturbations.inputs.problem import Problem
-from samat_mm.perturbations.inputs.scoring import GOALS, Rank, Scoring, scoring_type
-from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.inputs.scoring import GOALS, Rank, Scoring
+from samat_mm.perturbations.norms.base import StepRule
 from samat_mm.perturbations.norms.region import Region
 
 Plan = Sequence[tuple[float, int]]  # the radius of each stage, in units of eps, and its share of the steps in tenths
@@ -24,21 +24,7 @@ class ProjectedAscent(Attack):
     """Ascent along the steepest direction within a region, by steps that a subclass chooses.
 
     Of all iterates, the start among them, the one that the objective ranks highest is returned, image by image.
-    Images without any label are returned as they are.
-
-    A subclass is a dataclass with these fields, and others:
-
-    Attributes:
-        norm: 'linf', 'l2' or 'l1'.
-        eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
-        steps: number of gradient steps.
-        random_start: start anywhere in the ball rather than at the image.
-        restarts: number of random starts; the best result counts.
-        objective: the name of what is driven up, see ``OBJECTIVES``.
-        goal: 'loss' for the highest loss. 'error' for a wrong prediction, as an evaluation of accuracy needs: an image
-            of a classifier on which the model errs, before the attack or at an iterate, is returned so and not asked
-            about again. Of class probabilities, the largest is the label. Without effect on label maps.
-        seed: of the random starts.
+    Images without any label are returned as they are. A subclass is a dataclass with the fields below, see ``PGD``.
     """
 
     norm: str
@@ -52,19 +38,20 @@ class ProjectedAscent(Attack):
         whole_number(self.steps, 'steps')
         whole_number(self.restarts, 'restarts')
         self._settle(objective=objective_named(self.objective))
-        one_of(self.goal, list(GOALS), 'goal')
+        one_of(self.goal, GOALS, 'goal')
 
     @abstractmethod
     def step_rule(self, region: Region, steps: int) -> StepRule:
-        """Return what makes the steps of one run; it may remember what it has seen."""
-
-    def rank(self, loss: Tensor, output: Tensor, target: Tensor | None) -> Tensor:
-        """Return by what iterates are compared, shape (N, keys); see :meth:`Objective.rank`."""
-        return self.rank_of(self.objective)(loss, output, target)
+        """Return the steps of one run, which may remember earlier ones."""
 
     def rank_of(self, objective: Objective) -> Rank:
-        """Return by what iterates are compared while this objective is driven up."""
+        """Return the comparison of iterates while this objective is driven up."""
         return objective.rank
+
+    @property
+    def plan(self) -> Plan:
+        """The stages of a run."""
+        return ((1.0, 10),)
 
     def search(
         self, problem: Problem, *, objective: Objective | None = None, start: Start | None = None
@@ -73,8 +60,8 @@ class ProjectedAscent(Attack):
 
         Args:
             problem: the model and the images.
-            objective: of this run, by default the attack's.
-            start: the first images of this run, by default :meth:`start`.
+            objective: objective of this run, by default the attack's.
+            start: first images of this run, by default :meth:`start`.
 
         Raises:
             ValueError: if images lie outside the box or do not fit the target.
@@ -86,59 +73,46 @@ class ProjectedAscent(Attack):
         best = BestIterate(problem.images.clone())
         if self.eps == 0 or not len(problem.images):
             return best
-        scoring = scoring_type(self.goal, objective, problem.target)(problem, objective, self.rank_of(objective))
+        scoring = Scoring(problem, objective, self.rank_of(objective), self.goal)
         with (
             torch.random.fork_rng(devices=[problem.images.device] if problem.images.is_cuda else []),
             torch.enable_grad(),
         ):
-            if self.random_start:  # otherwise the first iterates are the images themselves
-                scoring.leave_out_wrong(problem.images)
+            if self.random_start and scoring.drops:  # otherwise the first iterates are the images themselves
+                scoring.value(problem.images, 0, 1)
             widest = region.scaled(max(factor for factor, _ in self.plan))
             for restart in range(self.restarts):
                 self.run(scoring, region, (start or self.start)(widest, problem.numbers, restart), best)
-            scoring.check()
+            scoring.watch.check()
         return best
 
     def start(self, region: Region, numbers: Sequence[int], restart: int) -> Tensor:
         """Return the first images."""
         return region.random_images(self.seed, numbers, restart) if self.random_start else region.inputs.clone()
 
-    @property
-    def plan(self) -> Plan:
-        """The stages of a run."""
-        return ((1.0, 10),)
-
     def run(self, scoring: Scoring, region: Region, start: Tensor, best: BestIterate) -> None:
         """Make one run from one start, and offer its iterates: those within the radius.
 
-        Each stage starts from the projection of the best that the one before found.
+        Each stage starts from the projection of the best image of the stage before.
         """
         *wider, (last, steps) = stages(self.plan, self.steps)
         for factor, count in wider:
             stage, found = region.scaled(factor), BestIterate(start)
-            self.climb(scoring.without_end(), stage, stage.project(start), count, found)
+            self.ascend(scoring.without_end(), stage, stage.project(start), count, found)
             start = found.images
         region = region.scaled(last)
         found = BestIterate(start)
-        self.climb(scoring, region, region.project(start) if wider else start, steps, found if wider else best)
+        self.ascend(scoring, region, region.project(start) if wider else start, steps, found if wider else best)
         best.take(found)
 
-    def climb(self, scoring: Scoring, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
-        """Take so many steps from feasible images, and offer every iterate, the last one too.
-
-        Args:
-            scoring: what the model is asked through.
-            region: where the iterates stay.
-            start: the first images.
-            steps: number of gradient steps.
-            best: what keeps the best iterates.
-        """
+    def ascend(self, scoring: Scoring, region: Region, start: Tensor, steps: int, best: BestIterate) -> None:
+        """Take this number of steps from feasible images, and offer every iterate, the last one too."""
         move, images = self.step_rule(region, steps), start
         for step in range(steps):
             if scoring.done:
                 return
             if step and scoring.is_early(step - 1, steps) and not scoring.is_early(step, steps):
-                best.offer(scoring.value(best.images, step, steps), best.images)  # what they are worth on the model
+                best.offer(scoring.value(best.images, step, steps), best.images)  # their ranks on the exact model
             rank, grad = scoring.gradient(images, step, steps)
             best.offer(rank, images)
             images = move(images, grad, rank[:, -1])
@@ -151,7 +125,7 @@ class ProjectedAscent(Attack):
 
 
 def stages(plan: Plan, steps: int) -> list[tuple[float, int]]:
-    """Return the radius, in units of eps, and the steps of each stage; one that would have no steps is left out."""
+    """Return the radius, in units of eps, and the steps of each stage; a stage without steps is left out."""
     counts = [steps * tenths // 10 for _, tenths in plan[:-1]]
     counts.append(steps - sum(counts))
     return [(factor, count) for (factor, _), count in zip(plan, counts, strict=True) if count]

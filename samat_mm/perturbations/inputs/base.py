@@ -1,4 +1,4 @@
-"""What every attack is."""
+"""The base of every attack."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ class Attack(ABC):
     the same images.
 
     Attributes:
-        objective: the loss that it drives up; ``objective.output`` says what ``predict`` has to return.
-        norm: its name.
+        objective: the loss to drive up; ``objective.output`` names the output that ``predict`` has to return.
+        norm: name of the norm.
         eps: the radius.
-        seed: the random start of image i is drawn from (seed, i) alone, whatever the batch.
+        seed: the random numbers of image i come from (seed, i) alone, whatever the batch.
     """
 
     objective: Objective
@@ -53,10 +53,10 @@ class Attack(ABC):
 
     @abstractmethod
     def search(self, problem: Problem) -> BestIterate:
-        """Return the best images that were found, with their ranks where the attack compares iterates."""
+        """Return the best images found, with their ranks where the attack compares iterates."""
 
     def replace(self, **changes: Any) -> Self:
-        """Return the attack with other parameters, checked as at first.
+        """Return the attack with other parameters, checked again.
 
         Raises:
             TypeError: if it has no such parameter.
@@ -82,10 +82,10 @@ class Attack(ABC):
         return norm_named(self.norm or 'linf')
 
     def describe(self) -> dict[str, Any]:
-        """Return the type and the parameters for reports, in plain types; those that are None are left out."""
+        """Return the type and the parameters for reports, in plain types, without those that are None."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
         return {'type': type(self).__name__} | {
-            name: value.name if isinstance(value, Objective) else value
+            name: value.name if isinstance(value, Objective) else list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
             if value is not None
         }
@@ -94,7 +94,7 @@ class Attack(ABC):
         return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'
 
     def _settle(self, **values: Any) -> None:
-        """Put parameters in the form in which they are kept, while the attack is made."""
+        """Set parameters in their final form, while the attack is made."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

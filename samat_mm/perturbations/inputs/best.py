@@ -10,7 +10,7 @@ class BestIterate:
     """Keeps, image by image, the iterate that ranks highest so far.
 
     Args:
-        images: what it holds until something is offered.
+        images: the images to hold at first.
     """
 
     def __init__(self, images: Tensor) -> None:
@@ -18,11 +18,11 @@ class BestIterate:
         self.rank: Tensor | None = None
 
     def offer(self, rank: Tensor, images: Tensor) -> None:
-        """Take the images that rank higher than what is held.
+        """Take the images that rank higher than the held ones.
 
         Args:
             rank: shape (N, keys), or (1, keys) for the whole batch; a later key decides where the earlier are equal.
-                NaN where an image was not looked at, so that nothing is taken.
+                NaN for an image that was not scored and is not to be taken.
             images: shape (N, C, H, W).
         """
         if self.rank is None:
@@ -32,7 +32,7 @@ class BestIterate:
         self.images = choose(higher, images, self.images)
 
     def take(self, other: 'BestIterate') -> None:
-        """Take what another one holds where it ranks higher."""
+        """Take the images of another one that rank higher."""
         if other.rank is not None:
             self.offer(other.rank, other.images)
 

@@ -1,4 +1,4 @@
-"""What attacks on classifiers share: which images they search for, and the ball, which some need not have."""
+"""Attacks on classifiers: which images they search, and the ball, which some of them need not have."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.device import row_indices
 from samat_mm.perturbations.inputs.base import Attack
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.finite import check_finite
@@ -22,8 +23,8 @@ class ClassificationAttack(Attack):
     Images that the model gets wrong already are returned as they are, and so are those without a label (255, where
     the model has no such class). Labels as class probabilities (N, K) count as their most probable class.
 
-    A subclass gives :meth:`find`, which sees images of one size that the model classifies correctly. What it draws
-    for image i has to come from (seed, i) alone.
+    A subclass gives :meth:`find`, which sees images of one size that the model classifies correctly. Its random numbers
+    for image i have to come from (seed, i) alone.
     """
 
     objective = CrossEntropy()
@@ -42,27 +43,28 @@ class ClassificationAttack(Attack):
         if problem.box != PIXELS:
             raise InputError(f'{name} attacks pixels in [0, 1]; got inputs with the box {problem.box}.')
         check_pixels(inputs)
-        self.check_images(inputs)
+        if self.eps is not None:
+            self.ball.check_radius(self.eps, inputs.shape[1:])
         if problem.target is None:
             raise InputError(f'{name} needs a target, the labels (N,); got none.')
         result = inputs.clone()
         if self.moves_nothing() or not len(inputs):
             return BestIterate(result)
-        sizes = problem.sizes or [(inputs.shape[2], inputs.shape[3])] * len(inputs)
+        whole = (inputs.shape[2], inputs.shape[3])
+        sizes = [(int(height), int(width)) for height, width in problem.sizes or [whole] * len(inputs)]
         with isolated_randomness(inputs.device), torch.no_grad():
-            labels, correct = self._clean(problem, problem.target)
-            problem = replace(problem, target=labels)
-            for size in sorted({(int(height), int(width)) for height, width in sizes}):
-                same = torch.tensor([tuple(other) == size for other in sizes], device=inputs.device)
-                rows = (correct & same).nonzero().flatten()
-                if len(rows):
+            labels, correct = self._clean(problem)
+            problem, searched = replace(problem, target=labels), correct.tolist()
+            for size in sorted(set(sizes)):
+                rows = [row for row, own in enumerate(sizes) if own == size and searched[row]]
+                if rows:
                     found = self.find(problem.subset(rows).cropped(size))
-                    result[rows, :, : size[0], : size[1]] = found.to(result.dtype)
+                    result[row_indices(rows, result), :, : size[0], : size[1]] = found.to(result.dtype)
         return BestIterate(result)
 
-    def _clean(self, problem: Problem, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _clean(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Return the labels and which images the model gets right, both (N,)."""
-        logits = problem.output(problem.images)
+        logits, target = problem.output(problem.images), problem.target
         if logits.ndim != 2:
             raise InputError(
                 f'{type(self).__name__} attacks classifiers, whose logits are (N, K); got {tuple(logits.shape)}. '
@@ -85,15 +87,6 @@ class ClassificationAttack(Attack):
             problem: pixels of one size without padding, and their classes (N,).
         """
 
-    def check_images(self, inputs: Tensor) -> None:
-        """Refuse a radius that covers every image of this shape.
-
-        Raises:
-            ValueError: if ``eps`` exceeds the diameter of the pixel box.
-        """
-        if self.eps is not None:
-            self.ball.check_radius(self.eps, inputs.shape[1:])
-
     def moves_nothing(self) -> bool:
         """Return whether the parameters leave every image as it is."""
         return self.eps == 0
@@ -102,8 +95,8 @@ class ClassificationAttack(Attack):
 class OptionallyBoundedAttack(ClassificationAttack):
     """An attack that is published without a norm ball, and may be given one.
 
-    With a radius, the images that it tries are projected onto the ball, so that what is scored during the search is
-    what comes out. ``norm`` is 'linf' where only ``eps`` is given; without either, nothing is bounded.
+    With a radius, the images that it tries are projected onto the ball before they are scored. ``norm`` is 'linf' where
+    only ``eps`` is given; without either, nothing is bounded.
     """
 
     def __post_init__(self) -> None:
@@ -120,6 +113,12 @@ class OptionallyBoundedAttack(ClassificationAttack):
         return candidates if self.eps is None else self.ball.feasible(candidates, images, self.eps, PIXELS)
 
 
+def margins_and_errors(problem: Problem, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the margins of changed images and whether the model errs on them, both (N,)."""
+    logits = problem.logits(images)
+    return margins(logits, problem.target), logits.argmax(1) != problem.target
+
+
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """Return by how much the label's logit exceeds the largest other one, shape (N,)."""
     own = logits.gather(1, labels[:, None])
@@ -130,4 +129,4 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
 def ranked_rivals(problem: Problem, count: int) -> Tensor:
     """Return the other classes of each image, the most probable first, shape (N, at most ``count``)."""
     order = problem.logits(problem.images).argsort(dim=1, descending=True, stable=True)
-    return order[order != problem.labels[:, None]].reshape(len(order), -1)[:, :count]
+    return order[order != problem.target[:, None]].reshape(len(order), -1)[:, :count]

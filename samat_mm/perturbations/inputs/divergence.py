@@ -14,7 +14,7 @@ from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLe
 from samat_mm.perturbations.inputs.pgd import PGD
 from samat_mm.perturbations.inputs.problem import Problem
 from samat_mm.perturbations.norms.region import Region
-from samat_mm.perturbations.randomness import generator_for
+from samat_mm.perturbations.randomness import generator_for, noise_like
 
 OFFSET = 0.001  # standard deviation of the published start, in [0, 1] pixel units
 
@@ -29,10 +29,10 @@ class DivergenceAttack(Attack):
     Source: Zhang et al., ICML 2019, algorithm 1.
 
     Args:
-        attack: what makes the steps; with its default objective, which the divergence takes the place of.
+        attack: a PGD with its default objective, which the divergence replaces.
 
     Raises:
-        ValueError: if the attack is another one.
+        ValueError: if it is another attack.
     """
 
     attack: Any
@@ -41,8 +41,8 @@ class DivergenceAttack(Attack):
         attack = self.attack
         if not isinstance(attack, PGD) or attack.objective.name != 'cross-entropy' or attack.goal != 'loss':
             raise InputError(
-                'TRADES maximises the divergence from the clean output, by PGD without an objective or a goal of its '
-                f'own; got {attack!r}.'
+                'TRADES maximises the divergence from the clean output, by PGD with the default objective and goal; '
+                f'got {attack!r}.'
             )
         self._settle(objective=attack.objective, norm=attack.norm, eps=attack.eps, seed=attack.seed)
 
@@ -58,10 +58,10 @@ class DivergenceAttack(Attack):
         return self.attack.search(problem, objective=objective, start=start)
 
     def _near_the_image(self, region: Region, numbers: Sequence[int], restart: int) -> Tensor:
-        noise = region.noise(
-            lambda shape, index: torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart)), numbers
-        )
-        return region.project(region.inputs + OFFSET * noise)
+        def draw(shape: Sequence[int], index: int) -> Tensor:
+            return torch.randn(tuple(shape), generator=generator_for(self.seed, index, restart))
+
+        return region.project(region.inputs + OFFSET * noise_like(region.inputs, draw, numbers, region.sizes))
 
     def describe(self) -> dict[str, Any]:
         """Return the parameters for reports, in plain types."""

@@ -1,5 +1,6 @@
 """FAB: the nearest point on the other side of a decision boundary, by repeated linearisation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +8,10 @@ import torch
 from torch import Tensor
 
 from samat_mm.perturbations.checks import one_of, whole_number
-from samat_mm.perturbations.device import moved
 from samat_mm.perturbations.inputs.classification import ClassificationAttack, ranked_rivals
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.inputs.problem import Problem, Remaining
-from samat_mm.perturbations.randomness import generator_for
+from samat_mm.perturbations.randomness import generator_for, noise_like
 from samat_mm.perturbations.rows import choose, per_sample
 from samat_mm.perturbations.units import Radius
 
@@ -26,9 +26,7 @@ class FAB(ClassificationAttack):
     Each step linearises the differences of the logits, projects the iterate and the image onto the nearest boundary
     within the pixel box, and moves to a mixture of both that overshoots by 5 %; an iterate beyond the boundary goes
     back a tenth of the way to its image. Of the adversarial iterates the nearest is kept. An image without one in the
-    ball is returned as it was.
-
-    The first start is the image itself; only further restarts draw random numbers.
+    ball is returned as it was. The first start is the image itself; only further restarts are random.
 
     Source: Croce & Hein, Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack, ICML 2020
     (algorithm 1, with its alpha_max 0.1, eta 1.05, beta 0.9).
@@ -36,12 +34,12 @@ class FAB(ClassificationAttack):
     Args:
         norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
-        steps: of each run. The paper's table uses 10, AutoAttack 100.
-        restarts: runs per image (and target); only images that resist go on.
+        steps: number of steps of each run. The paper's table uses 10, AutoAttack 100.
+        restarts: runs per image (and target), each for the images that still resist.
         targets: 'nearest' linearises every boundary at every step (K backward passes); 'ranked' runs against the
             most probable other classes one after the other (one backward pass), as AutoAttack's FAB-T.
-        classes: how many classes 'ranked' aims at; 9 as in AutoAttack, or all others if they are fewer.
-        seed: of the starts after the first.
+        classes: number of classes that 'ranked' aims at; 9 as in AutoAttack, or all others if there are fewer.
+        seed: seed of the starts after the first.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -65,12 +63,12 @@ class FAB(ClassificationAttack):
     def find(self, problem: Problem) -> Tensor:
         """Return the nearest adversarial image within the ball, or the image itself."""
         result, left = problem.images.clone(), Remaining(problem)
-        rivals = ranked_rivals(problem, self.classes) if self.targets == 'ranked' else None
-        for rank in range(1 if rivals is None else rivals.shape[1]):
+        rivals = ranked_rivals(problem, self.classes).unbind(1) if self.targets == 'ranked' else [None]
+        for rank, rival in enumerate(rivals):
             for restart in range(self.restarts):
                 if not len(left):
                     return result
-                aims = None if rivals is None else rivals[left.rows, rank]
+                aims = None if rival is None else rival[left.rows]
                 found, distance = self._run(left.problem, aims, self._starts(left.problem, rank, restart))
                 near = distance <= self.eps
                 result[left.rows[near]] = found[near]
@@ -78,18 +76,16 @@ class FAB(ClassificationAttack):
         return result
 
     def _starts(self, problem: Problem, rank: int, restart: int) -> Tensor:
+        def draw(shape: Sequence[int], number: int) -> Tensor:
+            offset = self.ball.offset(shape, generator_for(self.seed, number, restart, rank))
+            return offset / self.ball.norm(offset[None]) * self.eps / 2
+
         images = problem.images
-        if restart == 0:
-            return images.clone()
-        offsets = torch.zeros(images.shape)
-        for offset, number in zip(offsets, problem.numbers, strict=True):
-            noise = self.ball.offset(offset.shape, generator_for(self.seed, number, restart, rank))
-            offset.copy_(noise / self.ball.norm(noise[None]) * self.eps / 2)
-        return (images + moved(offsets, images)).clamp(0, 1)
+        return images.clone() if restart == 0 else (images + noise_like(images, draw, problem.numbers)).clamp(0, 1)
 
     def _run(self, problem: Problem, aims: Tensor | None, iterate: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest adversarial iterates and their distances, infinite where there is none."""
-        images, labels = problem.images, problem.labels
+        images, labels = problem.images, problem.target
         nearest, distance = images.clone(), torch.full_like(images[:, 0, 0, 0], torch.inf)
         for _ in range(self.steps):
             gap, normal = self._boundary(problem, iterate, aims)
@@ -109,7 +105,7 @@ class FAB(ClassificationAttack):
 
     def _boundary(self, problem: Problem, iterate: Tensor, aims: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the other class's lead (N,) and its gradient (N, C, H, W), for the boundary that is nearest."""
-        labels = problem.labels
+        labels = problem.target
         pixels = iterate.detach().requires_grad_()
         with torch.enable_grad():
             logits = problem.logits(pixels)
@@ -134,6 +130,6 @@ class FAB(ClassificationAttack):
         return gap, normal
 
     def describe(self) -> dict[str, Any]:
-        """Return the parameters for reports; how many classes only where they are aimed at one by one."""
+        """Return the parameters for reports; the number of classes only where they are aimed at one by one."""
         left_out = () if self.targets == 'ranked' else ('classes',)
         return {key: value for key, value in super().describe().items() if key not in left_out}

@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Return images whose pixel p is what is found at p + flow(p), interpolated between the four pixels around it.
+    """Return images whose pixel p comes from p + flow(p), interpolated between the four pixels around that point.
 
-    Beyond the border the border's own pixels continue, so that no flow brings in a colour that the image has not.
+    Beyond the border the border's pixels continue: no flow brings in a colour that the image does not have.
 
     Args:
         images: pixels (N, C, H, W).

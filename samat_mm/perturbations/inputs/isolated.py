@@ -1,4 +1,4 @@
-"""torchattacks kept from what it does to its surroundings.
+"""torchattacks, without its side effects.
 
 The library reseeds the global generators, switches the modes of the model's whole tree, calls ``backward`` through the
 model's parameters, and keeps every model that it was given in a list that is never emptied.
@@ -20,15 +20,15 @@ from samat_mm.perturbations.randomness import isolated_randomness
 def isolated(
     make: Callable[[nn.Module], Any], predict: Predict, images: Tensor, labels: Tensor, seed: int = 0
 ) -> Tensor:
-    """Return what an attack of torchattacks makes of images, leaving everything as it was.
+    """Return the adversarial images of an attack of torchattacks, leaving everything else as it was.
 
     Args:
-        make: builds the attack for a model, ``lambda model: torchattacks.APGD(model, ...)``. What depends on the number
-            of classes is to be passed: the library's defaults are for 10.
+        make: builds the attack for a model, ``lambda model: torchattacks.APGD(model, ...)``. It has to pass whatever
+            depends on the number of classes: the library's defaults are for 10.
         predict: maps pixels (N, C, H, W) to logits (N, K).
         images: pixels in [0, 1].
         labels: classes (N,).
-        seed: of every global generator, meanwhile.
+        seed: seed of every global generator, meanwhile.
     """
     # It seeds the current CUDA device even when the images are elsewhere.
     device = torch.device('cuda', torch.cuda.current_device()) if torch.cuda.is_available() else images.device
@@ -38,35 +38,27 @@ def isolated(
         np.random.seed(seed)
         random.seed(seed)
         try:
-            found = make(model)(images.float().contiguous(), labels)  # it looks at images in the order of memory
+            found = make(model)(images.float().contiguous(), labels)  # it reads images in the order of memory
         finally:
-            model.predict = None  # what it keeps of the model for ever must not be the batch
+            model.held.clear()  # it keeps the model for ever, which must not keep the batch
     return found.detach().to(images.dtype).clamp(0, 1)
 
 
 class _Model(nn.Module):
     """``predict`` as the module that torchattacks wants, without modes and with gradients for the pixels alone."""
 
-    predict: Any
-
     def __init__(self, predict: Predict, images: Tensor) -> None:
         super().__init__()
         self.device_anchor = nn.Parameter(images.new_empty(0))  # it looks for the device there
         self.dtype = images.dtype
-        object.__setattr__(self, 'predict', predict)  # as a submodule, it would be switched with this one
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == 'predict':
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+        self.held = [predict]  # in a list: as a submodule, its modes would be switched with this one's
 
     def forward(self, pixels: Tensor) -> Tensor:
-        pixels = pixels.to(self.dtype)
+        (predict,), pixels = self.held, pixels.to(self.dtype)
         if torch.is_grad_enabled() and pixels.requires_grad:
-            return _InputGradient.apply(pixels, self.predict).float()
+            return _InputGradient.apply(pixels, predict).float()
         with torch.no_grad():
-            return self.predict(pixels).float().clone()
+            return predict(pixels).float().clone()
 
 
 class _InputGradient(torch.autograd.Function):

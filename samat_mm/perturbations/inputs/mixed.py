@@ -1,4 +1,4 @@
-"""Two predicts for one ascent: a fast one for its early steps, and the one that counts for the last."""
+"""Two predicts for one ascent: a fast one for its early steps, and the exact one for the last."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ EXACT_SHARE = 0.2  # of the steps
 
 @dataclass(frozen=True)
 class MixedPredict:
-    """A ``predict`` whose early steps are left to another one that computes nearly the same, faster.
+    """A ``predict`` that leaves early steps to a faster one with nearly the same results.
 
     The last fifth of the steps of a run, at least one, and everything that is not a step asks ``exact``.
 
     Args:
-        exact: what the attack is to be strong against.
+        exact: the predict that the attack is to be strong against.
         early: the fast one, in bfloat16 for instance.
     """
 
@@ -29,9 +29,9 @@ class MixedPredict:
         return self.exact(pixels)
 
     def at(self, step: int, steps: int) -> Predict:
-        """Return what step ``step`` (from 0) of so many asks."""
+        """Return the predict of step ``step`` (from 0) of ``steps``."""
         return self.early if step < steps - math.ceil(EXACT_SHARE * steps) else self
 
     def subset(self, rows: Tensor) -> 'MixedPredict':
-        """Return the same for some images of the batch (indices, shape (n,))."""
+        """Return the two for some images of the batch (indices, shape (n,))."""
         return MixedPredict(restricted(self.exact, rows), restricted(self.early, rows))

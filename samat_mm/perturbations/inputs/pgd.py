@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.ascent import ProjectedAscent
-from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.norms.base import StepRule
 from samat_mm.perturbations.norms.region import Region
 from samat_mm.perturbations.units import Radius, describe_radius, parse_radius
 
@@ -15,8 +15,8 @@ class PGD(ProjectedAscent):
     """Projected gradient ascent from a random start, ``x <- P(x + step_size * steepest(grad))``.
 
     ``P`` projects onto the ball around the image and then onto the pixel box. Of all iterates, the start among them,
-    the one that ranks highest is returned, image by image: by the objective itself, or by the pixels that are wrong
-    for the pixel-wise ones, which change from step to step.
+    the one that ranks highest is returned, image by image: by the objective itself, or by the share of wrong pixels
+    for the pixel-wise objectives, which change from step to step.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018; equation 3 of the
     duality paper.
@@ -30,8 +30,8 @@ class PGD(ProjectedAscent):
         restarts: number of random starts; the best result counts.
         objective: 'cross-entropy', 'model-loss', 'dlr' for classifiers, or for segmentors 'segpgd', 'cospgd',
             'masked-cross-entropy', 'balanced-masked-cross-entropy' or 'jensen-shannon'.
-        goal: 'loss', or 'error' to leave out images of a classifier once it errs on them.
-        seed: of the random starts.
+        goal: 'loss', or 'error' to leave out images of a classifier once it errs on them, at first or at an iterate.
+        seed: seed of the random starts.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -60,7 +60,7 @@ class PGD(ProjectedAscent):
             )
 
     def usual_step(self) -> float:
-        """Return the step size that goes with ``eps``."""
+        """Return the default step size for ``eps``."""
         return self.eps / 4
 
     def at(self, radius: float) -> Self:
@@ -85,7 +85,7 @@ class FGSM(PGD):
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         objective: 'cross-entropy' or 'model-loss'.
         goal: 'loss', or 'error' to leave out images of a classifier that are wrong already.
-        seed: without effect, for nothing is drawn.
+        seed: without effect, because nothing is random.
     """
 
     step_size: Radius = field(init=False)

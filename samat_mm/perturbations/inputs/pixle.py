@@ -24,23 +24,24 @@ class Pixle(OptionallyBoundedAttack):
 
     Each iteration copies a random patch of the image to distinct random places, one per pixel, and asks the model;
     after each restart the candidate with the lowest probability of the label becomes the image that the next restart
-    writes on. An image is done at once when the model errs on it. It changes few pixels by any amount: as published, no
-    norm bounds it. With ``norm`` and ``eps`` every candidate is projected onto that ball before the model sees it.
+    changes. An image is done at once when the model errs on it. The attack changes few pixels by any amount: as
+    published, no norm bounds it. With ``norm`` and ``eps`` every candidate is projected onto that ball before the model
+    sees it.
 
     Source: Pomponi et al., Pixle: a fast and effective black-box attack based on rearranging pixels, IJCNN 2022
-    (random mapping). Unlike torchattacks' version it asks once per candidate and about the whole batch at once, takes
-    height for height where images are not square, reaches the last row and column, and a restart without a better
-    candidate changes nothing.
+    (random mapping). Unlike torchattacks' version it asks once per candidate and about the whole batch at once, does
+    not swap height and width where images are not square, reaches the last row and column, and a restart without a
+    better candidate changes nothing.
 
     Args:
-        restarts: how often the image is written on.
+        restarts: number of times that the image is changed.
         iterations: candidates per restart.
-        widths: smallest and largest width of the patch, or the only one; integers are pixels, floats are shares of the
-            image.
+        widths: smallest and largest width of the patch, or its only width; integers are pixels, floats are shares of
+            the image.
         heights: the same for its height.
         norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
-        seed: of the patches.
+        seed: seed of the patches.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -64,13 +65,13 @@ class Pixle(OptionallyBoundedAttack):
         """Return the images with the lowest probability of the label."""
         streams = RandomStreams([generator_for(self.seed, number) for number in problem.numbers], problem.images)
         result, left = problem.images.clone(), Remaining(problem)
-        lowest = _log_probability(problem.logits(result), problem.labels)
+        lowest = _log_probability(problem.logits(result), problem.target)
         for _ in range(self.restarts):
             base = result.clone()
             for _ in range(self.iterations):
                 if not len(left):
                     return result
-                images, labels, rows = left.problem.images, left.problem.labels, left.rows
+                images, labels, rows = left.problem.images, left.problem.target, left.rows
                 moves = self._moves(images, streams.take(rows, 4 + images[0, 0].numel()))
                 candidates = self.within(_moved(images, base[rows], moves), images)
                 logits = left.problem.logits(candidates)
@@ -81,11 +82,11 @@ class Pixle(OptionallyBoundedAttack):
         return result
 
     def _moves(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return for each place which pixel of the original comes there, -1 for none, shape (N, H * W).
+        """Return for each place the pixel of the original that comes there, -1 for none, shape (N, H * W).
 
         Args:
             images: shape (N, C, H, W).
-            draws: shape (N, 4 + H * W), in [0, 1): the patch, and by which order the places are taken.
+            draws: shape (N, 4 + H * W), in [0, 1): the patch, and the order in which the places are taken.
         """
         height, width = images.shape[2:]
         rows, top = _interval(self.heights, height, draws[:, 0], draws[:, 1])
@@ -104,7 +105,7 @@ class Pixle(OptionallyBoundedAttack):
 
 
 def _extents(values: Extent | str | Sequence[Extent], name: str) -> tuple[Extent, Extent]:
-    """Return the smallest and the largest extent; also reads what ``describe`` writes."""
+    """Return the smallest and the largest extent; also reads the string that ``describe`` writes."""
     if isinstance(values, str):
         values = [float(part) if '.' in part else int(part) for part in values.split('-') if part[:1].isdigit()]
     pair = (values, values) if isinstance(values, (int, float)) else tuple(values)

@@ -1,4 +1,4 @@
-"""What an attack searches: a model as a function of its inputs, and a batch of them."""
+"""The problem that an attack searches: a model as a function of its inputs, and a batch of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.device import row_indices, true_rows
 from samat_mm.perturbations.inputs.finite import check_finite
 from samat_mm.perturbations.norms.base import Box
 from samat_mm.perturbations.norms.region import PIXELS
@@ -21,21 +22,21 @@ Bound = TypeVar('Bound')
 class Problem:
     """Images to perturb, and the model that is to err on them.
 
-    ``predict`` is asked about fewer images than it was given where some are done. One that is bound to the images of
-    its batch has a method ``subset(rows)``, which returns the same for those rows. One that leaves early steps to
-    another has a method ``at(step, steps)``, which returns what that step asks.
+    ``predict`` is asked about fewer images than it was given once some are done. A ``predict`` that is bound to the
+    images of its batch has a method ``subset(rows)``, which returns the same for those rows. One that leaves early
+    steps to another has a method ``at(step, steps)``, which returns the function for that step.
 
     Args:
-        predict: maps inputs (N, ...) to what the attack's objective takes, differentiably.
+        predict: maps inputs (N, ...) to the output that the attack's objective takes, differentiably.
         images: pixels (N, C, H, W) in the box, or inputs (N, ...) that are not pixels.
         target: labels (N,) or (N, H, W) with 255 ignored, class probabilities (N, K), or None where ``predict`` needs
             none.
         indices: the number of each image in its data set, for its random numbers. Defaults to 0..N-1.
         sizes: (height, width) of each image within its top left corner; the rest is padding, which is never perturbed.
             Defaults to the whole image.
-        box: the smallest and the largest value of a pixel; None for inputs that are not pixels, of which nothing is
-            clamped or checked.
-        frame: what surrounds the images before ``predict`` sees them, (N, C, H', W'), 0 where they are.
+        box: the smallest and the largest value of a pixel; None for inputs that are not pixels, which are neither
+            clamped nor checked.
+        frame: surroundings of the images, added before ``predict`` sees them, (N, C, H', W'), 0 where the images are.
 
     Attributes:
         numbers: the indices, also where none are given.
@@ -46,7 +47,7 @@ class Problem:
 
     predict: Predict
     images: Tensor
-    target: Tensor | None = None
+    target: Any = None
     indices: Sequence[int] | None = None
     sizes: Sequence[tuple[int, int]] | None = None
     box: Box | None = PIXELS
@@ -64,21 +65,18 @@ class Problem:
         object.__setattr__(self, 'images', self.images.detach())
         object.__setattr__(self, 'numbers', range(count) if self.indices is None else self.indices)
 
-    @property
-    def labels(self) -> Tensor:
-        """The target of a search that has one."""
-        assert self.target is not None
-        return self.target
-
     def output(self, images: Tensor) -> Tensor:
-        """Return what ``predict`` gives for changed images."""
-        return self.predict(images if self.frame is None else self._framed(images))
+        """Return the output of ``predict`` for changed images."""
+        if self.frame is not None:
+            below, right = (whole - part for whole, part in zip(self.frame.shape[2:], images.shape[2:], strict=True))
+            images = F.pad(images, (0, right, 0, below)) + self.frame
+        return self.predict(images)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (N, K) of changed images.
 
         Raises:
-            ValueError: if there are not as many rows as images.
+            ValueError: if there is not one row per image.
             FloatingPointError: if a logit is not finite.
         """
         logits = self.output(images)
@@ -86,18 +84,18 @@ class Problem:
         return one_row_each(logits, images)
 
     def at(self, step: int, steps: int) -> 'Problem':
-        """Return the problem that step ``step`` (from 0) of so many searches; this one, unless ``predict`` differs."""
+        """Return the problem that this step (from 0) searches: this one, unless ``predict`` depends on the step."""
         at: Any = getattr(self.predict, 'at', None)
         predict = self.predict if at is None else at(step, steps)
         return self if predict is self.predict else replace(self, predict=predict)
 
-    def subset(self, rows: Tensor) -> 'Problem':
-        """Return the problem of some images alone (indices, shape (n,))."""
-        kept = rows.tolist()
-        indices = [self.numbers[row] for row in kept]
-        sizes = None if self.sizes is None else [self.sizes[row] for row in kept]
-        target, frame = (None if values is None else values[rows] for values in (self.target, self.frame))
-        return Problem(restricted(self.predict, rows), self.images[rows], target, indices, sizes, self.box, frame)
+    def subset(self, rows: Sequence[int]) -> 'Problem':
+        """Return the problem of some images alone, by their indices; without waiting for the device."""
+        indices = [self.numbers[row] for row in rows]
+        sizes = None if self.sizes is None else [self.sizes[row] for row in rows]
+        there = row_indices(rows, self.images)
+        target, frame = (None if values is None else values[there] for values in (self.target, self.frame))
+        return Problem(restricted(self.predict, there), self.images[there], target, indices, sizes, self.box, frame)
 
     def cropped(self, size: tuple[int, int]) -> 'Problem':
         """Return the problem without the padding, for images that are all of that (height, width)."""
@@ -108,18 +106,13 @@ class Problem:
         frame[:, :, :height, :width] = 0
         return replace(self, images=self.images[:, :, :height, :width], sizes=None, frame=frame)
 
-    def _framed(self, images: Tensor) -> Tensor:
-        assert self.frame is not None
-        below, right = (whole - part for whole, part in zip(self.frame.shape[2:], images.shape[2:], strict=True))
-        return F.pad(images, (0, right, 0, below)) + self.frame
-
 
 class Remaining:
     """The images of a problem that are not done.
 
     Attributes:
-        problem: theirs alone.
-        rows: their indices in the whole problem.
+        problem: the problem of these images alone.
+        rows: their indices in the whole problem, shape (n,).
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -129,22 +122,23 @@ class Remaining:
         return len(self.rows)
 
     def drop(self, done: Tensor) -> Tensor | None:
-        """Leave out the images that are done now, shape (n,), and return which of them go on; None if all do.
+        """Leave out the images that are done now, shape (n,), and return the indices of the others; None if all remain.
 
-        To know the size of what is left, the host waits for the device.
+        The host waits for the device once.
         """
-        kept = (~done).nonzero().flatten()
+        kept = true_rows(~done)
         if len(kept) == len(done):
             return None
-        self.rows, self.problem = self.rows[kept], self.problem.subset(kept)
-        return kept
+        there = row_indices(kept, self.rows)
+        self.rows, self.problem = self.rows[there], self.problem.subset(kept)
+        return there
 
 
 def one_row_each(logits: Tensor, images: Tensor) -> Tensor:
     """Return the logits.
 
     Raises:
-        ValueError: if there are not as many rows as images.
+        ValueError: if there is not one row per image.
     """
     if len(logits) != len(images):
         raise InputError(
@@ -155,11 +149,6 @@ def one_row_each(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def restricted(bound: Bound, rows: Tensor) -> Bound:
-    """Return what is bound to the images of a batch for those rows alone, and anything else as it is.
-
-    Args:
-        bound: a ``predict`` or an objective; one that is bound to a batch has a method ``subset(rows)``.
-        rows: indices, shape (n,).
-    """
+    """Return a ``predict`` or an objective for some images (indices, shape (n,)), if it is bound to a batch."""
     restrict: Any = getattr(bound, 'subset', None)
     return bound if restrict is None else restrict(rows)

@@ -1,4 +1,4 @@
-"""Random perturbations: what every attack must beat."""
+"""Random perturbations, which every attack must beat."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from samat_mm.perturbations.inputs.ascent import ProjectedAscent
 from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import CrossEntropy
 from samat_mm.perturbations.inputs.scoring import Scoring
-from samat_mm.perturbations.norms.adaptive import StepRule
+from samat_mm.perturbations.norms.base import StepRule
 from samat_mm.perturbations.norms.region import Region
 from samat_mm.perturbations.units import Radius
 
@@ -23,7 +23,7 @@ class RandomNoise(ProjectedAscent):
         norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         draws: number of perturbations for each image.
-        seed: of the perturbations.
+        seed: seed of the perturbations.
     """
 
     norm: str = 'linf'

@@ -1,7 +1,8 @@
 """SEA: an ensemble of APGD on complementary pixel-wise losses, from radii beyond the allowed one."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from samat_mm.perturbations.inputs.apgd import APGD
@@ -42,34 +43,37 @@ class SEA(Attack):
     ECCV 2024, section 3.6.
 
     Args:
-        norm: 'linf', 'l2' or 'l1'; the paper has linf alone.
+        norm: 'linf', 'l2' or 'l1'; the paper has only linf.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         steps: number of gradient steps for each of the losses.
         random_start: start anywhere in the ball of ``2 eps`` rather than at the image.
-        class_pixels: the pixels that each class has in the training set, in any unit, for the balanced loss; by
-            default its weights come from the image that is attacked.
-        seed: of the random starts, which are the same for each of the losses.
+        class_pixels: number of pixels of each class in the training set, in any unit, for the balanced loss; by
+            default its weights come from the attacked image.
+        seed: seed of the random starts, which are the same for each loss.
 
     Raises:
-        ValueError: if a parameter is out of its range, or when it meets a model that is no segmentor.
+        ValueError: if a parameter is out of its range, or if the model is not a segmentor.
     """
 
     norm: str = 'linf'
     eps: Radius = '8/255'
     steps: int = 300
     random_start: bool = True
-    class_pixels: Sequence[float] | None = None
+    class_pixels: Any = None
     seed: int = 0
-    members: tuple[APGD, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        counts = None if self.class_pixels is None else tuple(self.class_pixels)
-        losses = (balanced_by(counts), *map(objective_named, ('masked-cross-entropy', 'jensen-shannon')))
-        members = tuple(
+        self._settle(class_pixels=None if self.class_pixels is None else tuple(self.class_pixels))
+        self._settle(objective=self.members[0].objective, eps=self.members[0].eps)
+
+    @cached_property
+    def members(self) -> tuple[APGD, ...]:
+        """The attack on each loss."""
+        losses = (balanced_by(self.class_pixels), *map(objective_named, ('masked-cross-entropy', 'jensen-shannon')))
+        return tuple(
             ShrinkingAPGD(self.norm, self.eps, self.steps, self.random_start, objective=objective, seed=self.seed)
             for objective in losses
         )
-        self._settle(class_pixels=counts, members=members, objective=losses[0], eps=members[0].eps)
 
     def search(self, problem: Problem) -> BestIterate:
         """Return the worst of the three, with its rank."""
@@ -79,13 +83,6 @@ class SEA(Attack):
         return worst
 
     def candidates(self, problem: Problem) -> Iterator[BestIterate]:
-        """Yield what each loss found, in the order of the class docstring, with its rank."""
+        """Yield the result of each loss, in the order of the class docstring, with its rank."""
         for member in self.members:
             yield member.search(problem)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the type and the parameters for reports, in plain types."""
-        described = super().describe()
-        del described['members']
-        counts = described.pop('class_pixels', None)
-        return described if counts is None else {**described, 'class_pixels': list(counts)}

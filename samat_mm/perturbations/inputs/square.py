@@ -2,12 +2,12 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from samat_mm.errors import InputError
-from samat_mm.perturbations.checks import one_of, whole_number
-from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins
+from samat_mm.perturbations.checks import one_of, share, whole_number
+from samat_mm.perturbations.inputs.classification import ClassificationAttack, margins_and_errors
 from samat_mm.perturbations.inputs.problem import Problem, Remaining
 from samat_mm.perturbations.randomness import RandomStreams, generator_for
 from samat_mm.perturbations.units import Radius
@@ -21,12 +21,12 @@ class Square(ClassificationAttack):
     """Square attack: at each query a random square of the perturbation is replaced, and kept if the margin falls.
 
     The margin is the label's logit less the largest other one; an image is done when the model errs on it. Of an image
-    that resists, what has the smallest margin is returned, or the image itself if nothing is below its own. Every
-    image has its own random numbers, so its squares do not depend on its batch (the authors' batches share them);
-    for a single image the sequence is that of the authors.
+    that resists, the version with the smallest margin is returned, the image itself included. Every image has its own
+    random numbers, so its squares do not depend on its batch (the authors' batches share them); for a single image the
+    sequence is the authors'.
 
-    In l2 the length that moves from window to window is that of each channel by itself, as in the authors' code. The
-    copies of that code in torchattacks and in published versions of the AutoAttack package take it over all channels.
+    In l2 each channel moves its own length from window to window, as in the authors' code. The copies of that code in
+    torchattacks and in published versions of the AutoAttack package move the length of all channels together.
 
     Source: Andriushchenko et al., Square Attack: a query-efficient black-box adversarial attack via random search,
     ECCV 2020.
@@ -34,12 +34,12 @@ class Square(ClassificationAttack):
     Args:
         norm: 'linf', 'l2' or 'l1'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
-        queries: of each restart, the start not counted.
-        restarts: only images that resist go on.
+        queries: queries of each restart, not counting the start.
+        restarts: number of restarts, each for the images that still resist.
         p_init: share of the image that the first squares cover; 0.8 in AutoAttack.
         schedule: 'rescaled' shrinks the squares in proportion to ``queries``; 'fixed' as for 10,000 queries,
             whatever their number (AutoAttack's choice).
-        seed: of the squares.
+        seed: seed of the squares.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -57,15 +57,13 @@ class Square(ClassificationAttack):
         super().__post_init__()
         whole_number(self.queries, 'queries')
         whole_number(self.restarts, 'restarts')
-        if not 0 < self.p_init <= 1:
-            raise InputError(f'p_init must be a share of the image, greater than 0 and at most 1; got {self.p_init!r}.')
-        self._settle(p_init=float(self.p_init))
+        self._settle(p_init=share(self.p_init, 'p_init'))
         one_of(self.schedule, SCHEDULES, 'schedule')
 
     def find(self, problem: Problem) -> Tensor:
         """Return the images of the smallest margin that the queries found."""
         result, left = problem.images.clone(), Remaining(problem)
-        smallest = margins(problem.logits(result), problem.labels)
+        smallest, _ = margins_and_errors(problem, result)
         for restart in range(self.restarts):
             if not len(left):
                 break
@@ -80,17 +78,16 @@ class Square(ClassificationAttack):
         """Return the best images, their margins and whether the model errs on them."""
         proposals, images = self.ball.squares(self.eps), problem.images
         streams = RandomStreams([generator_for(self.seed, number, restart) for number in problem.numbers], images)
-        best, left = proposals.start(images, streams), Remaining(problem)
-        logits = problem.logits(best)
-        margin, wrong = margins(logits, problem.labels), logits.argmax(1) != problem.labels
+        left = Remaining(problem)
+        best = proposals.start(images, partial(streams.take, left.rows))
+        margin, wrong = margins_and_errors(problem, best)
         left.drop(wrong)
         for query in range(self.queries):
             if not len(left):
                 break
-            side, draws = proposals.side(self._share(query), images), streams.take(left.rows, proposals.draws(images))
-            candidate = proposals.propose(left.problem.images, best[left.rows], side, draws)
-            logits, labels = left.problem.logits(candidate), left.problem.labels
-            new_margin, new_wrong = margins(logits, labels), logits.argmax(1) != labels
+            draw = partial(streams.take, left.rows)
+            candidate = proposals.propose(left.problem.images, best[left.rows], self._share(query), draw)
+            new_margin, new_wrong = margins_and_errors(left.problem, candidate)
             kept = new_wrong | (new_margin < margin[left.rows])
             rows = left.rows[kept]
             best[rows], margin[rows], wrong[rows] = candidate[kept], new_margin[kept], new_wrong[kept]

@@ -28,8 +28,9 @@ class StAdv(OptionallyBoundedAttack):
       from -1 to 1; ``steps`` of Adam drive ``margin + weight * ||flow||_2`` down, where the margin is never cut off
       (kappa infinite). Of all iterates the one with the smallest margin is returned.
     - 'original', Xiao et al.'s: the flow, in pixels, is not bounded; L-BFGS drives ``max(margin, 0) + weight *
-      roughness`` down, where the roughness sums over neighbouring pixels how far their flows differ. Of all iterates
-      that the model errs on, the one with the smallest roughness is returned. Image by image, for its line search.
+      roughness`` down, where the roughness sums the differences between the flows of neighbouring pixels. Of all
+      iterates on which the model errs, the one with the smallest roughness is returned. It runs image by image, for its
+      line search.
 
     The margin is the label's logit less the largest other one. An image that no iterate improves on is returned as it
     was. As published, no norm bounds the difference of pixels; with ``norm`` and ``eps`` the warped images are
@@ -40,13 +41,13 @@ class StAdv(OptionallyBoundedAttack):
 
     Args:
         form: 'bounded' or 'original'.
-        steps: of Adam (10 by default), or at most so many iterations of L-BFGS (100 by default).
-        step_size: Adam's learning rate, in grid units; 1e-3 by default. Without meaning for 'original'.
-        bound: largest component of the flow in grid units; '1/255' by default. Without meaning for 'original'.
-        weight: of the flow's norm or roughness.
+        steps: steps of Adam (10 by default), or the most iterations of L-BFGS (100 by default).
+        step_size: Adam's learning rate, in grid units; 1e-3 by default. Not for 'original'.
+        bound: largest component of the flow in grid units; '1/255' by default. Not for 'original'.
+        weight: weight of the flow's norm or roughness.
         norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
-        seed: without effect, for nothing is drawn.
+        seed: without effect, because nothing is random.
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -81,11 +82,10 @@ class StAdv(OptionallyBoundedAttack):
         """Return the best warped images."""
         if self.form == 'bounded':
             return self._bounded(problem)
-        rows = torch.arange(len(problem.images), device=problem.images.device).split(1)
-        return torch.cat([self._original(problem.subset(row)) for row in rows])
+        return torch.cat([self._original(problem.subset([row])) for row in range(len(problem.images))])
 
     def _bounded(self, problem: Problem) -> Tensor:
-        images, labels = problem.images, problem.labels
+        images, labels = problem.images, problem.target
         best, smallest = images.clone(), margins(problem.logits(images), labels)
         flow = images.new_zeros(len(images), *images.shape[2:], 2).requires_grad_()
         adam = torch.optim.Adam([flow], lr=self.step_size)
@@ -107,7 +107,7 @@ class StAdv(OptionallyBoundedAttack):
         return best
 
     def _original(self, problem: Problem) -> Tensor:
-        image, label = problem.images, problem.labels
+        image, label = problem.images, problem.target
         height, width = image.shape[2:]
         per_pixel = 2 / (torch.tensor([width, height], device=image.device).to(image) - 1).clamp_min(1)
         flow = image.new_zeros(1, height, width, 2).requires_grad_()

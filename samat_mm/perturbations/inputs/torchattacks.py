@@ -24,22 +24,22 @@ USUAL = {'l2': 'PGDL2'}  # its PGD in norms other than linf
 class Torchattacks(OptionallyBoundedAttack):
     """An attack of torchattacks on classifiers, by its name and with its own parameters.
 
-    ``dict(type='Torchattacks', attack='DeepFool', steps=20)``. Norm and radius are checked like those of any other
-    attack; where the library's attack has them too, they are passed on and default to its own. What it returns is
-    projected onto the ball, and kept if it has a smaller margin (the label's logit less the largest other one) than
-    the image. The number of classes is passed where it is asked for.
+    ``dict(type='Torchattacks', attack='DeepFool', steps=20)``. Norm and radius are checked as in any other attack;
+    where the library's attack has them too, they are passed to it and default to its own. Its result is projected onto
+    the ball, and kept if it has a smaller margin (the label's logit less the largest other one) than the image. The
+    number of classes is passed to the attacks that take it.
 
-    Each image is attacked on its own, from random numbers of its own: the library shares step sizes, squares and
-    random numbers within a batch.
+    Each image is attacked alone, with its own random numbers: the library shares step sizes, squares and random numbers
+    within a batch.
 
-    Source: Kim, Torchattacks: A PyTorch Repository for Adversarial Attacks, 2020. The library is no dependency:
-    ``pip install --no-deps torchattacks==3.5.1``, and scipy and tqdm.
+    Source: Kim, Torchattacks: A PyTorch Repository for Adversarial Attacks, 2020. The library is an optional
+    dependency: ``pip install --no-deps torchattacks==3.5.1``, and scipy and tqdm.
 
     Args:
         attack: name of the class, 'CW' for instance; by default 'PGD' for linf and 'PGDL2' for l2.
-        norm: 'linf' or 'l2'; by default that of the library's attack.
+        norm: 'linf' or 'l2'; by default the norm of the library's attack.
         eps: radius in [0, 1] pixel units; by default the library's, and none for attacks without a radius.
-        seed: of what the library draws.
+        seed: seed of the library's random numbers.
         **parameters: other parameters of the library's attack, in its own units.
 
     Raises:
@@ -75,30 +75,29 @@ class Torchattacks(OptionallyBoundedAttack):
         self.__post_init__()
 
     def replace(self, **changes: Any) -> Self:
-        """Return the attack with other parameters, those of the library's attack among them."""
+        """Return the attack with other parameters, including the library attack's own."""
         given = {'attack': self.attack, 'norm': self.norm, 'eps': self.eps, 'seed': self.seed, **self.own}
         return type(self)(**{**given, **changes})
 
     def find(self, problem: Problem) -> Tensor:
-        """Return what the library makes of the images one by one, where the model is less sure of the label."""
-        images, labels = problem.images, problem.labels
+        """Return the library's adversarial images, found one by one, where the model is less sure of the label."""
+        images, labels = problem.images, problem.target
         clean, found = problem.logits(images), torch.empty_like(images)
         for row, number in enumerate(problem.numbers):
-            one = torch.tensor([row], device=images.device)
-            seed = generator_for(self.seed, number).initial_seed() % 2**32
+            one, seed = problem.subset([row]), generator_for(self.seed, number).initial_seed() % 2**32
             passed = self._passed(n_classes=clean.shape[1], seed=seed)
             found[row] = isolated(
                 lambda model, passed=passed: library_attack(self.attack)(model, **passed),  # type: ignore[misc]
-                problem.subset(one).logits,
-                images[one],
-                labels[one],
+                one.logits,
+                one.images,
+                one.target,
                 seed,
             )[0]
         found = self.within(found, images)
         return choose(margins(problem.logits(found), labels) < margins(clean, labels), found, images)
 
     def _passed(self, **wanted: int) -> dict[str, Any]:
-        """Return what the library's attack is given: its parameters, the ball, and what it has no own value for."""
+        """Return the arguments of the library's attack: its parameters, the ball, and ``wanted`` if it takes them."""
         known = _parameters_of(library_attack(self.attack))
         ball = {'eps': self.eps, 'norm': NORMS.get(str(self.norm))}
         return {key: value for key, value in {**wanted, **self.own, **ball}.items() if key in known}
@@ -111,11 +110,11 @@ class Torchattacks(OptionallyBoundedAttack):
 
 
 def library_attack(name: str) -> type:
-    """Return the class of torchattacks of that name, which needs nothing but a model.
+    """Return the class of torchattacks of that name, which needs only a model.
 
     Raises:
         ImportError: if torchattacks is not installed.
-        ValueError: if there is no such attack, or it is not one of those.
+        ValueError: if there is no such attack, or it needs more than a model.
     """
     try:
         package: Any = importlib.import_module('torchattacks')
@@ -126,18 +125,15 @@ def library_attack(name: str) -> type:
         ) from error
     if name == 'AutoAttack':
         raise InputError(
-            "AutoAttack of torchattacks makes 10 steps whatever it is told; use dict(type='AutoAttack'), the standard "
+            "AutoAttack of torchattacks always makes 10 steps; use dict(type='AutoAttack'), the standard "
             'version with 100.'
         )
     classes = {key: value for key, value in vars(package).items() if inspect.isclass(value) and key != 'AutoAttack'}
-    known = {
-        key: value
-        for key, value in classes.items()
-        if issubclass(value, package.attack.Attack) and _needs_only_a_model(value)
-    }
+    base = package.attack.Attack
+    known = {key: value for key, value in classes.items() if issubclass(value, base) and _needs_only_a_model(value)}
     if name not in known:
         raise InputError(
-            f'torchattacks has no attack {name!r} that needs nothing but a model; it has {", ".join(sorted(known))}.'
+            f'torchattacks has no attack {name!r} that needs only a model; it has {", ".join(sorted(known))}.'
         )
     return known[name]
 
@@ -148,5 +144,5 @@ def _needs_only_a_model(attack: type) -> bool:
 
 
 def _parameters_of(attack: type) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a library's attack by name, but for the model."""
+    """Return the parameters of a library attack by name, without the model."""
     return dict(list(inspect.signature(attack).parameters.items())[1:])

@@ -1,4 +1,4 @@
-"""The way from an image to a hyperplane within the pixel box, where coordinates move at speeds of their own."""
+"""The way from an image to a hyperplane within the pixel box, where each coordinate moves at its own speed."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from torch import Tensor
 def at_speed(speed_of: Callable[[Tensor], Tensor], images: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
     """Return ``d`` with ``<normal, d> = rise`` and ``images + d`` in [0, 1]; see :meth:`Norm.to_hyperplane`.
 
-    Each coordinate moves in the direction that helps, by ``min(t * speed, room)``, where the room is what the box
-    leaves. The rise is piecewise linear, increasing and concave in ``t``, so Newton's method from 0 never passes the
+    Each coordinate moves in the direction that helps, by ``min(t * speed, room)``, where the room ends at the
+    box. The rise is piecewise linear, increasing and concave in ``t``, so Newton's method from 0 never passes the
     root and ends exactly there, after a few passes (sorting the coordinates, as the authors do, costs more).
 
     Args:

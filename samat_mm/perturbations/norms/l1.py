@@ -7,12 +7,72 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samat_mm.perturbations.norms.adaptive import StepRule
 from samat_mm.perturbations.norms.base import Box, Norm
 from samat_mm.perturbations.norms.hyperplane import sides
 from samat_mm.perturbations.norms.region import PIXELS, Region
 from samat_mm.perturbations.norms.squares import Proposals, Windows
 from samat_mm.perturbations.rows import choose, per_sample
+
+LARGEST_SHARE = 0.2  # of the coordinates that move in the first steps
+
+
+class SparseSteps:
+    """The steps of one run of l1-APGD: the sign of a share of the coordinates, which follows the best iterate.
+
+    A step moves, by ``radius`` in sum, two thirds of the number of coordinates that the start has changed, at most a
+    fifth of all; a fifth from the original itself. Every 25th of the run, the best iterate takes the place of the start
+    in this count, without the limit. If it has changed less than 95 % of the coordinates of the count before, the
+    search continues from it with the full step; otherwise the step is divided by 1.5, down to a tenth.
+
+    Source: Croce and Hein 2021, algorithm 1 and the authors' code.
+
+    Args:
+        region: the region of the iterates.
+        steps: the number of steps.
+    """
+
+    best: tuple[Tensor, ...]  # images, gradients and losses
+
+    def __init__(self, region: Region, steps: int) -> None:
+        self.region, self.interval, self.number = region, max(steps * 4 // 100, 1), 0
+        self.coordinates = region.coordinates()
+
+    def __call__(self, images: Tensor, grad: Tensor, loss: Tensor) -> Tensor:
+        """Return the next images."""
+        if self.number == 0:
+            changed = self._changed(images)
+            self.changed = torch.where(changed > 0, changed, self.coordinates)
+            self.share = (self.changed / self.coordinates / 1.5).clamp_max(LARGEST_SHARE)
+            self.size = torch.full_like(self.coordinates, self.region.radius)
+            self.best = images, grad, loss
+        else:
+            higher = loss > self.best[2]
+            self.best = tuple(choose(higher, *both) for both in zip((images, grad, loss), self.best, strict=True))
+            if self.number % self.interval == 0:
+                images, grad = self._check(images, grad)
+        self.number += 1
+        direction = self._sparse(grad).sign()
+        moves = per_sample(self.size / direction.flatten(1).abs().sum(1).clamp_min(1), grad) * direction
+        return self.region.project(images + moves)
+
+    def _check(self, images: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        changed = self._changed(self.best[0])
+        sparser = changed < 0.95 * self.changed
+        smaller = (self.size / 1.5).clamp_min(self.region.radius / 10)
+        self.size = torch.where(sparser, self.region.radius, smaller)
+        self.share, self.changed = changed / self.coordinates / 1.5, changed
+        return choose(sparser, self.best[0], images), choose(sparser, self.best[1], grad)
+
+    def _changed(self, images: Tensor) -> Tensor:
+        """Return how many coordinates differ from those of the original, shape (N,)."""
+        return (images != self.region.inputs).flatten(1).sum(1).to(self.coordinates)
+
+    def _sparse(self, grad: Tensor) -> Tensor:
+        """Return the gradient of the coordinates that move, 0 elsewhere; padding has none."""
+        grad = self.region.inside(grad)
+        kept = (self.share * self.coordinates).ceil().clamp_min(1).long()
+        steepness = grad.flatten(1).abs().sort(dim=1, descending=True).values
+        return grad * (grad.abs() >= per_sample(steepness.gather(1, kept[:, None] - 1), grad))
 
 
 class L1(Norm):
@@ -24,6 +84,7 @@ class L1(Norm):
     name = 'l1'
     stages = ((3.0, 3), (2.0, 3), (1.0, 4))
     restarts, targets = 5, 5
+    adaptive_steps = SparseSteps
 
     def norm(self, delta: Tensor) -> Tensor:
         """Return the sum of the absolute values of each perturbation, shape (N,)."""
@@ -70,10 +131,6 @@ class L1(Norm):
         delta = images - centre
         return (centre + _shortened(delta, _room(centre, delta, box), radius)).clamp(*box)  # against rounding
 
-    def adaptive_steps(self, region: Region, steps: int) -> StepRule:
-        """Return sparse steps."""
-        return SparseSteps(region, steps)
-
     def to_hyperplane(self, images: Tensor, normal: Tensor, rise: Tensor) -> Tensor:
         """Move the coordinates of the largest slope, each up to the box, until the hyperplane is reached."""
         towards, slope, room, needed = sides(images, normal, rise)
@@ -101,8 +158,8 @@ def _filled(slope: Tensor, room: Tensor, price: Tensor, budget: Tensor) -> Tenso
 def _shortened(delta: Tensor, room: Tensor, radius: float) -> Tensor:
     """Return ``sign(delta) * clamp(|delta| - t, 0, room)`` for the smallest ``t >= 0`` whose sum is in the radius.
 
-    As ``t`` falls, coordinate i joins at ``|delta_i|`` and stands still from ``|delta_i| - room_i`` on, so that the
-    sum is linear between these points; sorted, they give the root exactly.
+    As ``t`` falls, coordinate i starts to move at ``|delta_i|`` and stops at ``|delta_i| - room_i``. The sum is linear
+    between these points; sorted, they give the root exactly.
     """
     length, most = delta.flatten(1).abs().double(), room.flatten(1).double()
     count = length.shape[1]
@@ -115,54 +172,3 @@ def _shortened(delta: Tensor, room: Tensor, radius: float) -> Tensor:
     t = below.gather(1, first) + excess / moving.gather(1, first).clamp_min(1)
     short = torch.minimum((length - t).clamp_min(0), most).to(delta)
     return delta.sign() * short.reshape(delta.shape)
-
-
-class SparseSteps:
-    """The steps of one run of l1-APGD: the sign of a share of the coordinates, which follows the best iterate.
-
-    At first a fifth of the coordinates move, by ``radius`` in sum. At every 25th of the run, two thirds as many move
-    as the best iterate has changed; where it has changed less than 95 % as many as before, the search goes on from it
-    with the full step, and elsewhere the step is divided by 1.5, down to a tenth.
-
-    Source: Croce and Hein 2021, algorithm 1 and the authors' code.
-
-    Args:
-        region: where the iterates stay.
-        steps: how many there will be.
-    """
-
-    def __init__(self, region: Region, steps: int) -> None:
-        self.region, self.interval, self.number = region, max(steps * 4 // 100, 1), 0
-
-    def __call__(self, images: Tensor, grad: Tensor, loss: Tensor) -> Tensor:
-        """Return the next images; see :class:`AdaptiveSteps`."""
-        if self.number == 0:
-            self.coordinates = self.region.coordinates().to(grad)
-            self.changed, self.share = self.coordinates, torch.full_like(self.coordinates, 0.2)
-            self.size = torch.full_like(self.coordinates, self.region.radius)
-            self.best = images, grad, loss
-        else:
-            higher = loss > self.best[2]
-            best = choose(higher, images, self.best[0]), choose(higher, grad, self.best[1])
-            self.best = *best, torch.where(higher, loss, self.best[2])
-            if self.number % self.interval == 0:
-                images, grad = self._check(images, grad)
-        self.number += 1
-        direction = self._sparse(grad).sign()
-        moves = per_sample(self.size / direction.flatten(1).abs().sum(1).clamp_min(1), grad) * direction
-        return self.region.project(images + moves)
-
-    def _check(self, images: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        changed = (self.best[0] != self.region.inputs).flatten(1).sum(1).to(self.changed)
-        sparser = changed < 0.95 * self.changed
-        smaller = (self.size / 1.5).clamp_min(self.region.radius / 10)
-        self.size = torch.where(sparser, self.region.radius, smaller)
-        self.share, self.changed = changed / self.coordinates / 1.5, changed
-        return choose(sparser, self.best[0], images), choose(sparser, self.best[1], grad)
-
-    def _sparse(self, grad: Tensor) -> Tensor:
-        """Return the gradient of the coordinates that move, 0 elsewhere; padding has none."""
-        grad = self.region.inside(grad)
-        kept = (self.share * self.coordinates).ceil().clamp_min(1).long()
-        steepness = grad.flatten(1).abs().sort(dim=1, descending=True).values
-        return grad * (grad.abs() >= per_sample(steepness.gather(1, kept[:, None] - 1), grad))

@@ -33,10 +33,6 @@ class L2(Norm):
         length = torch.rand((), generator=generator) ** (1 / direction.numel())
         return direction / direction.norm() * length * radius
 
-    def offset(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Draw a direction uniformly."""
-        return torch.randn(tuple(shape), generator=generator)
-
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the gradient divided by its norm; a zero gradient stays zero."""
         norm = row_norms(grad)
@@ -54,7 +50,7 @@ class L2(Norm):
         to_unit_length(grads, norm)
 
     def project(self, delta: Tensor, radius: float) -> Tensor:
-        """Shorten what is longer than ``radius``."""
+        """Shorten perturbations longer than ``radius``."""
         norm = self.norm(delta).clamp_min(torch.finfo(delta.dtype).tiny)
         return delta * per_sample((radius / norm).clamp_max(1), delta)
 

@@ -1,5 +1,6 @@
 """The largest absolute value."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,8 +8,7 @@ from torch import Tensor
 
 from samat_mm.perturbations.norms.base import Norm
 from samat_mm.perturbations.norms.hyperplane import at_speed
-from samat_mm.perturbations.norms.squares import Proposals, signs, window
-from samat_mm.perturbations.randomness import RandomStreams
+from samat_mm.perturbations.norms.squares import Draw, Proposals, signs, window
 from samat_mm.perturbations.vectors import Rescaling
 
 
@@ -29,6 +29,10 @@ class Linf(Norm):
     def sample(self, shape: Sequence[int], radius: float, generator: torch.Generator) -> Tensor:
         """Draw each coordinate uniformly from [-radius, radius]."""
         return (torch.rand(tuple(shape), generator=generator) * 2 - 1) * radius
+
+    def offset(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Draw each coordinate uniformly."""
+        return torch.rand(tuple(shape), generator=generator) - 0.5
 
     def steepest(self, grad: Tensor) -> Tensor:
         """Return the sign of the gradient."""
@@ -59,21 +63,20 @@ class Linf(Norm):
 class SignSquares(Proposals):
     """Vertical stripes of ``+-eps`` first, then squares of one sign per channel."""
 
-    smallest = 1
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
 
-    def draws(self, images: Tensor) -> int:
-        """Return 2 for the place and one sign per channel."""
-        return 2 + images.shape[1]
-
-    def start(self, images: Tensor, streams: RandomStreams) -> Tensor:
+    def start(self, images: Tensor, draw: Draw) -> Tensor:
         """Return the images with stripes of the width of a pixel."""
         count, channels, _, width = images.shape
-        stripes = signs(streams.take(torch.arange(count, device=images.device), channels * width))
+        stripes = signs(draw(channels * width))
         return (images + self.eps * stripes.reshape(count, channels, 1, width)).clamp(0, 1)
 
-    def propose(self, images: Tensor, best: Tensor, side: int, draws: Tensor) -> Tensor:
+    def propose(self, images: Tensor, best: Tensor, share: float, draw: Draw) -> Tensor:
         """Return the best images with one square moved to a corner of the ball."""
-        height, width = images.shape[2:]
+        channels, height, width = images.shape[1:]
+        side = min(max(round(math.sqrt(share * height * width)), 1), height, width)
+        draws = draw(2 + channels)  # the place and the signs
         rows, columns = window(draws[:, 0], height, side), window(draws[:, 1], width, side)
         inside = torch.zeros_like(images[:, :1])
         image = torch.arange(len(images), device=images.device)[:, None, None]

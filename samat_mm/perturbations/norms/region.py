@@ -1,15 +1,14 @@
-"""Where an attack may go: the ball around each image, within the pixel box, outside the padding."""
+"""The region of an attack: the ball around each image, within the pixel box, without the padding."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.device import extremes, moved
+from samat_mm.perturbations.device import extremes
 from samat_mm.perturbations.norms.base import Box, Norm
-from samat_mm.perturbations.randomness import generator_for
+from samat_mm.perturbations.randomness import generator_for, noise_like
 
 PIXELS: Box = (0.0, 1.0)
 
@@ -19,13 +18,13 @@ class Region:
 
     Args:
         inputs: pixels (N, C, H, W) in the box; of any shape (N, ...) without a box.
-        norm: of the ball.
-        radius: in the units of the inputs.
+        norm: norm of the ball.
+        radius: radius of the ball, in the units of the inputs.
         sizes: (height, width) of each image within its top left corner; None for the whole image.
         box: the smallest and the largest value of a pixel; None for inputs that are not pixels.
 
     Raises:
-        ValueError: if inputs are no pixels in the box, or there is not one size per image.
+        ValueError: if inputs are not pixels in the box.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Region:
 
     def scaled(self, factor: float) -> 'Region':
         """Return the region of another radius, ``factor`` times this one."""
-        other = copy.copy(self)  # whose images are known to be pixels
+        other = copy.copy(self)  # the images are known to be pixels
         other.radius = factor * self.radius
         return other
 
@@ -55,46 +54,30 @@ class Region:
         """Return a gradient that is 0 in padding."""
         return grad if self._support is None else grad * self._support
 
-    def steepest(self, grad: Tensor) -> Tensor:
-        """Return the unit-norm direction of steepest ascent, in which padding has no part."""
-        return self.norm.steepest(self.inside(grad))
-
     def step(self, images: Tensor, grad: Tensor, length: float | Tensor) -> Tensor:
         """Return the feasible images after a step of that length along the steepest ascent."""
         return self.project(self.norm.step(images, self.inside(grad), length, self.box))
 
     def coordinates(self) -> Tensor:
-        """Return how many numbers of each image are not padding, shape (N,)."""
+        """Return the number of values of each image that are not padding, shape (N,)."""
         if self._support is None:
             return self.inputs.new_full((len(self.inputs),), self.inputs[0].numel())
         return self._support.flatten(1).sum(1) * self.inputs.shape[1]
 
     def random_images(self, seed: int, indices: Sequence[int], restart: int) -> Tensor:
-        """Return a random feasible image for each, which depends on the seed, its number and the restart alone."""
-        noise = self.noise(
-            lambda shape, index: self.norm.sample(shape, self.radius, generator_for(seed, index, restart)), indices
-        )
-        return self.project(self.inputs + noise)
+        """Return random feasible images, each of which depends only on the seed, its number and the restart."""
 
-    def noise(self, draw: Callable[[Sequence[int], int], Tensor], indices: Sequence[int]) -> Tensor:
-        """Return what is drawn for each image on the CPU, 0 in padding, in the type and on the device of the images.
+        def draw(shape: Sequence[int], index: int) -> Tensor:
+            return self.norm.sample(shape, self.radius, generator_for(seed, index, restart))
 
-        Args:
-            draw: from a shape and the number of the image to a tensor.
-            indices: the number of each image.
-        """
-        noise = torch.zeros(self.inputs.shape)
-        for position, (row, index) in enumerate(zip(noise, indices, strict=True)):
-            part = row if self.sizes is None else row[:, : self.sizes[position][0], : self.sizes[position][1]]
-            part.copy_(draw(part.shape, index))
-        return moved(noise, self.inputs)
+        return self.project(self.inputs + noise_like(self.inputs, draw, indices, self.sizes))
 
 
 def check_pixels(inputs: Tensor, box: Box = PIXELS) -> None:
     """Refuse images that are not pixels in the box.
 
     Raises:
-        ValueError: if the tensor is no batch of images, or a pixel lies outside the box or is not finite.
+        ValueError: if the tensor is not a batch of images, or a pixel lies outside the box or is not finite.
     """
     if inputs.ndim != 4 or not inputs.is_floating_point():
         raise InputError(
@@ -109,7 +92,7 @@ def check_pixels(inputs: Tensor, box: Box = PIXELS) -> None:
 
 
 def support_mask(inputs: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor | None:
-    """Return 1 where an image is and 0 where padding is, shape (N, 1, H, W); None if nothing is padded."""
+    """Return 1 in images and 0 in their padding, shape (N, 1, H, W); None if nothing is padded."""
     whole = tuple(inputs.shape[2:])
     if all(tuple(size) == whole for size in sizes):
         return None

@@ -1,4 +1,4 @@
-"""What the Square attack tries next; each norm says what of it is its own."""
+"""The changes that the Square attack tries; a norm chooses among them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -7,38 +7,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from samat_mm.perturbations.randomness import RandomStreams
+Draw = Callable[[int], Tensor]  # the next random numbers in [0, 1) of each image, from their count n to (N, n)
 
 
 class Proposals(ABC):
-    """How the perturbation starts and changes; ``eps`` is the radius of the ball."""
-
-    smallest: int
-
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
-
-    def side(self, share: float, images: Tensor) -> int:
-        """Return the side of a square that covers this share of the image, cut to fit a narrow image."""
-        height, width = images.shape[2:]
-        side = max(round(math.sqrt(share * height * width)), self.smallest)
-        return min(self.shape_side(side), height, width)
-
-    def shape_side(self, side: int) -> int:
-        """Return the side that the change can have."""
-        return side
+    """How the perturbation of each image starts and changes."""
 
     @abstractmethod
-    def draws(self, images: Tensor) -> int:
-        """Return how many random numbers a query takes."""
-
-    @abstractmethod
-    def start(self, images: Tensor, streams: RandomStreams) -> Tensor:
+    def start(self, images: Tensor, draw: Draw) -> Tensor:
         """Return the first images to ask the model about."""
 
     @abstractmethod
-    def propose(self, images: Tensor, best: Tensor, side: int, draws: Tensor) -> Tensor:
-        """Return the next images to ask the model about."""
+    def propose(self, images: Tensor, best: Tensor, share: float, draw: Draw) -> Tensor:
+        """Return the next images to ask the model about.
+
+        Args:
+            images: the originals, shape (N, C, H, W).
+            best: the best images so far.
+            share: share of the image that a square covers.
+            draw: source of random numbers.
+        """
 
 
 class Windows(Proposals):
@@ -46,50 +34,38 @@ class Windows(Proposals):
 
     Args:
         eps: the radius.
-        power: of the norm: 1 or 2. This power of the length of parts adds up.
+        power: 1 or 2, the power of lengths that adds up over the parts of a perturbation.
         fit: from images and a perturbation to images on the sphere, as far as the pixel box allows.
     """
 
-    smallest = 3
-
     def __init__(self, eps: float, power: int, fit: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__(eps)
-        self.power, self.fit = power, fit
+        self.eps, self.power, self.fit = eps, power, fit
 
-    def length(self, values: Tensor, axes: tuple[int, ...] = (1, 2, 3)) -> Tensor:
-        """Return the norm over these axes, which stay."""
-        return values.abs().pow(self.power).sum(axes, keepdim=True).pow(1 / self.power)
-
-    def shape_side(self, side: int) -> int:
-        """Return the next odd side: the pattern has a centre."""
-        return side + 1 - side % 2
-
-    def draws(self, images: Tensor) -> int:
-        """Return 4 for two places, 1 for the orientation, and one sign per channel."""
-        return 5 + images.shape[1]
-
-    def start(self, images: Tensor, streams: RandomStreams) -> Tensor:
+    def start(self, images: Tensor, draw: Draw) -> Tensor:
         """Return the images with a grid of patterns, five to a side."""
-        count, channels, height, width = images.shape
+        height, width = images.shape[2:]
         side = max(min(height, width) // 5, 1)
         delta = torch.zeros_like(images)
         for top in range((height % side) // 2, height - side + 1, side):
             for left in range((width % side) // 2, width - side + 1, side):
-                draws = streams.take(torch.arange(count, device=images.device), 1 + channels)
-                delta[:, :, top : top + side, left : left + side] = self._patterns(side, draws[:, 0], draws[:, 1:])
+                patterns = self._patterns(side, draw(1 + images.shape[1]))
+                delta[:, :, top : top + side, left : left + side] = patterns
         return self.fit(images, delta)
 
-    def propose(self, images: Tensor, best: Tensor, side: int, draws: Tensor) -> Tensor:
-        """Return the best images with the length of two windows, and what was unused, in the first of them.
+    def propose(self, images: Tensor, best: Tensor, share: float, draw: Draw) -> Tensor:
+        """Return the best images with the length of two windows, and all unused length, in the first of them.
 
-        Each channel keeps its own length and takes an equal share of what was unused.
+        Each channel keeps its own length and takes an equal share of the unused length.
         """
-        height, width = images.shape[2:]
-        image = torch.arange(len(images), device=images.device)[:, None, None, None]
-        channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+        channels, height, width = images.shape[1:]
+        side = max(round(math.sqrt(share * height * width)), 3)
+        side = min(side + 1 - side % 2, height, width)  # odd: the pattern has a centre
+        draws = draw(5 + channels)  # two places, the orientation and the signs
+        every = torch.arange(len(images), device=images.device)[:, None, None, None]
+        channel = torch.arange(channels, device=images.device)[None, :, None, None]
         first, second = (
             (
-                image,
+                every,
                 channel,
                 window(draws[:, place], height, side)[:, None, :, None],
                 window(draws[:, place + 1], width, side)[:, None, None, :],
@@ -99,21 +75,30 @@ class Windows(Proposals):
         delta = best - images
         touched = torch.zeros_like(delta)
         touched[first] = touched[second] = 1
-        unused = (self.eps**self.power - self.length(delta) ** self.power).clamp_min(0)
+        unused = (self.eps**self.power - self._length(delta) ** self.power).clamp_min(0)
         old = delta[first]
-        new = self._patterns(side, draws[:, 4], draws[:, 5:]) + old / (self.length(old, (2, 3)) + 1e-12)
-        length = self.length(delta * touched, (2, 3)) ** self.power
-        length = (unused / images.shape[1] + length).pow(1 / self.power)
+        new = self._patterns(side, draws[:, 4:]) + old / (self._length(old, (2, 3)) + 1e-12)
+        length = self._length(delta * touched, (2, 3)) ** self.power
+        length = (unused / channels + length).pow(1 / self.power)
         delta[second] = 0
-        delta[first] = new / (self.length(new, (2, 3)) + 1e-12) * length
+        delta[first] = new / (self._length(new, (2, 3)) + 1e-12) * length
         return self.fit(images, delta)
 
-    def _patterns(self, side: int, orientation: Tensor, draws: Tensor) -> Tensor:
-        """Return patterns of norm 1, shape (N, C, side, side): a positive half and a negative one."""
+    def _length(self, values: Tensor, axes: tuple[int, ...] = (1, 2, 3)) -> Tensor:
+        """Return the norm over these axes, which stay."""
+        return values.abs().pow(self.power).sum(axes, keepdim=True).pow(1 / self.power)
+
+    def _patterns(self, side: int, draws: Tensor) -> Tensor:
+        """Return patterns of norm 1, shape (N, C, side, side): a positive half and a negative one.
+
+        Args:
+            side: their size.
+            draws: the orientation and the sign of each channel, shape (N, 1 + C).
+        """
         half = torch.cat([self._rings(side // 2, side), -self._rings(side - side // 2, side)]).to(draws)
-        half = half / self.length(half, (0, 1))
-        turned = torch.where((orientation > 0.5)[:, None, None], half.T, half)
-        return turned[:, None] * signs(draws)[:, :, None, None]
+        half = half / self._length(half, (0, 1))
+        turned = torch.where((draws[:, 0] > 0.5)[:, None, None], half.T, half)
+        return turned[:, None] * signs(draws[:, 1:])[:, :, None, None]
 
     def _rings(self, height: int, width: int) -> Tensor:
         """Return rectangles around a centre, each by 1 / (rank + 1)^2 higher than the one around it; norm 1."""
@@ -122,7 +107,7 @@ class Windows(Proposals):
         for rank in range(max(middle) + 1):
             top, left = max(middle[0] - rank, 0), max(middle[1] - rank, 0)
             rings[top : middle[0] + rank + 1, left : middle[1] + rank + 1] += 1 / (rank + 1) ** 2
-        return rings / self.length(rings, (0, 1)).clamp_min(torch.finfo(rings.dtype).tiny)
+        return rings / self._length(rings, (0, 1)).clamp_min(torch.finfo(rings.dtype).tiny)
 
 
 def signs(draws: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""What attacks maximise, and how to find it by name."""
+"""The losses that attacks maximise, by name."""
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
+from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, Target, check_shapes
 from samat_mm.perturbations.inputs.objectives.cross_entropy import CrossEntropy, has_class_255, wrong_share
-from samat_mm.perturbations.inputs.objectives.margin import DifferenceOfLogitsRatio
+from samat_mm.perturbations.inputs.objectives.margin import DifferenceOfLogitsRatio, TargetedDLR
 from samat_mm.perturbations.inputs.objectives.model_loss import ModelLoss
 from samat_mm.perturbations.inputs.objectives.pixelwise import PIXEL_LOSSES, PixelObjective, balanced_by
 
@@ -33,6 +33,8 @@ __all__ = [
     'ModelLoss',
     'Objective',
     'PixelObjective',
+    'Target',
+    'TargetedDLR',
     'balanced_by',
     'check_shapes',
     'has_class_255',

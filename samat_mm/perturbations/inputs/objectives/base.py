@@ -1,7 +1,7 @@
-"""What an attack maximises: functions of the model's output and the target, one value per sample."""
+"""An objective: from the model's output and the target to one loss per sample."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -10,38 +10,53 @@ from samat_mm.perturbations.device import extremes
 
 IGNORED_LABEL = 255
 
+# Labels (N,), or (N, H, W) with 255 ignored; class probabilities (N, K); None for an objective that needs no target.
+Target = Any
+
 
 class Objective(ABC):
-    """A per-sample loss to be driven up.
+    """A per-sample loss to be driven up, as a function of the output of ``predict`` and the labels.
 
-    ``output`` says which output of the model it is a function of, so that whoever builds ``predict`` knows what to
-    return: 'logits', or the model's own training 'loss'.
+    Attributes:
+        name: the ``objective=`` of an attack.
+        output: the output of the model that it takes: 'logits', or the model's own training 'loss'.
     """
 
     name: ClassVar[str]
-    output: ClassVar[str]
+    output: ClassVar[str] = 'logits'
+
+    def __call__(self, output: Tensor, target: Target, step: int, steps: int) -> Tensor:
+        """Return one loss per sample, shape (N,), in step ``step`` (from 0) of ``steps``.
+
+        Raises:
+            ValueError: if output and target do not fit; only step 0 checks it, because that waits for the device.
+        """
+        if step == 0:
+            self.check(output, target)
+        return self.losses(output, target, step / steps)
 
     @abstractmethod
-    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
-        """Return one loss per sample, shape (N,), so that no sample depends on the others of its batch.
+    def losses(self, output: Tensor, target: Target, progress: float) -> Tensor:
+        """Return one loss per sample, shape (N,); no sample may depend on the others of its batch.
 
-        Args:
-            output: what ``predict`` returned.
-            target: the labels.
-            step: index of the current step, from 0.
-            steps: the number of steps.
+        ``progress`` is the share of the steps that are done, in [0, 1).
         """
 
-    def rank(self, loss: Tensor, output: Tensor, target: Tensor | None) -> Tensor:
-        """Return by what the iterates of a sample are compared, shape (N, keys): the first key, then the next.
+    def check(self, output: Tensor, target: Target) -> None:
+        """Refuse an output or a target that the objective cannot take.
 
-        It must not depend on the step, or iterates of different steps could not be compared. The last key is
-        continuous: adaptive step sizes follow it.
+        Raises:
+            ValueError: if they do not fit.
+        """
+        if target is None:
+            raise InputError(f'{self.name} needs a target; got none.')
+        check_shapes(output, target)
 
-        Args:
-            loss: what the objective gave for this output, shape (N,).
-            output: what ``predict`` returned.
-            target: the labels.
+    def rank(self, loss: Tensor, output: Tensor, target: Target) -> Tensor:
+        """Return the keys by which iterates are compared, the first key first, shape (N, keys).
+
+        They must not depend on the step, or iterates of different steps could not be compared. The last key is
+        continuous: adaptive step sizes follow it. ``loss`` is the objective's value for this output, shape (N,).
         """
         return loss[:, None]
 
@@ -52,19 +67,15 @@ def check_shapes(logits: Tensor, target: Tensor) -> None:
     Raises:
         ValueError: if the shapes or the types do not fit, or a label is outside the classes.
     """
-    if target.is_floating_point():
-        expected: tuple[int, ...] = tuple(logits.shape)
-    else:
-        expected = (logits.shape[0], *logits.shape[2:])
-    dimensions = (2,) if target.is_floating_point() else (2, 4)
-    if logits.ndim not in dimensions or tuple(target.shape) != expected:
+    mixed = target.is_floating_point()
+    expected = tuple(logits.shape) if mixed else (logits.shape[0], *logits.shape[2:])
+    if logits.ndim not in ((2,) if mixed else (2, 4)) or tuple(target.shape) != expected:
         raise InputError(
             'predict must return logits (N, K) for targets (N,), or (N, K, H, W) for targets (N, H, W); '
             f'got logits {tuple(logits.shape)} and target {tuple(target.shape)}.'
         )
-    if not target.is_floating_point():
-        labelled = target.where(target != IGNORED_LABEL, 0).flatten()
-        lowest, highest = extremes(labelled) if len(labelled) else (0, 0)
+    if not mixed and target.numel():
+        lowest, highest = extremes(target.where(target != IGNORED_LABEL, 0))
         if lowest < 0 or highest >= logits.shape[1]:
             labels = target[target != IGNORED_LABEL]
             raise InputError(

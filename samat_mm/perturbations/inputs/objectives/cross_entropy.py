@@ -1,11 +1,10 @@
-"""Cross-entropy and the measures that every attack on logits is judged by."""
+"""Cross-entropy, and the share of wrong labels."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
+from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, Target
 
 
 class CrossEntropy(Objective):
@@ -16,25 +15,16 @@ class CrossEntropy(Objective):
     """
 
     name = 'cross-entropy'
-    output = 'logits'
 
-    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
-        """Return the cross-entropy per sample, shape (N,).
-
-        Raises:
-            ValueError: if logits and target do not fit together.
-        """
-        if target is None:
-            raise InputError('cross-entropy needs a target; got none.')
-        if step == 0:  # they do not change, and looking at values waits for the device
-            check_shapes(output, target)
+    def losses(self, output: Tensor, target: Target, progress: float) -> Tensor:
+        """Return the cross-entropy per sample, shape (N,)."""
         if target.is_floating_point() or has_class_255(output):
             return F.cross_entropy(output, target, reduction='none')
         return mean_over_labels(label_losses(output, target), target)
 
 
 def label_losses(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy of each label, of the shape of ``target``; 0 for ignored ones."""
+    """Return the cross-entropy of each label, same shape as ``target``; 0 for ignored ones."""
     return F.cross_entropy(logits, target, reduction='none', ignore_index=IGNORED_LABEL)
 
 
@@ -47,7 +37,7 @@ def mean_over_labels(values: Tensor, target: Tensor) -> Tensor:
 def wrong_share(logits: Tensor, target: Tensor) -> Tensor:
     """Return the share of the labels of each sample that are not the arg max of its logits, shape (N,).
 
-    A classifier's image has one label, so that its share is 0 or 1. Of class probabilities, the largest is the label.
+    An image of a classifier has one label, so its share is 0 or 1. Of class probabilities, the largest is the label.
     """
     label = target.argmax(1) if target.is_floating_point() else target
     wrong = (logits.argmax(1) != label).to(torch.promote_types(logits.dtype, torch.float32))
@@ -55,5 +45,5 @@ def wrong_share(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def has_class_255(logits: Tensor) -> bool:
-    """Tell whether 255 is a class like any other: of a classifier with so many, ImageNet's for instance."""
+    """Tell whether 255 is a class like any other, as it is for a classifier with more than 255 classes."""
     return logits.ndim == 2 and logits.shape[1] > IGNORED_LABEL

@@ -1,18 +1,17 @@
-"""How far a prediction is from that of the clean image."""
+"""The distance of a prediction from the prediction for the clean image."""
 
 import torch
 from torch import Tensor
 
-from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.objectives.base import Objective, check_shapes
+from samat_mm.perturbations.inputs.objectives.base import Objective, Target
 from samat_mm.perturbations.inputs.objectives.cross_entropy import mean_over_labels
 
 
 class KullbackLeibler(Objective):
     """Kullback-Leibler divergence ``KL(p(clean) || p(output))`` in nats, averaged over the pixels that have a label.
 
-    Labels tell which pixels count and nothing else. It belongs to one batch, whose clean logits it holds, and is
-    differentiable in these too.
+    Labels only tell which pixels count. The objective belongs to one batch, whose clean logits it holds, and is
+    differentiable in them too.
 
     Source: Zhang et al., Theoretically Principled Trade-off between Robustness and Accuracy, ICML 2019, equation 5 with
     the divergence of the authors' code.
@@ -22,21 +21,12 @@ class KullbackLeibler(Objective):
     """
 
     name = 'kullback-leibler'
-    output = 'logits'
 
     def __init__(self, clean: Tensor) -> None:
         self.log_probabilities = _log_softmax(clean)
 
-    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
-        """Return the divergence per sample, shape (N,).
-
-        Raises:
-            ValueError: if logits and target do not fit together.
-        """
-        if target is None:
-            raise InputError('kullback-leibler needs a target, whose labels tell which pixels count; got none.')
-        if step == 0:
-            check_shapes(output, target)
+    def losses(self, output: Tensor, target: Target, progress: float) -> Tensor:
+        """Return the divergence per sample, shape (N,)."""
         # In logarithms throughout: the gradient of p log p is infinite where a probability is 0.
         ratio = self.log_probabilities - _log_softmax(output)
         divergence = (self.log_probabilities.exp() * ratio).sum(1)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs.objectives.base import Objective
+from samat_mm.perturbations.inputs.objectives.base import Objective, Target
 
 
 class ModelLoss(Objective):
@@ -16,8 +16,11 @@ class ModelLoss(Objective):
     name = 'model-loss'
     output = 'loss'
 
-    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
-        """Return the scalar ``output`` as a tensor of shape (1,)."""
+    def check(self, output: Tensor, target: Target) -> None:
+        """Refuse anything but a scalar."""
         if output.numel() != 1:
             raise InputError(f'model-loss expects one scalar loss from predict; got shape {tuple(output.shape)}.')
+
+    def losses(self, output: Tensor, target: Target, progress: float) -> Tensor:
+        """Return the scalar ``output`` as a tensor of shape (1,)."""
         return output.reshape(1)

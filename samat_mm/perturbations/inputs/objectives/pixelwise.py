@@ -1,28 +1,27 @@
 """Objectives of dense attacks: pixels that are already wrong must not use up the gradient.
 
-Each is one function of the cross-entropy of the single pixels, whose values are averaged over the labelled pixels of
-each image. Their weights change from step to step, so iterates are ranked by the share of pixels that are wrong and
-then by the plain cross-entropy, as in Croce et al., Towards Reliable Evaluation and Fast Training of Robust Semantic
-Segmentation Models, ECCV 2024.
+Each is a function of the cross-entropy of each pixel, averaged over the labelled pixels of an image. The weights of
+pixels change from step to step, so iterates are ranked by the share of wrong pixels and then by the plain
+cross-entropy, as in Croce et al., Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models,
+ECCV 2024.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.device import moved
-from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, check_shapes
+from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, Target
 from samat_mm.perturbations.inputs.objectives.cross_entropy import label_losses, mean_over_labels, wrong_share
 
 # From the cross-entropy of each pixel (N, H, W), 0 for ignored ones, the logits (N, K, H, W), the labels (N, H, W), 255
-# for ignored, and the share of the steps that are done, in [0, 1), to the loss of each pixel (N, H, W). What it gives
-# for ignored pixels does not count.
+# for ignored, and the share of the steps that are done, in [0, 1), to the loss of each pixel (N, H, W). The losses of
+# ignored pixels do not count.
 PixelLosses = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
@@ -31,36 +30,30 @@ class PixelObjective(Objective):
     """A loss that treats the pixels of a label map according to how they are classified.
 
     Args:
-        name: what ``objective=`` of an attack calls it.
+        name: the ``objective=`` of an attack.
         pixel_losses: the loss of each pixel.
     """
 
     name: str  # type: ignore[misc]
     pixel_losses: PixelLosses
-    output: ClassVar[str] = 'logits'
 
-    def __call__(self, output: Tensor, target: Tensor | None, step: int, steps: int) -> Tensor:
-        """Return the loss per image, shape (N,).
+    def check(self, output: Tensor, target: Target) -> None:
+        """Refuse anything but label maps and their logits."""
+        if target is not None and (output.ndim != 4 or target.is_floating_point()):
+            raise InputError(
+                f'{self.name} weighs the pixels of a segmentation, so it needs logits (N, K, H, W) and labels '
+                f'(N, H, W); got logits {tuple(output.shape)} and target {tuple(target.shape)}. '
+                'Use PGD or APGD with cross-entropy for a classifier.'
+            )
+        super().check(output, target)
 
-        Raises:
-            ValueError: if these are no logits and labels of pixels, or do not fit together.
-        """
-        if target is None:
-            raise InputError(f'{self.name} needs a target; got none.')
-        if step == 0:
-            if output.ndim != 4 or target.is_floating_point():
-                raise InputError(
-                    f'{self.name} weighs the pixels of a segmentation, so it needs logits (N, K, H, W) and labels '
-                    f'(N, H, W); got logits {tuple(output.shape)} and target {tuple(target.shape)}. '
-                    'Use PGD or APGD with cross-entropy for a classifier.'
-                )
-            check_shapes(output, target)
+    def losses(self, output: Tensor, target: Target, progress: float) -> Tensor:
+        """Return the loss per image, shape (N,)."""
         losses = label_losses(output, target)
-        return mean_over_labels(self.pixel_losses(losses, output, target, step / steps), target)
+        return mean_over_labels(self.pixel_losses(losses, output, target, progress), target)
 
-    def rank(self, loss: Tensor, output: Tensor, target: Tensor | None) -> Tensor:
+    def rank(self, loss: Tensor, output: Tensor, target: Target) -> Tensor:
         """Return the share of wrong pixels and the mean cross-entropy, shape (N, 2)."""
-        assert target is not None  # the objective was called before
         cross_entropy = mean_over_labels(label_losses(output, target), target)
         wrong = wrong_share(output, target)
         return torch.stack([wrong, cross_entropy.to(wrong)], dim=1)
@@ -69,7 +62,7 @@ class PixelObjective(Objective):
 def segpgd(losses: Tensor, logits: Tensor, target: Tensor, progress: float) -> Tensor:
     """Cross-entropy weighted by 1 - l where a pixel is right and by l where it is wrong, l rising from 0 to 1/2.
 
-    ``l = t / (2 T)`` in step t = 0 .. T - 1: first the right pixels alone, in the end all alike.
+    ``l = t / (2 T)`` in step t = 0 .. T - 1: first the right pixels alone, in the end all pixels equally.
 
     Source: Gu et al., SegPGD, ECCV 2022, algorithm 1.
     """
@@ -104,7 +97,7 @@ def balanced(
     """Masked cross-entropy in which each class weighs the same, however many pixels it has.
 
     A pixel of class y is weighted by ``1 / N_y``, which aims at the mIoU. The paper counts N_y in the training images;
-    an attack sees none, so unless told it counts the pixels of the image itself.
+    an attack sees none of them, so by default it counts the pixels of the image itself.
 
     Source: Croce et al., ECCV 2024, section 3.4.
     """
@@ -120,7 +113,7 @@ def balanced(
         raise InputError(
             f'class_pixels must have one count for each of the {classes} classes; got {len(class_pixels)}.'
         )
-    # In units of the mean count, so that the size of the loss does not depend on that of the image.
+    # In units of the mean count, so that the loss does not depend on the size of the image.
     weights = torch.where(counts > 0, counts.mean(1, keepdim=True) / counts, 0)
     return weights.gather(1, flat).reshape_as(losses) * still_right
 

@@ -1,35 +1,28 @@
-"""Steps that adapt to the progress of a run, as APGD makes them in linf and l2."""
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+"""The steps of APGD in linf and l2, which adapt to the progress of a run."""
 
 import torch
 from torch import Tensor
 
+from samat_mm.perturbations.norms.region import Region
 from samat_mm.perturbations.rows import choose, per_sample
-
-if TYPE_CHECKING:
-    from samat_mm.perturbations.norms.region import Region
 
 MOMENTUM = 0.75  # alpha of the paper: the share of the new step
 RISES_WANTED = 0.75  # rho of the paper: the share of steps that must raise the loss
-
-# From the images, their gradient and the loss that step sizes follow to the next images.
-StepRule = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class AdaptiveSteps:
     """The steps of one run of APGD.
 
     Args:
-        region: where the iterates stay.
-        steps: how many there will be.
+        region: the region of the iterates.
+        steps: the number of steps.
     """
 
     last_images: Tensor
     last_loss: Tensor
+    best: tuple[Tensor, ...]  # images, gradients and losses
 
-    def __init__(self, region: 'Region', steps: int) -> None:
+    def __init__(self, region: Region, steps: int) -> None:
         self.region, self.checkpoints = region, checkpoints(steps)
         self.number = 0
 
@@ -39,7 +32,7 @@ class AdaptiveSteps:
         Args:
             images: the current iterate, shape (N, C, H, W).
             grad: the gradient of the objective there.
-            loss: what the step size follows there, shape (N,), or (1,) for the whole batch.
+            loss: the loss there that step sizes follow, shape (N,), or (1,) for the whole batch.
         """
         if self.number == 0:
             self.size = torch.full_like(loss, 2 * self.region.radius)
@@ -49,12 +42,7 @@ class AdaptiveSteps:
         else:
             self.rises, self.interval = self.rises + (loss > self.last_loss), self.interval + 1
             higher = loss > self.best[2]
-            best_images, best_grad, best_loss = self.best
-            self.best = (
-                choose(higher, images, best_images),
-                choose(higher, grad, best_grad),
-                torch.where(higher, loss, best_loss),
-            )
+            self.best = tuple(choose(higher, *both) for both in zip((images, grad, loss), self.best, strict=True))
         # As in the authors' code, whose table of losses begins after the first step and is 0 before it.
         self.last_loss = loss if self.number > 0 else torch.zeros_like(loss)
         if self.number in self.checkpoints:
@@ -67,7 +55,7 @@ class AdaptiveSteps:
         return new
 
     def _check(self, images: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Halve the steps that do not pay; their images go back to the best iterate."""
+        """Halve the steps that do not pay; their images return to the best iterate."""
         stalled = self.rises <= RISES_WANTED * self.interval
         stalled |= ~self.halved & (self.best[2] <= self.best_then)
         self.size = torch.where(stalled, self.size / 2, self.size)
