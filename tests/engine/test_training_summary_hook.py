@@ -116,10 +116,6 @@ RAMP = dict(type='LinearParamScheduler', start_factor=0.1, end=10, by_epoch=Fals
             dict(type='TRADESHook', beta=3),
             'TRADES(beta=3, attack=PGD(norm=linf, eps=8/255, step_size=2/255, steps=10, random_start=False))',
         ),
-        (
-            dict(type='FreeAdversarialTrainingHook', replays=2, norm='l2', eps=0.5),
-            'FreeAdversarialTraining(replays=2, norm=l2, eps=127.5/255, step_size=127.5/255)',
-        ),
     ],
     ids=str,
 )
@@ -127,6 +123,13 @@ RAMP = dict(type='LinearParamScheduler', start_factor=0.1, end=10, by_epoch=Fals
 def test_what_is_maximised_over_inputs(summary, hook, expected, tmp_path):
     """Once, whether or not the config has the hook for it, and if it has two."""
     assert said(tmp_path, [*summary, hook]).startswith(f'over inputs by {expected}')
+
+
+@pytest.mark.parametrize('summary', [[], [SUMMARY]], ids=['none', 'one'])
+def test_a_loop_that_maximises_over_inputs(summary, tmp_path):
+    loop = dict(type='FreeIterBasedTrainLoop', max_iters=1, replays=2, perturbation=dict(norm='l2', eps=0.5))
+    expected = 'over inputs by FreeAdversarialTraining(replays=2, norm=l2, eps=127.5/255, step_size=127.5/255)'
+    assert said(tmp_path, summary, train_cfg=loop).startswith(expected)
 
 
 @pytest.mark.parametrize('summary', [[], [SUMMARY]], ids=['absent', 'there'])

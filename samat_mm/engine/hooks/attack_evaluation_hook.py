@@ -43,7 +43,7 @@ class AttackEvaluationHook(Hook):
             needs ``check_finite=False`` then); tests are always attacked.
         show_dir: folder for one picture per image and attack.
         craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if an attack is unknown or given twice, ``interval`` is below 1, or the precision is another one.
