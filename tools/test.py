@@ -1,29 +1,27 @@
 """Test a model, clean and under attack: python tools/test.py CONFIG CHECKPOINT --attack pgd-linf pgd-l2
 
 --attack list prints the attacks with their parameters and sources (no config is needed for that). Several radii after
---eps give a curve. What is known of each image is kept in WORK_DIR/attack_results as the test goes: the same command
-after a kill goes on where it stopped. A page with all results is written beside --out, or into that folder.
+--eps give a curve. The results of each image are kept in WORK_DIR/attack_results as the test runs: the same command
+after a kill continues where it stopped. A page with all results is written next to --out, or into that folder.
 """
 
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from samat_mm.checkpoints.loading import load_for_evaluation
+from samat_mm.api.evaluation import EvaluationReport, attacks_of, evaluate
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config, seed_number
-from samat_mm.command_line.testing import add_sanity_checks, attacks_of_hooks, build_test_runner, report_of
 from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.errors import InputError
-from samat_mm.evaluation import print_report, print_verdicts
+from samat_mm.evaluation import SanityChecks, print_report, print_verdicts
 from samat_mm.files.outputs import writable_folder, writable_report
-from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
 from samat_mm.visualization.document import has_metric
@@ -61,7 +59,7 @@ def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack])
 
 
 def make_outputs(args: argparse.Namespace) -> None:
-    """Make the folders of what is written, and try whether it can be: now, rather than after hours of work.
+    """Make the folders of the outputs and check that they can be written: now, not after hours of work.
 
     Raises:
         ValueError: if a file or folder does not fit.
@@ -86,44 +84,52 @@ def test(args: argparse.Namespace) -> None:
         raise InputError(f'--max-samples must be at least 1; got {args.max_samples}.')
     changes = {name: getattr(args, name) for name in CHANGES}
     config = load_config(args)
-    attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
+    attacks = build_attacks(args.attack or attacks_of(config), args.eps or (), **changes)
     refuse_idle_options(args, attacks)
     make_outputs(args)
-    runner = build_test_runner(
+    report = evaluate(
         config,
+        args.checkpoint,
         attacks,
+        checks=sanity_checks(attacks, radii=(args.eps or ())[:1], **changes) if args.sanity else None,
+        name=args.config,
+        seed=args.seed,
         craft_dtype=args.craft_dtype,
         max_samples=args.max_samples,
         resume=args.resume,
         show_dir=args.show_dir,
         export_dir=args.export,
     )
-    load_for_evaluation(unwrapped(runner.model), args.checkpoint)
-    loop = runner.test_loop
-    checks = add_sanity_checks(loop, radii=(args.eps or ())[:1], **changes) if args.sanity else None
-    start = time.monotonic()
-    metrics = runner.test()
-    if not is_main_process():
-        return
-    report = report_of(
-        loop,
-        metrics,
-        checks.verdicts(loop.outcomes) if checks else [],
-        config=args.config,
-        checkpoint=args.checkpoint,
-        seed=args.seed or 0,
-        seconds=time.monotonic() - start,
-    )
-    print_report(report)
-    print_verdicts(report.get('sanity', []))
-    page = Path(args.out).with_suffix('.html') if args.out else loop.folder / 'report.html'
+    if is_main_process():
+        publish(report, args)
+
+
+def sanity_checks(attacks: Mapping[str, Attack], **parameters: Any) -> SanityChecks:
+    """Return the checks of the first PGD, SegPGD or CosPGD, or without attacks of the preset pgd-linf.
+
+    Raises:
+        ValueError: if the attacks have no radius to vary.
+    """
+    return SanityChecks.of(attacks or build_attacks(['pgd-linf'], **parameters))
+
+
+def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
+    """Print a report, and write it as JSON and as a page.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    document, folder = report.document, report.result.folder
+    print_report(document)
+    print_verdicts(document.get('sanity', []))
+    page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
     if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    if has_metric(report):
-        write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
-        print(f'Report: {page}. Results by image: {loop.folder}.')
+        Path(args.out).write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+    if has_metric(document):
+        write_html(document, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
+        print(f'Report: {page}. Results by image: {folder}.')
     else:
-        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {loop.folder}.')
+        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {folder}.')
 
 
 def main() -> None:
@@ -137,14 +143,14 @@ def main() -> None:
     parser.add_argument('--step-size', help="such as '1/255'; follows eps by default")
     parser.add_argument('--restarts', type=int)
     parser.add_argument('--queries', type=int, help='of the model by Square and AutoAttack, for each image')
-    parser.add_argument('--seed', type=seed_number, help='of the random starts; 0 by default')
-    parser.add_argument('--max-samples', type=int, help='evaluate so many images only, spread evenly')
+    parser.add_argument('--seed', type=seed_number, help='seed of the random starts; 0 by default')
+    parser.add_argument('--max-samples', type=int, help='number of images to evaluate, spread evenly')
     parser.add_argument('--out', metavar='FILE.json', help='write the report')
     parser.add_argument('--show-dir', help='write one picture per image and attack')
     parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files, and score these')
     parser.add_argument('--sanity', action='store_true', help='check that robustness is not an attack that fails')
     parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision in which attacks run')
-    parser.add_argument('--resume', action='store_true', help='go on with an evaluation that was stopped, or fail')
+    parser.add_argument('--resume', action='store_true', help='continue an evaluation that was stopped, or fail')
     args = parser.parse_intermixed_args()
     with errors_as_sentences():
         if args.attack == ['list']:
