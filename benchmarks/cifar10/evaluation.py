@@ -15,7 +15,7 @@ from samat_mm.api.evaluation import build_test_runner, run_test
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.engine.loops.evaluation_folder import FOLDER
-from samat_mm.evaluation.folders import FILE
+from samat_mm.evaluation.fingerprint import FILE
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
 

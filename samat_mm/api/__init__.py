@@ -1,4 +1,4 @@
-"""What the tools do, as Python functions that take configs and return values."""
+"""The tools as Python functions, which take configs and return values."""
 
 from samat_mm.api.evaluation import EvaluationReport, evaluate
 

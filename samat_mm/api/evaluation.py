@@ -69,7 +69,7 @@ def evaluate(
         OSError: if something cannot be read or written.
     """
     config = config.copy() if isinstance(config, Config) else Config.fromfile(config)
-    if not config.get('work_dir'):
+    if config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(config.filename or 'evaluation').stem)
     if not isinstance(attacks, Mapping):
         attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), seed=seed)

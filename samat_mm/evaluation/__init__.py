@@ -1,4 +1,4 @@
-"""From a checkpoint to numbers that can be believed."""
+"""Scores of a model, clean and under attacks, and the checks that support them."""
 
 from samat_mm.evaluation.evaluation_result import EvaluationResult
 from samat_mm.evaluation.report import (

@@ -22,7 +22,7 @@ from samat_mm.tasks.base import without_goal
 RADII = (0.5, 1.0, 2.0, 4.0)  # in units of the attack's own
 LARGE, GREY = 64.0, 0.5  # half the range of pixels lets every image be grey
 WEIGHT_NOISE = 0.1  # of a surrogate, in units of the root mean square of each weight tensor
-PREFIX = 'sanity/'  # of the names of the attacks, which stand among those that a user asked for
+PREFIX = 'sanity/'  # of the names of the attacks, to tell them from those that a user asked for
 ZERO, BIG, SQUARE, TRANSFER, NOISE = (
     f'{PREFIX}{name}' for name in ('eps=0', 'large eps', 'square', 'transfer', 'noise')
 )

@@ -166,7 +166,7 @@ def test_a_metric_that_evaluates_in_its_own_way_is_refused(tmp_path):
             return {'own': size}
 
     model, data = images_of('classes', 2)
-    with pytest.raises(ValueError, match=r'Own has an evaluate of its own.*AttackEvaluationHook'):
+    with pytest.raises(ValueError, match=r'Own has its own evaluate.*AttackEvaluationHook'):
         evaluation(model, data, tmp_path, evaluator=[Own()]).test()
 
 
@@ -231,7 +231,7 @@ class Breaking:
 
 @each_kind
 def test_what_was_done_before_an_image_that_cannot_be_read_is_kept(kind, tmp_path, attacked):
-    """The error names the file; once it is mended, the test goes on in another batch size and repeats nothing."""
+    """The error names the file; once it is mended, the test continues in another batch size and repeats nothing."""
     model, data = images_of(kind, 6)
     data = labelled_by(model, data)
     whole = evaluation(model, data, tmp_path / 'whole', [LINF]).test()

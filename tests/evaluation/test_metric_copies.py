@@ -84,6 +84,6 @@ class Counting(Files):
 
 
 def test_a_metric_with_a_memory_of_its_own_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='Counting keeps what it sees in seen and not in results'):
+    with pytest.raises(ValueError, match='Counting keeps its results in seen and not in results'):
         metric_results(Evaluator([Counting(tmp_path)]), {}, object())
     assert metric_results(Evaluator([Files(tmp_path)]), {}, object()) == [[]]

@@ -52,7 +52,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
         Crafting.check(craft_dtype)
         self.craft_dtype = craft_dtype
         if eps_scheduler is not None:
-            scaled(self.attack, 0.5)  # refuses what cannot be scaled
+            scaled(self.attack, 0.5)  # refuses an attack that cannot be scaled
 
     def full_radius(self) -> float:
         """Return the radius of the attack."""
@@ -83,5 +83,5 @@ class AdversarialTrainingHook(InputPerturbationHook):
         return space.to_inputs(self._crafting.attack(space, self.due_attack(), indices, training=True))
 
     def due_attack(self) -> Attack:
-        """Return the attack with the radius that is due."""
+        """Return the attack at the current radius."""
         return scaled(self.attack, self.schedule.factor)

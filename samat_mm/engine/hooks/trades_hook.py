@@ -28,8 +28,8 @@ class TRADESHook(AdversarialTrainingHook):
     """Adds ``beta * KL(p(clean) || p(adversarial))`` to the losses of the model, as ``loss_trades``.
 
     The attack drives up that divergence. It is averaged over the images of a batch, and for segmentors over the
-    labelled pixels of each; logits are those that ``predict`` decides by. The model's own losses see clean images, and
-    running statistics see the clean batch and the adversarial one, once each. A sharpness-aware optimizer wrapper
+    labelled pixels of each; its logits are those that ``predict`` decides by. The model's own losses see clean images,
+    and running statistics see the clean batch and the adversarial one, once each. A sharpness-aware optimizer wrapper
     replays both terms with the same perturbation. (A classifier of mmpretrain's calls its own loss ``loss``, which
     MMEngine then logs in the place of the sum.)
 
@@ -58,7 +58,7 @@ class TRADESHook(AdversarialTrainingHook):
     ) -> None:
         super().__init__(attack, craft_dtype, eps_scheduler, pixel_range)
         self.beta = non_negative(beta, 'beta')
-        DivergenceAttack(self.attack)  # refuses what it cannot drive
+        DivergenceAttack(self.attack)  # refuses attacks other than PGD
         self._adversarial: dict[int, Tensor] = {}
 
     def summary(self) -> str:
@@ -76,7 +76,7 @@ class TRADESHook(AdversarialTrainingHook):
         ]
 
     def due_attack(self) -> Attack:
-        """Return the attack with the radius that is due."""
+        """Return the attack at the current radius."""
         return DivergenceAttack(super().due_attack())
 
     @torch.compiler.disable

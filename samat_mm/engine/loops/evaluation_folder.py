@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 
 from samat_mm.engine.agreement import decided_by_main
 from samat_mm.errors import InputError
-from samat_mm.evaluation.folders import fingerprint, open_folder
+from samat_mm.evaluation.fingerprint import fingerprint
+from samat_mm.evaluation.folders import open_folder
 from samat_mm.model_state import unwrapped
 
 FOLDER = 'attack_results'

@@ -33,6 +33,8 @@ class FreeIterBasedTrainLoop(IterBasedTrainLoop):
         ValueError: if a value is out of its range.
     """
 
+    dataloader_iterator: Any
+
     def __init__(
         self,
         runner: Runner,

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 
 class Batches(Protocol):
-    """An endless iterator over batches that can skip some, as that of MMEngine's iteration-based loop."""
+    """An endless iterator over batches that can skip some, as MMEngine's iteration-based loop has it."""
 
     def __next__(self) -> Any: ...
 
@@ -22,7 +22,7 @@ class RepeatedBatches:
 
     Args:
         batches: the batches to repeat.
-        replays: how many times a batch is served.
+        replays: number of times that a batch is served.
     """
 
     def __init__(self, batches: Batches, replays: int) -> None:
@@ -39,13 +39,13 @@ class RepeatedBatches:
         return self._batch
 
     def skip_iter(self, num_iters: int) -> None:
-        """Skip steps; the next one may be in the middle of the replays of its batch."""
+        """Skip steps from the beginning; the next one may be in the middle of the replays of its batch."""
         self._step = num_iters
         self.batches.skip_iter(num_iters // self.replays)
 
 
 class Passes:
-    """Serves the batches of a loader in pass after pass over the data, which MMEngine's samplers shuffle by its number.
+    """Serves the batches of a loader in pass after pass over the data, each shuffled by its number if the sampler can.
 
     Args:
         loader: a loader with a length.
@@ -65,7 +65,8 @@ class Passes:
     def _from(self, first: int) -> Iterator[Any]:
         passes, skipped = divmod(first, len(self.loader))
         for number in itertools.count(passes):
-            for sampler in (self.loader.sampler, getattr(self.loader.batch_sampler, 'sampler', None)):
+            for source in (self.loader, self.loader.batch_sampler):  # as MMEngine's DistSamplerSeedHook
+                sampler: Any = getattr(source, 'sampler', None)
                 if hasattr(sampler, 'set_epoch'):
                     sampler.set_epoch(number)
             batches = _InfiniteDataloaderIterator(self.loader)
