@@ -16,7 +16,7 @@ from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
 from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.pixels.pixel_space import Passes
+from samat_mm.pixels.passes import Passes
 from samat_mm.visualization.panels import save_panels
 
 CLEAN = 'clean'

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from samat_mm.model_state import frozen, refuse_activation_checkpointing
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.mixed import MixedPredict
 from samat_mm.perturbations.inputs.objectives import wrong_share
-from samat_mm.perturbations.inputs.problem import restricted
+from samat_mm.pixels.passes import InBfloat16, Passes
 from samat_mm.pixels.pixel_range import (
     TOLERANCE,
     WIDE_TOLERANCE,
@@ -39,8 +38,8 @@ class PixelSpace:
         raw_inputs: the images before preprocessing, a batch or a list of (C, H, W).
         inputs: the same after preprocessing, shape (N, C, H, W).
         samples: their preprocessed data samples.
-        task: what the model decides about them; by default what the samples and the model's head show.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default 0 and 255, or 0 and 1 where the
+        task: the task of the model; by default the one that the samples and the model's head show.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default 0 and 255, or 0 and 1 where the
             images are in that range.
 
     Raises:
@@ -85,8 +84,8 @@ class PixelSpace:
         """Return adversarial pixels, leaving the model as it was.
 
         Args:
-            attack: what to run.
-            indices: the number of each image in its data set, for its random start.
+            attack: the attack to run.
+            indices: number of each image in its data set, for its random start.
             training: whether the labels are at the resolution of the model's input, as in training.
             early: the same before a model that computes nearly the same in bfloat16, for the early steps.
 
@@ -101,7 +100,7 @@ class PixelSpace:
             return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes)
 
     def output(self, attack: Attack, *, training: bool = False) -> Tensor:
-        """Return what an attack gets to see of the unchanged images."""
+        """Return the output that an attack sees for the unchanged images."""
         with frozen(self.model), torch.no_grad():
             return self._predict(attack, training)[0](self.pixels)
 
@@ -152,23 +151,6 @@ class PixelSpace:
         return loss
 
 
-@dataclass
-class Passes:
-    """How many images went forward through the model, and how many gradients came back."""
-
-    forwards: int = 0
-    backwards: int = 0
-
-    def count(self, output: Any, images: int) -> None:
-        """Count a forward pass of so many images, and each backward pass through its output to come."""
-        self.forwards += images
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda _: self._count_backward(images))
-
-    def _count_backward(self, images: int) -> None:
-        self.backwards += images
-
-
 class Logits:
     """The logits as a function of the pixels of a batch, or of some of its images."""
 
@@ -176,7 +158,7 @@ class Logits:
         self.space, self.samples = space, samples
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return what the task takes for logits, (N, K) or (N, K, H, W)."""
+        """Return the logits of the task, (N, K) or (N, K, H, W)."""
         logits = self.space.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
         self.space.passes.count(logits, len(pixels))
         return logits
@@ -184,22 +166,6 @@ class Logits:
     def subset(self, rows: Tensor) -> 'Logits':
         """Return the same for some images of the batch, for attacks that leave out images that are done."""
         return Logits(self.space.subset(rows), [self.samples[row] for row in rows.tolist()])
-
-
-@dataclass(frozen=True)
-class InBfloat16:
-    """A ``predict`` under autocast to bfloat16, whose output is single precision."""
-
-    predict: Callable[[Tensor], Tensor]
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Return the output for these pixels."""
-        with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
-            return self.predict(pixels).float()
-
-    def subset(self, rows: Tensor) -> 'InBfloat16':
-        """Return the same for some images of the batch."""
-        return InBfloat16(restricted(self.predict, rows))
 
 
 def _check_boxes(samples: Sequence[Any]) -> None:

@@ -1,10 +1,9 @@
-"""What every task is: the way from a model and its data samples to logits, labels and the share that is wrong."""
+"""The interface of a task: from a model and its data samples to logits, labels and the share that is wrong."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -16,17 +15,18 @@ from samat_mm.errors import InputError
 from samat_mm.model_state import frozen
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.randomness import isolated_randomness
+from samat_mm.tasks.samples import name_of, without_labels
 
 AttackT = TypeVar('AttackT', bound=Attack)
-ROUNDING = 1e-4  # in units of the largest score: what is nearer to a tie than this may be decided either way
+ROUNDING = 1e-4  # in units of the largest score: nearer to a tie than this, either decision is right
 
 
 class Task(ABC):
-    """What a model decides about the images of a data set.
+    """The decision of a model about the images of a data set.
 
-    Attacks, scores, tables by class, pictures, sanity checks and TRADES all ask it, so that what is attacked is what is
-    scored. Forwards go past the hooks of the outermost module: a training hook or a capture that listens there must not
-    hear an attack.
+    Attacks, scores, tables by class, pictures, sanity checks and TRADES all use it, so the decision that is attacked is
+    the one that is scored. Forwards bypass the hooks of the outermost module: a training hook or a capture there must
+    not see an attack.
     """
 
     @abstractmethod
@@ -34,7 +34,7 @@ class Task(ABC):
         """Return the labels: (N,), class probabilities (N, K), or (N, H, W) with 255 ignored."""
 
     def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return what training aims at, which may be class probabilities where labels are scored."""
+        """Return the targets of training, which may be class probabilities where labels are scored."""
         return self.target(samples, device)
 
     @abstractmethod
@@ -47,15 +47,15 @@ class Task(ABC):
 
     @abstractmethod
     def judge(self, prediction: Any) -> dict[str, Any]:
-        """Return how right a prediction is, given the ground truth that it holds.
+        """Score a prediction against the ground truth that it holds.
 
         Returns:
             ``wrong``, the share of the labels that are predicted wrong; ``loss``, the mean cross-entropy of the labels;
-            ``counts``, (class, right, all) for each class that occurs; ``classes``, how many there are. Empty where the
-            prediction or its labels are of another kind.
+            ``counts``, (class, right, all) for each class that occurs; ``classes``, the number of classes. Empty where
+            the prediction or its labels are of another kind.
 
         Raises:
-            ValueError: if a label is no class.
+            ValueError: if a label is not a class.
         """
 
     def in_training_geometry(self, samples: Sequence[Any], inputs: Tensor) -> list[Any]:
@@ -71,7 +71,7 @@ class Task(ABC):
         return attack if attack.objective.output == 'logits' else without_goal(attack)
 
     def check(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> None:
-        """Compare the arg max of :meth:`logits` with what the model itself predicts on clean images.
+        """Compare the arg max of :meth:`logits` with the model's own predictions on clean images.
 
         Args:
             model: the bare model.
@@ -157,7 +157,7 @@ class Undecided(Task):
 
 
 def without_goal(attack: AttackT) -> AttackT:
-    """Return the attack with the goal 'loss', where no single answer shows an error: what is reported is what runs."""
+    """Return the attack with the goal 'loss', for use where no single answer shows an error."""
     if getattr(attack, 'goal', 'loss') == 'loss':
         return attack
     return attack.replace(goal='loss')
@@ -168,51 +168,6 @@ def _fixed_randomness(device: torch.device) -> Iterator[None]:
     with isolated_randomness(device):
         torch.manual_seed(0)
         yield
-
-
-def without_labels(samples: Sequence[Any]) -> list[Any]:
-    """Return data samples with the same metainfo and nothing else, for ``predict`` to write into."""
-    return [type(sample)(metainfo=sample.metainfo) for sample in samples]
-
-
-def name_of(sample: Any) -> str:
-    """Return the file of an image, for errors."""
-    return str(sample.metainfo.get('img_path') or 'an image')
-
-
-def refuse_unlabelled(samples: Sequence[Any], *keys: str) -> None:
-    """Refuse samples without a label under any of the names.
-
-    Raises:
-        ValueError: naming the image.
-    """
-    for sample in samples:
-        if not any(key in sample for key in keys):
-            raise InputError(
-                f'an attack on logits needs a label for every image, but {name_of(sample)} has no {keys[0]}; annotate '
-                'it or leave it out.'
-            )
-
-
-def check_label(labels: Tensor, classes: int, sample: Any) -> None:
-    """Refuse labels that are no classes.
-
-    Args:
-        labels: those that count, of any shape.
-        classes: how many classes the model has.
-        sample: whose labels they are, for the error.
-
-    Raises:
-        ValueError: naming the image and the labels.
-    """
-    bad = labels[(labels < 0) | (labels >= classes)]
-    if len(bad):
-        path = sample.metainfo.get('seg_map_path')
-        raise InputError(
-            f'the labels of {name_of(sample)}{f" ({Path(path).name})" if path else ""} hold '
-            f'{sorted(set(bad.tolist()))[:8]}, but the model has the classes 0..{classes - 1}; repair the file or the '
-            'number of classes.'
-        )
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> float:

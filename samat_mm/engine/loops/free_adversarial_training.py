@@ -15,7 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from samat_mm.engine.hooks.free_perturbation_hook import FreePerturbationHook
-from samat_mm.engine.loops.repeated_batches import Passes, RepeatedBatches
+from samat_mm.engine.loops.repeated_batches import DataPasses, RepeatedBatches
 
 
 @LOOPS.register_module()
@@ -86,7 +86,7 @@ class FreeEpochBasedTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         if self._batches is None:
-            self._batches = RepeatedBatches(Passes(self.dataloader), self.replays)
+            self._batches = RepeatedBatches(DataPasses(self.dataloader), self.replays)
             self._batches.skip_iter(self._iter)
         done = max(0, self._iter - self._epoch * len(self.dataloader))  # of this epoch, before it was resumed
         for index in range(done, len(self.dataloader)):

@@ -44,7 +44,7 @@ class RepeatedBatches:
         self.batches.skip_iter(num_iters // self.replays)
 
 
-class Passes:
+class DataPasses:
     """Serves the batches of a loader in pass after pass over the data, each shuffled by its number if the sampler can.
 
     Args:
