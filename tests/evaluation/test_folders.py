@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from samat_mm.evaluation import fingerprint as fingerprint_module
+from samat_mm.evaluation import folders
 from samat_mm.evaluation.fingerprint import differences, digest, fingerprint
 from samat_mm.evaluation.folders import open_folder
 
@@ -116,7 +116,7 @@ def test_a_folder_without_a_fingerprint_is_none(tmp_path):
 def said(monkeypatch):
     """What is said about damage."""
     texts = []
-    monkeypatch.setattr(fingerprint_module, 'print_log', lambda text, *_: texts.append(text))
+    monkeypatch.setattr(folders, 'print_log', lambda text, *_: texts.append(text))
     return texts
 
 
