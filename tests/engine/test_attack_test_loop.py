@@ -208,7 +208,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
-# ------------------------------------------------------------------------------------------ going on
+# ------------------------------------------------------------------------------------------ resuming
 
 
 class Breaking:
@@ -455,7 +455,7 @@ def test_files_asked_for_later_are_written_later(tmp_path, attacked):
 
 
 def test_pictures_of_some_images_show_these(tmp_path, monkeypatch):
-    """Going on in another order than it began in: every picture has the prediction of its own image beside it."""
+    """Resumed in another order than it began in: every picture has the prediction of its own image."""
     from samat_mm.evaluation import attack_run
 
     pairs = []

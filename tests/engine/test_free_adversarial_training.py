@@ -33,7 +33,7 @@ MODELS = pytest.mark.parametrize(
 def train(
     build, data, tmp_path, free=None, *, name='run', iterations=9, epochs=None, optim_wrapper=None, extra=(), **more
 ):
-    """Train for so many optimizer steps, ``free`` or plainly; return the model, its inputs and the runner."""
+    """Train, ``free`` or plainly; return the model, its inputs and the runner."""
     model, recorder = build(), Recorder()
     data = data if isinstance(data, torch.utils.data.Dataset) else data(6)
     kind = 'IterBasedTrainLoop' if epochs is None else 'EpochBasedTrainLoop'
@@ -109,7 +109,7 @@ def test_three_batches_are_those_of_the_loop_written_out(build, data, norm, eps,
 
 
 @MODELS
-def test_every_batch_is_fed_so_many_times_in_a_row_within_the_ball(build, data, tmp_path):
+def test_every_batch_is_repeated_and_perturbed_within_the_ball(build, data, tmp_path):
     still = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.0))
     _, clean, _ = train(build, data, tmp_path, name='clean', iterations=3, optim_wrapper=still)
     _, fed, run = train(build, data, tmp_path, FREE, optim_wrapper=still)
@@ -338,6 +338,7 @@ def test_optimizer_wrappers_with_another_gradient_are_refused(wrapper, tmp_path)
     [
         (dict(replays=0), 'replays must be a whole number of at least 1; got 0'),
         (dict(perturbation=dict(eps=8)), "Did you mean '8/255'"),
+        (dict(perturbation=8), r'perturbation must be a dict such as .*; got 8'),
         (dict(perturbation=dict(norm='l0')), 'norm must be one of linf, l2;'),
         (dict(perturbation=dict(step_size=-1)), 'step_size must be a finite number of at least 0'),
         (dict(perturbation=dict(step_size=0)), 'step_size must be greater than 0'),

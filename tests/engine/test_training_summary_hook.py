@@ -34,7 +34,7 @@ class Log(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def listening(logger):
+def log_of(logger):
     log = Log()
     logger.addHandler(log)
     logger.setLevel('INFO')
@@ -46,7 +46,7 @@ def lines_of(tmp_path, hooks=(), **more):
     run = runner(
         classifier(), tmp_path, train=ClassificationImages(4), iterations=1, hooks=[*map(HOOKS.build, hooks)], **more
     )
-    log = listening(run.logger)
+    log = log_of(run.logger)
     run.train()
     return log.lines
 
@@ -148,7 +148,7 @@ def test_both_and_before_anything_else_that_the_training_logs(summary, tmp_path)
 
 
 def test_a_loop_of_ones_own_is_told_once_what_its_wrapper_does():
-    log = listening(MMLogger.get_instance('a loop of ones own'))
+    log = log_of(MMLogger.get_instance('a loop of ones own'))
     model = PlainNet().double()
     sam = OPTIM_WRAPPERS.build(dict(type='SAMOptimWrapper', optimizer=torch.optim.SGD(model.parameters(), lr=0.1)))
     for batch in plain_batches(2):
@@ -175,7 +175,7 @@ def test_several_optimizers(tmp_path):
         for name, kind in {'a': dict(type='OptimWrapper'), 'b': dict(type='ASAMOptimWrapper', rho=0.1)}.items()
     }
     run.optim_wrapper, run.param_schedulers = OptimWrapperDict(**parts), {'a': [], 'b': []}
-    log = listening(run.logger)
+    log = log_of(run.logger)
     log_summary(run)
     assert log.lines == [f'{BEGINNING}over weights by ASAM(rho=0.1), not over inputs.']
 

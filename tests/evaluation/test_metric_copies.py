@@ -1,4 +1,4 @@
-"""What metrics write under attack stands beside the files of the clean images."""
+"""Metrics write their files under attack next to those of the clean images."""
 
 from pathlib import Path
 

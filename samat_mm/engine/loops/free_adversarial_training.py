@@ -1,8 +1,8 @@
 """Free adversarial training: several optimizer steps on each batch, whose gradients move the images as well.
 
-Every step is an iteration of the runner, and an epoch is as many steps as the loader has batches: ``max_iters``,
+Every step is an iteration of the runner, and an epoch has one step per batch of the loader: ``max_iters``,
 ``max_epochs`` and the schedules of plain training stay as they are, and so does its cost. A pass over the data takes
-``replays`` epochs, which may end between two replays of a batch.
+``replays`` epochs; an epoch may end between two replays of a batch.
 
 Source: Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, algorithm 1; the defaults are theirs for CIFAR-10.
 """
@@ -10,12 +10,13 @@ Source: Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, algorithm 
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.registry import LOOPS
+from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from samat_mm.engine.hooks.free_perturbation_hook import FreePerturbationHook
 from samat_mm.engine.loops.repeated_batches import DataPasses, RepeatedBatches
+from samat_mm.errors import InputError
 
 
 @LOOPS.register_module()
@@ -44,7 +45,7 @@ class FreeIterBasedTrainLoop(IterBasedTrainLoop):
         perturbation: Mapping[str, Any] | None = None,
         **schedule: Any,
     ) -> None:
-        hook = FreePerturbationHook(replays, **(perturbation or {}))
+        hook = _perturbation_hook(replays, perturbation)
         super().__init__(runner, dataloader, **schedule)
         self.replays = replays
         self.dataloader_iterator = RepeatedBatches(self.dataloader_iterator, replays)
@@ -75,7 +76,7 @@ class FreeEpochBasedTrainLoop(EpochBasedTrainLoop):
         perturbation: Mapping[str, Any] | None = None,
         **schedule: Any,
     ) -> None:
-        hook = FreePerturbationHook(replays, **(perturbation or {}))
+        hook = _perturbation_hook(replays, perturbation)
         super().__init__(runner, dataloader, **schedule)
         self.replays = replays
         self._batches: RepeatedBatches | None = None
@@ -93,3 +94,12 @@ class FreeEpochBasedTrainLoop(EpochBasedTrainLoop):
             self.run_iter(index, next(self._batches))
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+
+def _perturbation_hook(replays: int, perturbation: Mapping[str, Any] | None) -> FreePerturbationHook:
+    if not isinstance(perturbation, Mapping | None):
+        raise InputError(
+            f"perturbation must be a dict such as dict(norm='linf', eps='8/255'); got {perturbation!r}. Give it in "
+            'train_cfg, or leave it out for the published values.'
+        )
+    return HOOKS.build(dict(type=FreePerturbationHook, replays=replays, **(perturbation or {})))
