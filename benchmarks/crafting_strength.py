@@ -24,12 +24,12 @@ from torch import Tensor
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config
 from samat_mm.crafting.crafting import PRECISIONS, Crafting
+from samat_mm.evaluation.attack_result import attack_result
+from samat_mm.evaluation.attack_run import AttackRun
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.images import read_batches
 from samat_mm.evaluation.metric_copies import evaluator_for
-from samat_mm.evaluation.outcome import single
 from samat_mm.evaluation.subsets import chosen_images
-from samat_mm.evaluation.trials import Trial
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.presets import build_attacks
@@ -70,8 +70,8 @@ def measure(args: Any) -> None:
     ways: dict[str, Any] = {MODEL: OnTheModel(), **{f'{dtype} copy': Crafting(model, dtype) for dtype in args.dtypes}}
     runs = [(name, way, seed) for name in args.attack for way in ways for seed in args.seeds]
     attacks = {(name, seed): build_attacks([name], seed=seed, steps=args.steps)[name] for name, _, seed in runs}
-    trials = {
-        (name, way, seed): Trial(attacks[name, seed], ways[way], evaluator_for(name, loop.evaluator))
+    attack_runs = {
+        (name, way, seed): AttackRun(name, attacks[name, seed], ways[way], evaluator_for(name, loop.evaluator))
         for name, way, seed in runs
     }
     scores: dict[Any, list[Any]] = {run: [] for run in runs}
@@ -80,24 +80,26 @@ def measure(args: Any) -> None:
     batches = read_batches(loop.dataloader, images)
     for numbers, data_batch in track(batches, 'attacking', total=-(-len(images) // (loop.dataloader.batch_size or 1))):
         batch = AttackedBatch(model, data_batch)
-        for run, trial in trials.items():
+        for run, attack_run in attack_runs.items():
             start = time.process_time()
-            pixels = trial.crafting.attack(batch.space, batch.task.fitted(trial.attack), numbers)
+            pixels = attack_run.crafting.attack(batch.space, batch.task.fitted(attack_run.attack), numbers)
             seconds[run] += time.process_time() - start
-            scores[run] += trial.score(batch, pixels, start)[1]
+            scores[run] += attack_run.score(batch, pixels, start)[1]
     rows, results = [], {}
     for name in args.attack:
         for way in ways:
-            found = [single(trials[name, way, seed].evaluator, scores[name, way, seed]) for seed in args.seeds]
+            found = [
+                attack_result(attack_runs[name, way, seed].evaluator, scores[name, way, seed]) for seed in args.seeds
+            ]
             metric = main_metric({'results': {'clean': {key: float(value) for key, value in found[0].metrics.items()}}})
             spent = sum(seconds[name, way, seed] for seed in args.seeds) / len(args.seeds)
-            values = [float(outcome.metrics[metric]) for outcome in found]
+            values = [float(result.metrics[metric]) for result in found]
             rows.append(
                 {
                     'attack': name,
                     'crafted on': way,
                     f'{metric}, seeds {", ".join(map(str, args.seeds))}': ', '.join(f'{value:.2f}' for value in values),
-                    'loss': ', '.join(f'{outcome.loss:.4f}' for outcome in found),
+                    'loss': ', '.join(f'{result.loss:.4f}' for result in found),
                     **differences(
                         [score.wrong for seed in args.seeds for score in scores[name, way, seed]],
                         [score.wrong for seed in args.seeds for score in scores[name, MODEL, seed]],
@@ -105,7 +107,11 @@ def measure(args: Any) -> None:
                     'CPU s': f'{spent:.0f}',
                 }
             )
-            results[f'{name}, {way}'] = {metric: values, 'loss': [o.loss for o in found], 'cpu_seconds': spent}
+            results[f'{name}, {way}'] = {
+                metric: values,
+                'loss': [result.loss for result in found],
+                'cpu_seconds': spent,
+            }
     show(f'{Path(args.config).stem}, {len(images)} images', rows)
     if args.out:
         args.out.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')

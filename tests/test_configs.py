@@ -9,6 +9,7 @@ import pytest
 from helpers import ROOT
 from mmengine.config import Config
 
+from samat_mm.engine.hooks import FreePerturbationHook
 from samat_mm.presets import configs_folder
 
 CONFIGS = sorted([*configs_folder().glob('*.py'), *ROOT.glob('benchmarks/configs/*.py')])
@@ -36,17 +37,26 @@ def test_every_hook_stands_where_inheritance_keeps_it(configs):
 def test_adversarial_training_is_at_one_radius_unless_the_name_states_another(configs):
     seen = {}
     for name, config in configs.items():
-        hook = config.default_hooks.get(AT)
+        hook, loop = config.default_hooks.get(AT), config.train_cfg
+        free = str(loop.get('type')).startswith('Free')
         trained = re.search(r'_(.*-at|trades|awp)(-eps[\d.]+)?$', name)
-        assert (hook is not None) == bool(trained), name
-        if hook is None:
+        assert (hook is not None) + free == bool(trained), name
+        if not trained:
             continue
         stated = re.search(r'-eps([\d.]+)$', name)
         expected = Fraction(stated[1]) / 255 if stated else Fraction(RADIUS)
-        assert Fraction(hook.get('attack', hook).eps) == expected, name
+        eps = FreePerturbationHook(**loop.get('perturbation', {})).eps if free else float(Fraction(hook.attack.eps))
+        assert eps == float(expected), name
         seen.setdefault(name.split('_')[1], set()).add(name.split('_')[2])
     assert {'pgd-at', 'fast-at', 'free-at', 'trades', 'segpgd-at'} <= seen['voc'] & seen['digits']
     assert {'pgd-at', 'pgd-at-eps1'} <= seen['voc'] & seen['stanford']
+
+
+@pytest.mark.parametrize('name', ['deeplabv3_digits', 'deeplabv3_voc', 'resnet18_cifar10'])
+def test_free_adversarial_training_has_the_length_and_schedules_of_plain_training(configs, name):
+    plain, free = (configs[f'{name}_{method}'].to_dict() for method in ('sgd', 'free-at'))
+    assert plain['train_cfg'].pop('type') == free['train_cfg'].pop('type').removeprefix('Free')
+    assert free == plain
 
 
 def test_one_pgd_at_for_all_models_and_the_papers_smallest(configs):

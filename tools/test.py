@@ -8,22 +8,20 @@ after a kill continues where it stopped. A page with all results is written next
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from samat_mm.checkpoints.loading import load_for_evaluation
+from samat_mm.api.evaluation import EvaluationReport, attacks_of, evaluate
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config, seed_number
-from samat_mm.command_line.testing import add_sanity_checks, attacks_of_hooks, build_test_runner, report_of
 from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.errors import InputError
-from samat_mm.evaluation import print_report, print_verdicts
+from samat_mm.evaluation import SanityChecks, print_report, print_verdicts
 from samat_mm.files.outputs import writable_folder, writable_report
-from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
 from samat_mm.visualization.document import has_metric
@@ -86,44 +84,52 @@ def test(args: argparse.Namespace) -> None:
         raise InputError(f'--max-samples must be at least 1; got {args.max_samples}.')
     changes = {name: getattr(args, name) for name in CHANGES}
     config = load_config(args)
-    attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
+    attacks = build_attacks(args.attack or attacks_of(config), args.eps or (), **changes)
     refuse_idle_options(args, attacks)
     make_outputs(args)
-    runner = build_test_runner(
+    report = evaluate(
         config,
+        args.checkpoint,
         attacks,
+        checks=sanity_checks(attacks, radii=(args.eps or ())[:1], **changes) if args.sanity else None,
+        name=args.config,
+        seed=args.seed,
         craft_dtype=args.craft_dtype,
         max_samples=args.max_samples,
         resume=args.resume,
         show_dir=args.show_dir,
         export_dir=args.export,
     )
-    load_for_evaluation(unwrapped(runner.model), args.checkpoint)
-    loop = runner.test_loop
-    checks = add_sanity_checks(loop, radii=(args.eps or ())[:1], **changes) if args.sanity else None
-    start = time.monotonic()
-    metrics = runner.test()
-    if not is_main_process():
-        return
-    report = report_of(
-        loop,
-        metrics,
-        checks.verdicts(loop.outcomes) if checks else [],
-        config=args.config,
-        checkpoint=args.checkpoint,
-        seed=args.seed or 0,
-        seconds=time.monotonic() - start,
-    )
-    print_report(report)
-    print_verdicts(report.get('sanity', []))
-    page = Path(args.out).with_suffix('.html') if args.out else loop.folder / 'report.html'
+    if is_main_process():
+        publish(report, args)
+
+
+def sanity_checks(attacks: Mapping[str, Attack], **parameters: Any) -> SanityChecks:
+    """Return the checks of the first PGD, SegPGD or CosPGD, or without attacks of the preset pgd-linf.
+
+    Raises:
+        ValueError: if the attacks have no radius to vary.
+    """
+    return SanityChecks.of(attacks or build_attacks(['pgd-linf'], **parameters))
+
+
+def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
+    """Print a report, and write it as JSON and as a page.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    document, folder = report.document, report.result.folder
+    print_report(document)
+    print_verdicts(document.get('sanity', []))
+    page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
     if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    if has_metric(report):
-        write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
-        print(f'Report: {page}. Results by image: {loop.folder}.')
+        Path(args.out).write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+    if has_metric(document):
+        write_html(document, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
+        print(f'Report: {page}. Results by image: {folder}.')
     else:
-        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {loop.folder}.')
+        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {folder}.')
 
 
 def main() -> None:

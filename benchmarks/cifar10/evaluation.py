@@ -11,10 +11,11 @@ from records import Deadline
 from torch import Tensor
 
 from cifar10.settings import ATTACKS, PASSES, Files, Settings
+from samat_mm.api.evaluation import build_test_runner, run_test
 from samat_mm.checkpoints.loading import load_for_evaluation
-from samat_mm.command_line.testing import build_test_runner
-from samat_mm.engine.loops.attack_test_loop import FOLDER
-from samat_mm.evaluation.folders import FILE
+from samat_mm.engine.loops import AttackTestLoop
+from samat_mm.engine.loops.evaluation_folder import FOLDER
+from samat_mm.evaluation.fingerprint import FILE
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
 
@@ -45,7 +46,7 @@ def evaluate(
     results: dict[str, dict[str, Any]] = {}
     spent = {name: passes * seconds_per_pass / DOUBT for name, passes in PASSES.items()}  # per image
     left_out = set()
-    for name, attack, first, last in _tests(runner, settings):
+    for name, attack, first, last in _tests(settings, len(runner.test_dataloader.dataset)):
         # All images are a courtesy, which may take a tenth of what AutoAttack has left.
         expected = 10 * (last - first) * spent[NATURAL] if name == ALL else (last - first) * spent[name]
         if not deadline.allows(expected):
@@ -53,7 +54,7 @@ def evaluate(
             left_out.add(name)
             continue
         start = time.perf_counter()
-        found = _test(runner, files, attack, last)
+        found = _test(runner, settings, files, attack, last)
         parts = {**results.get(name, {}).get('parts', {}), str(last): found['accuracy']}
         results[name] = {**found, 'images': last, 'parts': parts}
         spent[name] = (time.perf_counter() - start) / (last - first)
@@ -61,9 +62,8 @@ def evaluate(
     return left_out <= {ALL}
 
 
-def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
+def _tests(settings: Settings, everything: int) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
     """Yield the tests in order: name, attack, and which images are new, from the first to before the last."""
-    everything = len(runner.test_loop.dataloader.dataset)
     images = min(settings.test_images, everything)
     yield NATURAL, {}, 0, images
     for name in settings.attacks:
@@ -75,16 +75,21 @@ def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, 
             yield name, attack, first, min(first + step, images)
 
 
-def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) -> dict[str, Any]:
+def _test(runner: Runner, settings: Settings, files: Files, attack: dict[str, Attack], images: int) -> dict[str, Any]:
     """Test the first images under an attack, or clean; images whose result is known are not tested again."""
-    loop = runner.test_loop
-    loop.attacks, loop.numbers = dict(attack), list(range(images))
-    loop.resume = any(files.folder.glob(f'{FOLDER}/*/{FILE}'))
-    runner.test()
-    outcome = loop.outcomes[next(iter(attack), 'clean')]
-    found = {key: round(value, 2) for key, value in outcome.cost().items()}
-    found['craft_dtype'] = loop.crafting.dtype or 'float32'
-    return {'accuracy': round(outcome.metrics['accuracy/top1'], 4), **(found if attack else {})}
+    loop = AttackTestLoop(
+        runner,
+        runner.test_dataloader,
+        runner.test_evaluator,
+        attacks=attack,
+        craft_dtype=settings.craft_dtype,
+        numbers=range(images),
+        resume=any(files.folder.glob(f'{FOLDER}/*/{FILE}')),
+    )
+    result = run_test(runner, loop).by_attack[next(iter(attack), 'clean')]
+    found = {key: round(value, 2) for key, value in result.cost().items()}
+    found['craft_dtype'] = settings.craft_dtype or 'float32'
+    return {'accuracy': round(result.metrics['accuracy/top1'], 4), **(found if attack else {})}
 
 
 def _runner(settings: Settings, files: Files) -> Runner:
@@ -98,7 +103,7 @@ def _runner(settings: Settings, files: Files) -> Runner:
         sampler=dict(type='DefaultSampler', shuffle=False),
         dataset=dict(type='JpegCIFAR10', data_file=settings.data, split='test', most=settings.images),
     )
-    runner = build_test_runner(config, {}, craft_dtype=settings.craft_dtype)
+    runner = build_test_runner(config)
     load_for_evaluation(runner.model, str(files.checkpoint))
     _decide_on_the_cpu(runner.model.head)
     return runner

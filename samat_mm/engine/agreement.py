@@ -1,4 +1,4 @@
-"""What one process decides for all."""
+"""Decisions of the main process that all processes share."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ Decision = TypeVar('Decision')
 
 
 def decided_by_main(decide: Callable[[], Decision]) -> Decision:
-    """Return in every process what the main process decides; whatever it raises is raised in all of them.
+    """Return the decision of the main process in every process; an error of the main process is raised in all of them.
 
     Otherwise the others would wait for it for ever.
     """
@@ -17,7 +17,7 @@ def decided_by_main(decide: Callable[[], Decision]) -> Decision:
     if is_main_process():
         try:
             answer[0] = decide()
-        except Exception as error:  # raised below, here too
+        except Exception as error:  # raised below
             answer[0] = error
     broadcast_object_list(answer)
     if isinstance(answer[0], Exception):

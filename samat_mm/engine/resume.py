@@ -1,4 +1,4 @@
-"""Go on with a training: from the newest checkpoint that is whole, or from one that is named."""
+"""Resume a training: from the newest intact checkpoint, or from one that is named."""
 
 import glob
 import logging
@@ -19,28 +19,28 @@ _PARTS = ('meta', 'state_dict', 'message_hub', 'optimizer')
 
 
 class Progress(NamedTuple):
-    """How far a training was when it wrote a checkpoint, in the order of what is newer."""
+    """The progress of a training when it wrote a checkpoint; newer checkpoints compare greater."""
 
-    time: str  # as MMEngine writes it, which sorts; a folder may hold leftovers of a longer training of before
+    time: str  # in MMEngine's format, which sorts; a folder may hold leftovers of an earlier, longer training
     iteration: int
     epoch: int
 
 
 class OfAnotherKind(InputError):
-    """A whole checkpoint, without what a training needs to go on."""
+    """An intact checkpoint that lacks parts which resuming needs."""
 
 
 def resume(runner: Runner, wanted: str) -> None:
-    """Let a training that has not started go on from a checkpoint. Every process must call it.
+    """Make a training that has not started resume from a checkpoint. Every process must call it.
 
     Args:
-        runner: of the training.
-        wanted: the path of a checkpoint, or 'auto' for the newest one of the folder. Where there is none, it is said
-            that the training starts from the beginning.
+        runner: the runner that trains.
+        wanted: path of a checkpoint, or 'auto' for the newest one of the folder; a warning says where there is none
+            and the training starts from the beginning.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the checkpoint is damaged or none of a training, or there are some and all of them are.
+        ValueError: if the checkpoint is damaged or cannot be resumed, or if this holds for all in the folder.
     """
     check(wanted)
     if wanted == NEWEST and '://' in _store(runner):
@@ -52,23 +52,23 @@ def resume(runner: Runner, wanted: str) -> None:
 
 
 def check(wanted: str) -> None:
-    """Refuse a checkpoint without a name.
+    """Refuse an empty path.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if it is empty.
     """
     if not wanted.strip():
         raise InputError(f'--resume expects the path of a checkpoint, or nothing for the newest one; got {wanted!r}.')
 
 
 def newest_checkpoint(folder: Path, names: str = '*.pth') -> tuple[Path | None, dict[Path, str]]:
-    """Return the newest checkpoint of a folder from which a training can go on, and why others were skipped.
+    """Return the newest checkpoint of a folder that can be resumed, and why others were skipped.
 
-    The order is that of what the files say of themselves; neither their names and dates nor ``last_checkpoint`` count,
-    which a kill may leave empty and which names another folder after a copy.
+    The contents of the files decide the order. Their names and dates do not count, nor does ``last_checkpoint``, which
+    a kill may leave empty and which names another folder after a copy.
 
     Args:
-        folder: of the checkpoints.
+        folder: folder of the checkpoints.
         names: pattern of their names.
     """
     progress, skipped, others = {}, {}, {}
@@ -90,11 +90,11 @@ def newest_checkpoint(folder: Path, names: str = '*.pth') -> tuple[Path | None, 
 
 
 def progress_of(path: Path) -> Progress:
-    """Return how far a training was; nothing is said about the tensors.
+    """Return the progress that a checkpoint states; its tensors are not read.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no checkpoint from which a training can go on.
+        ValueError: if it is not a checkpoint that can be resumed.
     """
     checkpoint = peek_checkpoint_file(path)
     lacking = [

@@ -1,4 +1,4 @@
-"""What a training maximises its loss over, in one sentence."""
+"""One sentence that says over which variables a training maximises its loss."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ def training_summary(weights: Sequence[str], inputs: Sequence[str]) -> str:
     """Return the sentence.
 
     Args:
-        weights: what maximises over weights, as :func:`ascent_summary` says it.
-        inputs: what maximises over inputs, as :func:`attack_summary` says it.
+        weights: summaries of the methods that maximise over weights, see :func:`ascent_summary`.
+        inputs: summaries of those that maximise over inputs, see :func:`attack_summary`.
     """
     over = {'weights': ' and by '.join(weights), 'inputs': ' and by '.join(inputs)}
     named = [f'over {what} by {how}' for what, how in over.items() if how]
@@ -26,7 +26,7 @@ def training_summary(weights: Sequence[str], inputs: Sequence[str]) -> str:
 
 
 def attack_summary(attack: Attack) -> str:
-    """Return 'PGD(norm=linf, eps=8/255, step_size=2/255, steps=10)': radius, steps, and what is not as by default."""
+    """Return 'PGD(norm=linf, eps=8/255, step_size=2/255, steps=10)', and other values that are not the default."""
     values, default = attack.describe(), _defaults(attack)
     different = {key for key in values.keys() & default.keys() if values[key] != default[key]}
     shown = {'norm', 'eps', 'step_size', 'steps', 'attack', *different} - {'type', 'seed'}
@@ -41,7 +41,7 @@ def input_summary(name: str, values: Mapping[str, Any]) -> str:
 
 
 def ascent_summary(wrapper: Any, schedulers: Sequence[Any] = ()) -> str:
-    """Return 'SAM(rho=0.05)', and when it rests.
+    """Return 'SAM(rho=0.05)', and the steps at which it rests.
 
     Args:
         wrapper: a sharpness-aware optimizer wrapper.
@@ -71,7 +71,7 @@ def with_remarks(text: str, remarks: Sequence[str]) -> str:
 
 
 def _method(method: WeightPerturbation, radius: Mapping[str, str]) -> str:
-    """Return a method by what is not as by default; a direction that it builds on takes the method's radius."""
+    """Return a method with its values other than the defaults; a direction that it builds on takes its radius."""
     default = _defaults(method)
     values = {key: getattr(method, key) for key in default if hasattr(method, key) and key not in ('rho', 'seed')}
     direction = values.pop('direction', None)

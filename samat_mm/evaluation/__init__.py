@@ -1,5 +1,6 @@
-"""From a checkpoint to numbers that can be believed."""
+"""Scores of a model, clean and under attacks, and the checks that support them."""
 
+from samat_mm.evaluation.evaluation_result import EvaluationResult
 from samat_mm.evaluation.report import (
     build_report,
     describe_evaluation,
@@ -7,10 +8,13 @@ from samat_mm.evaluation.report import (
     print_report,
     print_verdicts,
 )
-from samat_mm.evaluation.sanity import SanityChecks, Verdict, surrogate
+from samat_mm.evaluation.sanity import SanityChecks, surrogate
+from samat_mm.evaluation.sanity_verdicts import verdicts_of
+from samat_mm.evaluation.verdict import Verdict
 from samat_mm.evaluation.worst_case import WorstCase, worst_case_miou
 
 __all__ = [
+    'EvaluationResult',
     'SanityChecks',
     'Verdict',
     'WorstCase',
@@ -20,5 +24,6 @@ __all__ = [
     'print_report',
     'print_verdicts',
     'surrogate',
+    'verdicts_of',
     'worst_case_miou',
 ]

@@ -1,4 +1,4 @@
-"""A batch of a data set as an evaluation sees it: pixels to attack, and predictions to score."""
+"""A batch of a data set in an evaluation: pixels to attack, and predictions to score."""
 
 import copy
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from samat_mm.tasks import Task, task_of
 
 
 class AttackedBatch:
-    """A batch as the data set gave it, its pixels, and what a model predicts for other pixels.
+    """A batch as the data set gave it, its pixels, and the predictions of a model for other pixels.
 
     Args:
         model: the bare model.
         data_batch: ``inputs`` and ``data_samples``; it is not changed.
         fp16: predict as MMEngine's loops do with ``fp16=True``.
-        task: what the model decides; by default what the samples and the model's head show.
-        pixel_range: the numbers of the images that are the pixels 0 and 1, see :class:`PixelSpace`.
+        task: the task of the model; by default the one that the samples and the model's head show.
+        pixel_range: values of the images that stand for the pixels 0 and 1, see :class:`PixelSpace`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class AttackedBatch:
         pixel_range: Range | None = None,
     ) -> None:
         self.model, self.fp16, self.pixel_range = model, fp16, pixel_range
-        self.raw = copy.deepcopy(data_batch)  # preprocessors and models write into what they get
+        self.raw = copy.deepcopy(data_batch)  # preprocessors and models write into their arguments
         self.data = model.data_preprocessor(copy.deepcopy(data_batch), False)
         self.task = task or task_of(model, self.data['data_samples'])
         self.sizes = image_sizes(self.raw['inputs'], self.data['inputs'])
@@ -45,7 +45,7 @@ class AttackedBatch:
 
     @cached_property
     def space(self) -> PixelSpace:
-        """The pixels, which only attacks need: a test of clean images takes images in any range."""
+        """The pixels, which only attacks need: clean images are tested in any range."""
         return PixelSpace(
             self.model,
             self.raw['inputs'],
@@ -56,7 +56,7 @@ class AttackedBatch:
         )
 
     def range(self) -> Range:
-        """Return the numbers of the images that are the pixels 0 and 1; raises ValueError, see :class:`PixelSpace`."""
+        """Return the values that stand for the pixels 0 and 1; raises ValueError, see :class:`PixelSpace`."""
         return self.space.range
 
     def subset(self, rows: Sequence[int]) -> 'AttackedBatch':
@@ -70,7 +70,7 @@ class AttackedBatch:
         return part
 
     def predict(self, pixels: Tensor | None = None) -> list[Any]:
-        """Return the model's predictions, for its own pixels or others, with the ground truth beside them."""
+        """Return the model's predictions, for its own pixels or others, together with the ground truth."""
         model: nn.Module = self.model
         inputs = self.data['inputs'] if pixels is None else self.space.to_inputs(pixels)
         samples = [copy.deepcopy(sample) for sample in self.data['data_samples']]

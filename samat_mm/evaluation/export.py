@@ -1,4 +1,4 @@
-"""Adversarial images as files: rounded to 8 bits, read again, and scored as they are then."""
+"""Adversarial images as files: rounded to 8 bits, read back, and scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from samat_mm.pixels.pixel_range import Range
 
 @dataclass(frozen=True)
 class Exported:
-    """What the files of a batch hold.
+    """The contents of the files of a batch.
 
     Attributes:
-        pixels: read back, shape (N, C, H, W), in [0, 1]; padding as it was.
-        largest_changes: of a pixel of each image, in [0, 1] units; rounding may take it beyond the radius.
+        pixels: pixels that were read back, shape (N, C, H, W), in [0, 1]; padding as before.
+        largest_changes: largest change of a pixel of each image, in [0, 1] units; rounding may exceed the radius.
     """
 
     pixels: Tensor
@@ -36,7 +36,7 @@ class Export:
     Pixels are rounded, not cut off: a perturbation of less than one grey level would vanish otherwise.
 
     Args:
-        folder: where the files go.
+        folder: folder of the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,8 +46,8 @@ class Export:
         """Refuse images that an 8-bit PNG file cannot hold.
 
         Args:
-            image: as the data set gives it, shape (C, H, W).
-            pixel_range: that was stated, None for 0 to 255.
+            image: an image as the data set gives it, shape (C, H, W).
+            pixel_range: the range that was stated, None for 0 to 255.
 
         Raises:
             ValueError: if there are not one or three bands, or they are in another range.
@@ -61,13 +61,13 @@ class Export:
     def __call__(
         self, attack: str, batch: AttackedBatch, pixels: Tensor, numbers: Sequence[int], samples: Sequence[Any]
     ) -> Exported:
-        """Write the images of a batch and return what the files hold.
+        """Write the images of a batch and return the contents of the files.
 
         Args:
-            attack: its name.
+            attack: name of the attack.
             batch: the images.
-            pixels: adversarial ones, in [0, 1].
-            numbers: of the images in the data set.
+            pixels: adversarial pixels, in [0, 1].
+            numbers: numbers of the images in the data set.
             samples: their data samples, for the names.
 
         Raises:

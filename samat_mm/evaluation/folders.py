@@ -1,81 +1,39 @@
-"""Which evaluation is which: a folder for each, and what its numbers depend on."""
+"""The folder of an evaluation: found again where it is to be resumed, and locked while it is in use."""
 
-import hashlib
 import itertools
-import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import torch
 from mmengine.logging import print_log
-from torch import nn
 
-from samat_mm.compat import versions
 from samat_mm.errors import FileError, InputError
+from samat_mm.evaluation.fingerprint import FILE, Fingerprint, differences, read_fingerprint, write_fingerprint
 from samat_mm.evaluation.scores_file import mend
-
-Fingerprint = dict[str, Any]
-RULES = 2  # by which images are attacked and scored; another number where the same settings give other results
-FILE = 'fingerprint.json'
-CHECKSUM = 'checksum'  # a damaged name of an attack would let its scores pass for those of any other
-
-
-def fingerprint(
-    config: Mapping[str, Any], model: nn.Module, settings: Mapping[str, Any], attacks: Mapping[str, Any]
-) -> Fingerprint:
-    """Return all that the numbers of an evaluation depend on, in plain types.
-
-    Args:
-        config: of the run.
-        model: with the weights that are evaluated.
-        settings: of the evaluation.
-        attacks: the parameters of each attack.
-    """
-    parts = {name: config.get(name) for name in ('model', 'data_preprocessor', 'test_evaluator')}
-    parts['dataset'] = (config.get('test_dataloader') or {}).get('dataset')
-    document = {
-        'rules': RULES,
-        **parts,
-        'weights': digest(model),
-        **settings,
-        'versions': versions(),
-        'attacks': dict(attacks),
-    }
-    return json.loads(json.dumps(document, default=str))
-
-
-def digest(model: nn.Module) -> str:
-    """Return a number that changes with the weights and statistics, in hexadecimal."""
-    found = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 @contextmanager
 def open_folder(parent: Path, fingerprint: Fingerprint, name: str, must_resume: bool) -> Iterator[tuple[Path, bool]]:
     """Enter the folder of an evaluation, which is marked as finished on leaving it without an error.
 
-    The latest unfinished evaluation goes on if it is the same. One that another process is at, or another one, is
-    never touched.
+    The latest unfinished evaluation with the same fingerprint continues. An evaluation that another process is running,
+    or a different one, is never touched.
 
     Args:
-        parent: holds a folder for each evaluation.
-        fingerprint: what its numbers depend on; attacks that only one of two evaluations has do not make them differ.
-        name: of a new folder.
-        must_resume: go on with the latest one, finished or not; it is a mistake if there is none.
+        parent: folder with a folder for each evaluation.
+        fingerprint: everything that the numbers of the evaluation depend on; an attack that only one of two evaluations
+            has does not make them differ.
+        name: name of a new folder.
+        must_resume: continue the latest one, finished or not; it is an error if there is none.
 
     Yields:
         The folder, and whether its evaluation was begun before.
 
     Raises:
-        ValueError: if ``must_resume`` and nothing was begun, or something else (the message says what changed), or what
-            was begun is running, or it cannot be told what was begun last.
+        ValueError: if ``must_resume`` and no evaluation was begun, or only a different one (the message says how it
+            differs), or the one that was begun is running, or the latest cannot be told because it is damaged.
     """
     begun, damaged = _fingerprints(parent)
     unfinished = {folder: before for folder, before in begun.items() if not (folder / 'finished').is_file()}
@@ -100,7 +58,7 @@ def open_folder(parent: Path, fingerprint: Fingerprint, name: str, must_resume: 
     with closing(claim):
         known = begun[folder]['attacks'] if folder in same else {}
         mend(folder)
-        _write_fingerprint(folder, {**fingerprint, 'attacks': {**known, **fingerprint['attacks']}})
+        write_fingerprint(folder, {**fingerprint, 'attacks': {**known, **fingerprint['attacks']}})
         (folder / 'finished').unlink(missing_ok=True)
         yield folder, folder in same
         (folder / 'finished').touch()
@@ -137,7 +95,7 @@ def _claim(folder: Path) -> sqlite3.Connection | None:
 
 
 def _refusal(parent: Path, latest: list[Path], begun: Mapping[Path, Fingerprint], fingerprint: Fingerprint) -> str:
-    """Return why nothing goes on."""
+    """Return why no evaluation can be resumed."""
     if not latest:
         return f'there is no evaluation to resume in {parent}; leave out --resume to begin one.'
     changes = differences(begun[latest[0]], fingerprint)
@@ -149,55 +107,13 @@ def _refusal(parent: Path, latest: list[Path], begun: Mapping[Path, Fingerprint]
     )
 
 
-def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
-    """Return in words what differs; an attack that only one of them has does not count."""
-    shared = [name for name in now['attacks'] if name in before['attacks']]
-    old = {**before, 'attacks': {name: before['attacks'][name] for name in shared}}
-    new = {**now, 'attacks': {name: now['attacks'][name] for name in shared}}
-    return [
-        f'{key} was {was!r} and is {value!r} now' for key, was, value in _compared(old, json.loads(json.dumps(new)), '')
-    ]
-
-
-def _compared(old: Any, new: Any, path: str) -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in [*old, *(key for key in new if key not in old)]:
-            found += _compared(old.get(key), new.get(key), f'{path}.{key}' if path else str(key))
-        return found
-    return [] if old == new else [(path, old, new)]
-
-
 def _fingerprints(parent: Path) -> tuple[dict[Path, Fingerprint], list[Path]]:
     """Return the fingerprints of the evaluations in a folder, in their order, and the folders whose own is damaged."""
     begun, damaged = {}, []
     for folder in sorted(folder for folder in parent.glob('*') if (folder / FILE).is_file()):
-        found = _read_fingerprint(folder)
+        found = read_fingerprint(folder)
         if found is None:
             damaged.append(folder)
         else:
             begun[folder] = found
     return begun, damaged
-
-
-def _read_fingerprint(folder: Path) -> Fingerprint | None:
-    """Return a fingerprint, or None if it is not as it was written."""
-    try:
-        found = json.loads((folder / FILE).read_text(encoding='utf-8'))
-    except (ValueError, OSError, RecursionError):
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get('attacks'), dict):
-        return None
-    checksum = found.pop(CHECKSUM, None)  # older versions wrote none
-    return found if checksum in (None, _checksum(found)) else None
-
-
-def _write_fingerprint(folder: Path, fingerprint: Fingerprint) -> None:
-    fingerprint = json.loads(json.dumps(fingerprint))
-    partial = folder / f'{FILE}.partial'
-    partial.write_text(json.dumps({**fingerprint, CHECKSUM: _checksum(fingerprint)}, indent=1), encoding='utf-8')
-    partial.replace(folder / FILE)
-
-
-def _checksum(fingerprint: Fingerprint) -> str:
-    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]

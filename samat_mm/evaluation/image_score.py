@@ -1,4 +1,4 @@
-"""What is known about one image under one attack, and the metrics of a data set from that."""
+"""The score of one image under one attack, and the metrics of a data set from such scores."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.evaluation.metric_copies import refuse_memory, state_of
 from samat_mm.tasks import Task
-from samat_mm.tasks.base import name_of
+from samat_mm.tasks.samples import name_of
 
 
 @dataclass(slots=True)
@@ -22,17 +22,17 @@ class ImageScore:
     """One image under one attack, scored by the model itself.
 
     Attributes:
-        results: for each metric, what it keeps of this image; empty once the metrics are known.
+        results: the results that each metric keeps of this image; empty once the metrics are computed.
         wrong: share of the labels that are predicted wrong; 0 or 1 for a classifier.
         loss: cross-entropy, averaged over the labels.
         counts: (class, right, all) for each class that occurs: intersection and union in pixels, or for a classifier 0
             or 1 and 1 at its label; None where there are no labels of classes.
         classes: number of classes.
-        forwards: how often the image went forward through the model while it was attacked.
-        backwards: how many gradients with respect to it were taken.
-        seconds: time for the attack and the prediction, the batch's shared evenly.
-        sizes: height and width of what the network got, and of the label map; the latter is empty where there is none.
-        more: what else is known, such as the largest change of a pixel.
+        forwards: number of forward passes of the image while it was attacked.
+        backwards: number of gradients with respect to the image.
+        seconds: time for the attack and the prediction, shared evenly by the images of a batch.
+        sizes: height and width of the input of the network, and of the label map, empty where there is none.
+        more: further numbers, such as the largest change of a pixel.
     """
 
     results: list[list[Any]]
@@ -52,7 +52,7 @@ class ImageScore:
 
 
 def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction: Any) -> list[list[Any]]:
-    """Return what each metric keeps of one image, and leave the metrics empty.
+    """Return the results that each metric keeps of one image, and leave the metrics empty.
 
     Raises:
         ValueError: if a metric keeps its results elsewhere than MMEngine's do, where they would be lost in a kill.
@@ -60,7 +60,7 @@ def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction:
     for metric in evaluator.metrics:
         if type(metric).evaluate is not BaseMetric.evaluate:
             raise InputError(
-                f'{type(metric).__name__} has an evaluate of its own, so it cannot be resumed image by image; give its '
+                f'{type(metric).__name__} has its own evaluate, so it cannot be resumed image by image; give its '
                 'metrics one by one in test_evaluator, or test with the TestLoop and an AttackEvaluationHook.'
             )
     before = [state_of(metric) for metric in evaluator.metrics]
@@ -77,11 +77,11 @@ def judge(task: Task, prediction: Any) -> dict[str, Any]:
     """Return ``wrong``, ``loss``, ``counts`` and ``classes`` of a prediction; see :meth:`Task.judge`.
 
     Args:
-        task: what the model decides.
+        task: the task of the model.
         prediction: a data sample with its ground truth.
 
     Raises:
-        ValueError: if a label is no class.
+        ValueError: if a label is not a class.
         FloatingPointError: if the prediction is NaN.
     """
     found = task.judge(prediction)
@@ -96,7 +96,7 @@ def judge(task: Task, prediction: Any) -> dict[str, Any]:
 def evaluate(evaluator: Evaluator, scores: Sequence[ImageScore]) -> dict[str, Any]:
     """Return the metrics of images that every process knows.
 
-    Metrics collect from all processes what these have seen in turn, so the images are dealt out that way.
+    Metrics collect results from the processes in turn, so the images are dealt out in turn.
     """
     rank, world = get_rank(), get_world_size()
     metrics: dict[str, Any] = {}

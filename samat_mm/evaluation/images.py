@@ -18,8 +18,8 @@ PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that Pillow reads if th
 class NamedErrors(Dataset):
     """A data set that returns, for an image it fails to read, an error that says which image it is.
 
-    The error is returned and not raised: the processes of a loader would bury it in a trace. What is no fault of a file
-    is raised with its trace, as a mistake in the code of the pipeline.
+    The error is returned and not raised: the processes of a loader would bury it in a trace. An error that no file
+    causes is raised with its trace, as a mistake in the code of the pipeline.
 
     Args:
         dataset: any.
@@ -45,7 +45,7 @@ class NamedErrors(Dataset):
             raise RuntimeError(f'the pipeline fails at image {number} of the test set ({path})') from error
 
     def _fault(self, number: int, error: Exception) -> str | None:
-        """Return what is wrong with which file, whatever the code made of it, or None if no file is at fault."""
+        """Return which file is damaged and how, whatever error the code raised, or None if no file is."""
         for what, key in (('image', 'img_path'), ('labels', 'seg_map_path')):
             path = self._path(number, key)
             if path.lower().endswith(PICTURES) and os.path.isfile(path):
@@ -66,7 +66,7 @@ class NamedErrors(Dataset):
 
 
 def first_item(dataset: Any, numbers: Sequence[int]) -> Any:
-    """Return the first of these images as the data set gives it, which shows what kind they are.
+    """Return the first of these images as the data set gives it, which shows their kind.
 
     Raises:
         OSError: if it cannot be read.

@@ -1,4 +1,4 @@
-"""Results on disk, image by image, so that an evaluation that was killed goes on where it stopped."""
+"""Scores on disk, image by image, from which a killed evaluation continues where it stopped."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,20 +13,20 @@ from samat_mm.evaluation.scores_file import Row, opened, read_rows, write_rows
 
 
 class Ledger:
-    """The scores that all processes have written; each process writes into a database of its own.
+    """The scores that all processes have written; each process writes into its own database.
 
-    What is not as it was written counts as not there.
+    A damaged score counts as missing.
 
     Args:
-        folder: of the evaluation, which all processes see.
-        rank: of this process.
+        folder: folder of the evaluation, which all processes see.
+        rank: rank of this process.
     """
 
     def __init__(self, folder: Path, rank: int) -> None:
         self.folder, self.file = folder, folder / f'scores-{rank}.sqlite'
 
     def write(self, scores: Mapping[str, Mapping[int, ImageScore]]) -> None:
-        """Keep scores by attack and image: all of them, or none if the process dies.
+        """Write scores by attack and image: all of them, or none if the process dies.
 
         Raises:
             OSError: if the file cannot be written.
@@ -38,11 +38,11 @@ class Ledger:
             write_rows(database, rows)
 
     def images(self, attack: str) -> set[int]:
-        """Return the numbers of the images whose scores under an attack are known."""
+        """Return the numbers of the images that have a score under an attack."""
         return {row.image for _, row in self._rows(attack)}
 
     def read(self, attack: str) -> dict[int, ImageScore]:
-        """Return what is known under an attack, by image.
+        """Return the scores under an attack, by image.
 
         Raises:
             OSError: if a file cannot be read.
@@ -51,7 +51,7 @@ class Ledger:
         return {row.image: _unpacked(row.score, file) for file, row in self._rows(attack)}
 
     def read_images(self, numbers: Sequence[int], attack: str) -> list[ImageScore]:
-        """Return what is known under an attack of these images, in their order.
+        """Return the scores of these images under an attack, in their order.
 
         Raises:
             OSError: if a file cannot be read.

@@ -1,4 +1,4 @@
-"""Copies of a data set's metrics, which write their files beside those of the clean images and never over them."""
+"""Copies of a data set's metrics, which write their files next to those of the clean images and never over them."""
 
 import copy
 import os
@@ -21,15 +21,15 @@ DEPTH = 3  # of containers and objects that are looked into
 
 
 def evaluator_for(attack: str, evaluator: Evaluator) -> Evaluator:
-    """Return a copy of an evaluator for an attack, whose metrics write files of their own.
+    """Return a copy of an evaluator for an attack, whose metrics write their own files.
 
-    Every path that a metric holds gets the attack's name, 'predictions-pgd-linf.pkl' beside 'predictions.pkl', unless
-    it is called by what is read ('ann_file', 'gt_dir', 'data_root', ...). Paths are values of type ``Path``, absolute
-    ones, those whose name says so ('output_dir', 'out_file_path', ...), and names of files with a usual suffix.
+    Every path that a metric holds gets the attack's name, 'predictions-pgd-linf.pkl' next to 'predictions.pkl',
+    unless its name says that it is read ('ann_file', 'gt_dir', 'data_root', ...). Paths are values of type ``Path``,
+    absolute paths, values whose name says so ('output_dir', 'out_file_path', ...), and file names with a usual suffix.
 
     Args:
-        attack: its name.
-        evaluator: with the data set's metrics, for the clean images.
+        attack: name of the attack.
+        evaluator: evaluator with the data set's metrics, for the clean images.
 
     Raises:
         ValueError: if a metric cannot be copied.
@@ -97,15 +97,15 @@ def _is_path(name: str, value: str | Path) -> bool:
 
 
 def state_of(metric: BaseMetric) -> dict[str, str]:
-    """Return the attributes of a metric beside its results, in a form that later changes do not reach."""
+    """Return the attributes of a metric except its results, as text that later changes do not reach."""
     return {name: repr(value) for name, value in vars(metric).items() if name not in OF_EVERY_METRIC}
 
 
 def refuse_memory(metric: BaseMetric, before: dict[str, str]) -> None:
-    """Refuse a metric that keeps what it saw in attributes of its own, where a kill would lose it.
+    """Refuse a metric that keeps results in its own attributes, where a kill would lose them.
 
     Args:
-        metric: after an image, of which ``results`` hold nothing.
+        metric: the metric after an image, of which ``results`` hold nothing.
         before: its state before the image, see :func:`state_of`.
 
     Raises:
@@ -114,7 +114,7 @@ def refuse_memory(metric: BaseMetric, before: dict[str, str]) -> None:
     for name, value in state_of(metric).items():
         if value != before.get(name):
             raise InputError(
-                f'{type(metric).__name__} keeps what it sees in {name} and not in results, so that it cannot be '
+                f'{type(metric).__name__} keeps its results in {name} and not in results, so it cannot be '
                 'resumed image by image; append to self.results in process, or test with the TestLoop and an '
                 'AttackEvaluationHook.'
             )

@@ -1,4 +1,4 @@
-"""How far an evaluation is, attack by attack."""
+"""The progress of an evaluation, attack by attack."""
 
 import logging
 import time
@@ -13,13 +13,14 @@ MINUTE = 60.0  # seconds
 
 @contextmanager
 def progress_by_attack(images: Mapping[str, int], logger: logging.Logger) -> Iterator[Callable[[str, int], None]]:
-    """Show a line per attack with the time that is left, and log once a minute how far it is.
-
-    Yields what is called with the name of an attack and how many more of its images are done.
+    """Show a line per attack with the remaining time, and log the progress once a minute.
 
     Args:
-        images: how many there are, by attack.
-        logger: for where there is no terminal.
+        images: number of images by attack.
+        logger: logger for runs without a terminal.
+
+    Yields:
+        A function to call with the name of an attack and the number of images that were just done.
     """
     columns = (
         TextColumn('{task.description}'),

@@ -10,11 +10,11 @@ from rich.table import Table
 from torch import Tensor
 
 from samat_mm.compat import versions
-from samat_mm.evaluation.outcome import Outcome
-from samat_mm.evaluation.trials import EXPORTED
+from samat_mm.evaluation.attack_result import AttackResult
+from samat_mm.evaluation.attack_run import EXPORTED
 from samat_mm.perturbations.inputs import Attack
 
-RESERVED = ('attack', 'exported', 'forwards', 'backwards', 'seconds')  # what else stands beside the metrics
+RESERVED = ('attack', 'exported', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
 WIDE = 24  # characters of an attack's name that are kept on one line
 
 
@@ -26,19 +26,19 @@ def build_report(
     checkpoint: str,
     seed: int,
     samples: int,
-    outcomes: Mapping[str, Outcome] | None = None,
+    by_attack: Mapping[str, AttackResult] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Sort the flat metrics of a run by attack.
 
     Args:
-        metrics: as MMEngine returns them, those under attack prefixed by its name: 'pgd-linf/mIoU'.
+        metrics: the metrics as MMEngine returns them, with the name of the attack as prefix: 'pgd-linf/mIoU'.
         attacks: the attacks that were run, by name.
         config: the config's path.
         checkpoint: the checkpoint's path.
-        seed: of the random starts.
+        seed: seed of the random starts.
         samples: number of images.
-        outcomes: the same by attack, for what the attacks cost and what their files scored.
+        by_attack: the results by attack, for the cost of the attacks and the scores of their files.
         **more: further sections.
 
     Returns:
@@ -51,9 +51,9 @@ def build_report(
         results[name or 'clean'][f'metric/{own}' if own in RESERVED else own] = _plain(value)
     for name, attack in attacks.items():
         results[name]['attack'] = attack.describe()
-        if outcomes and name in outcomes:
-            results[name].update({key: _plain(value) for key, value in outcomes[name].cost().items()})
-        exported = (outcomes or {}).get(f'{name}{EXPORTED}')
+        if by_attack and name in by_attack:
+            results[name].update({key: _plain(value) for key, value in by_attack[name].cost().items()})
+        exported = (by_attack or {}).get(f'{name}{EXPORTED}')
         if exported is not None:
             change = max(score.more['largest_change'] for score in exported.scores)
             plain = {key: _plain(value) for key, value in exported.metrics.items()}
@@ -69,35 +69,35 @@ def build_report(
     }
 
 
-def describe_evaluation(outcome: Outcome, model: Any, **more: Any) -> dict[str, Any]:
+def describe_evaluation(clean: AttackResult, model: Any, **more: Any) -> dict[str, Any]:
     """Return how the images went through the model: the mode, and the sizes of inputs and labels (height x width).
 
     Labels without a size, those of classifiers, have None.
 
     Args:
-        outcome: of the clean images.
+        clean: the result of the clean images.
         model: the bare model.
-        **more: what else is to be reported.
+        **more: further entries.
     """
     mode = (getattr(model, 'test_cfg', None) or {}).get('mode')
-    inputs, labels = ([score.sizes[position] for score in outcome.scores] for position in (0, 1))
+    inputs, labels = ([score.sizes[position] for score in clean.scores] for position in (0, 1))
     return {'mode': mode, 'input_size': _range(inputs) or None, 'label_size': _range(labels) or None, **more}
 
 
-def per_class_section(outcomes: Mapping[str, Outcome], classes: Sequence[str] | None) -> dict[str, Any] | None:
+def per_class_section(results: Mapping[str, AttackResult], classes: Sequence[str] | None) -> dict[str, Any] | None:
     """Return IoU, or accuracy of a classifier, of each class in percent; None where nothing is known.
 
     Args:
-        outcomes: by attack, the clean images among them.
-        classes: their names; numbers where there are none.
+        results: the results by attack, the clean images among them.
+        classes: the names of the classes; numbers where there are none.
     """
-    values = {name: outcome.per_class for name, outcome in outcomes.items()}
+    values = {name: result.per_class for name, result in results.items()}
     known = {name: row for name, row in values.items() if row is not None}
     if not known:
         return None
     count = len(next(iter(known.values())))
     names = list(classes) if classes and len(classes) == count else [str(number) for number in range(count)]
-    segmented = any(score.sizes[1] for outcome in outcomes.values() for score in outcome.scores[:1])
+    segmented = any(score.sizes[1] for result in results.values() for score in result.scores[:1])
     percent = {name: [None if value is None else 100 * value for value in row] for name, row in known.items()}
     return {'metric': 'IoU' if segmented else 'accuracy', 'classes': names, 'values': percent}
 
@@ -111,7 +111,7 @@ def _range(sizes: Sequence[tuple[int, ...]]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what a metric gives as JSON has it, whole: numbers, None for NaN, lists, objects, and texts."""
+    """Return the value of a metric in JSON's types, whole: numbers, None for NaN, lists, objects, and texts."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (Tensor, np.ndarray, np.generic)):

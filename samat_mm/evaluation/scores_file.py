@@ -1,4 +1,4 @@
-"""One database of scores: every row can be told from a damaged one, and a damaged file keeps what is whole."""
+"""A database of scores: damaged rows are recognised, and the intact rows of a damaged file are kept."""
 
 import hashlib
 import logging
@@ -28,13 +28,13 @@ class Row(NamedTuple):
     score: bytes
 
     def digest(self) -> bytes:
-        """Return a number that a damaged row will not have."""
+        """Return a checksum of the row."""
         return hashlib.blake2b(f'{self.attack}\n{self.image}\n'.encode() + self.score, digest_size=8).digest()
 
 
 @contextmanager
 def opened(file: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database; one whose process died before it had a table gets it now.
+    """Open a database, and create its table if a process died before it could.
 
     Raises:
         OSError: if another process holds it, or it cannot be read or written.
@@ -53,7 +53,7 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def write_rows(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Keep rows, all or none, in the place of those of the same image and attack."""
+    """Write rows, all or none, over rows of the same image and attack."""
     with database:
         database.executemany(
             'INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)', [(*row, row.digest()) for row in rows]
@@ -61,7 +61,7 @@ def write_rows(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def read_rows(database: sqlite3.Connection, condition: str = '', values: tuple[Any, ...] = ()) -> Iterator[Row]:
-    """Return the rows that are as they were written."""
+    """Return the intact rows."""
     for *columns, digest in database.execute(f'SELECT attack, image, score, digest FROM scores {condition}', values):
         row = Row(*columns)
         if isinstance(row.score, bytes) and row.digest() == digest:
@@ -69,7 +69,7 @@ def read_rows(database: sqlite3.Connection, condition: str = '', values: tuple[A
 
 
 def mend(folder: Path) -> None:
-    """Set damaged files of an evaluation aside, keep what is whole in them, and say so. No process may be at it.
+    """Set damaged files of an evaluation aside, keep their intact rows, and log it. No process may be using them.
 
     Raises:
         OSError: if another process holds a file, or it cannot be read or written.
@@ -92,7 +92,7 @@ def mend(folder: Path) -> None:
 
 
 def _damage(file: Path) -> str:
-    """Return what is wrong with a database, nothing if it is whole."""
+    """Return a description of the damage of a database, empty if it is intact."""
     with closing(sqlite3.connect(file, timeout=PATIENCE)) as database:
         database.execute(TABLE)
         ((found, *_), *_) = database.execute('PRAGMA integrity_check').fetchall()
@@ -112,7 +112,7 @@ def _columns(database: sqlite3.Connection) -> list[str]:
 
 
 def _salvaged(file: Path) -> list[Row]:
-    """Return what can be read from either end of the table and is whole."""
+    """Return the intact rows that can be read from either end of the table."""
     found: dict[tuple[str, int], Row] = {}
     for order in ('ASC', 'DESC'):
         with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=PATIENCE)) as database:
@@ -124,7 +124,7 @@ def _salvaged(file: Path) -> list[Row]:
 
 
 def _replace(file: Path, rows: list[Row]) -> Path:
-    """Put a database with these rows in the place of a damaged one, and return where that is now."""
+    """Replace a damaged database by one with these rows, and return the new path of the damaged one."""
     partial, aside = file.with_name(f'{file.name}.partial'), file.with_name(f'{file.name}.damaged')
     partial.unlink(missing_ok=True)
     with opened(partial) as database:
@@ -138,10 +138,10 @@ def _replace(file: Path, rows: list[Row]) -> Path:
 
 
 def _refuse_circumstances(error: sqlite3.Error, file: Path) -> None:
-    """Tell a file that cannot be reached or written now from a damaged one.
+    """Refuse a file that cannot be reached or written now, which is not damage.
 
     Raises:
-        OSError: if that is what the error is about.
+        OSError: if the file cannot be reached or written now.
     """
     text = str(error)
     if 'locked' in text:

@@ -1,4 +1,4 @@
-"""Which images stand for a data set where not all of them are tested."""
+"""The images that are tested where a test takes only some of a data set."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 def spread_order(count: int) -> list[int]:
-    """Return the numbers 0 .. count - 1 in a fixed order of which every beginning is spread evenly over all of them.
+    """Return the numbers 0 .. count - 1 in a fixed order, every beginning of which is spread evenly over all of them.
 
-    Data sets are often sorted by class, so that their own beginning would be of one class alone. A larger beginning
+    Data sets are often sorted by class, so their own beginning would hold one class only. A larger beginning
     contains every smaller one. The order is that of the multiples of the golden ratio, modulo 1: they leave no large
     gap anywhere, and follow no period that the data may have.
 
@@ -26,7 +26,7 @@ def chosen_images(count: int, size: int | None) -> list[int]:
     """Return the first ``size`` numbers of :func:`spread_order`, sorted; all of them for None.
 
     Raises:
-        ValueError: if ``size`` is less than 1, or there is no image at all.
+        ValueError: if ``size`` is less than 1, or the data set is empty.
     """
     if not count:
         raise InputError('the test set is empty; check its data_root and its list of images.')
@@ -36,5 +36,5 @@ def chosen_images(count: int, size: int | None) -> list[int]:
 
 
 def selection_of(size: int, count: int) -> str:
-    """Return in words which images of a data set were tested."""
+    """Return a phrase that says which images of a data set were tested."""
     return f'all {count}' if size == count else f'{size} of {count}, spread evenly over the data set'

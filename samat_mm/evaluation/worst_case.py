@@ -13,7 +13,7 @@ SMALLEST_GAIN = 1e-6  # as in the code released with SEA: a round that gains no 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """What a worst-case search found.
+    """The result of a worst-case search.
 
     Attributes:
         miou: the lowest pooled mIoU found, in [0, 1].
@@ -34,9 +34,9 @@ def worst_case_miou(confusions: Sequence[ArrayLike] | ArrayLike, seed: int = 0) 
     that lowers the pooled mIoU most, until a round gains at most 1e-6. The result is an upper bound of the worst case,
     and never above any single attack's.
 
-    This is the search of the paper, and not quite that of the code released with it, which begins with the first attack
-    and compares a swap with an mIoU that the swaps before it have not lowered yet, so that a swap may raise it again.
-    That search ends no lower and, where the comparison is renewed once per round, up to several points higher.
+    This is the search of the paper. The code released with it differs: it begins with the first attack and compares a
+    swap with an mIoU that earlier swaps have not lowered yet, so a swap may raise it again. That search ends no lower
+    and, where the comparison is renewed once per round, up to several points higher.
 
     Source: Croce et al., Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models,
     ECCV 2024, section 3.6.
@@ -44,13 +44,13 @@ def worst_case_miou(confusions: Sequence[ArrayLike] | ArrayLike, seed: int = 0) 
     Args:
         confusions: pixel counts of shape (attacks, images, K, K), true class by predicted class, ignored pixels left
             out.
-        seed: of the order of the images.
+        seed: seed of the order of the images.
 
     Returns:
         The mIoU over the classes that occur in labels or predictions, the choice per image, and the single attacks'.
 
     Raises:
-        ValueError: if the shape is another one, a count is negative, or there is no pixel at all.
+        ValueError: if the shape differs, a count is negative, or there are no pixels.
     """
     counts = np.asarray(confusions, dtype=np.float64)
     if counts.ndim != 4 or counts.shape[2] != counts.shape[3] or 0 in counts.shape:

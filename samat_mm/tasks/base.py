@@ -1,10 +1,9 @@
-"""The base class of tasks: from a model and its data samples to logits, labels and the share of wrong labels."""
+"""The interface of a task: from a model and its data samples to logits, labels and the share that is wrong."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -16,17 +15,18 @@ from samat_mm.errors import InputError
 from samat_mm.model_state import frozen
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.randomness import isolated_randomness
+from samat_mm.tasks.samples import name_of, without_labels
 
 AttackT = TypeVar('AttackT', bound=Attack)
-ROUNDING = 1e-4  # in units of the largest score: what is nearer to a tie than this may be decided either way
+ROUNDING = 1e-4  # in units of the largest score: nearer to a tie than this, either decision is right
 
 
 class Task(ABC):
-    """A model's decision about the images of a data set.
+    """The decision of a model about the images of a data set.
 
-    Attacks, scores, tables by class, pictures, sanity checks and TRADES all use it, so attacks aim at the scored
-    decision. Forwards bypass the hooks of the outermost module, because training hooks and captures must not see an
-    attack.
+    Attacks, scores, tables by class, pictures, sanity checks and TRADES all use it, so the decision that is attacked is
+    the one that is scored. Forwards bypass the hooks of the outermost module: a training hook or a capture there must
+    not see an attack.
     """
 
     @abstractmethod
@@ -34,7 +34,7 @@ class Task(ABC):
         """Return the labels: (N,), class probabilities (N, K), or (N, H, W) with 255 ignored."""
 
     def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return the training target, which may be class probabilities even if labels are scored."""
+        """Return the targets of training, which may be class probabilities where labels are scored."""
         return self.target(samples, device)
 
     @abstractmethod
@@ -43,16 +43,16 @@ class Task(ABC):
 
     @abstractmethod
     def decided(self, prediction: Any) -> Tensor | None:
-        """Return the class that ``predict`` chose, shape () or (H, W); None if it does not name one."""
+        """Return the class that ``predict`` chose, shape () or (H, W); None where it names none."""
 
     @abstractmethod
     def judge(self, prediction: Any) -> dict[str, Any]:
-        """Compare a prediction with its ground truth.
+        """Score a prediction against the ground truth that it holds.
 
         Returns:
-            ``wrong``, the share of wrong labels; ``loss``, the mean cross-entropy of the labels; ``counts``, (class,
-            right, all) for each class that occurs; ``classes``, the number of classes. Empty if the prediction or its
-            labels are of another kind.
+            ``wrong``, the share of the labels that are predicted wrong; ``loss``, the mean cross-entropy of the labels;
+            ``counts``, (class, right, all) for each class that occurs; ``classes``, the number of classes. Empty where
+            the prediction or its labels are of another kind.
 
         Raises:
             ValueError: if a label is not a class.
@@ -66,7 +66,7 @@ class Task(ABC):
         """Return an attack as it runs on this task.
 
         Raises:
-            ValueError: if it has no target, with the reason.
+            ValueError: if it has nothing to aim at, with the reason.
         """
         return attack if attack.objective.output == 'logits' else without_goal(attack)
 
@@ -79,13 +79,13 @@ class Task(ABC):
             samples: their data samples.
 
         Raises:
-            ValueError: if they differ by more than rounding, because an attack on such logits would aim at another
-                decision than the scored one.
+            ValueError: if they differ by more than rounding: an attack on such logits would aim at another decision
+                than the one that is scored.
         """
         self.compared(model, inputs, samples)
 
     def compared(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> tuple[list[Any], Tensor]:
-        """Compare like :meth:`check`, and return the predictions and the logits."""
+        """Compare as :meth:`check` does, and return the predictions and the logits."""
         with frozen(model), torch.no_grad():
             with _fixed_randomness(inputs.device):
                 predictions = model.forward(inputs, without_labels(samples), mode='predict')
@@ -157,7 +157,7 @@ class Undecided(Task):
 
 
 def without_goal(attack: AttackT) -> AttackT:
-    """Return the attack with the goal 'loss', for tasks without a single answer, so that reports name what runs."""
+    """Return the attack with the goal 'loss', for use where no single answer shows an error."""
     if getattr(attack, 'goal', 'loss') == 'loss':
         return attack
     return attack.replace(goal='loss')
@@ -168,51 +168,6 @@ def _fixed_randomness(device: torch.device) -> Iterator[None]:
     with isolated_randomness(device):
         torch.manual_seed(0)
         yield
-
-
-def without_labels(samples: Sequence[Any]) -> list[Any]:
-    """Return data samples with the same metainfo and nothing else, for ``predict`` to write into."""
-    return [type(sample)(metainfo=sample.metainfo) for sample in samples]
-
-
-def name_of(sample: Any) -> str:
-    """Return the file of an image, for errors."""
-    return str(sample.metainfo.get('img_path') or 'an image')
-
-
-def refuse_unlabelled(samples: Sequence[Any], *keys: str) -> None:
-    """Refuse samples without a label under any of the names.
-
-    Raises:
-        ValueError: naming the image.
-    """
-    for sample in samples:
-        if not any(key in sample for key in keys):
-            raise InputError(
-                f'an attack on logits needs a label for every image, but {name_of(sample)} has no {keys[0]}; annotate '
-                'it or leave it out.'
-            )
-
-
-def check_label(labels: Tensor, classes: int, sample: Any) -> None:
-    """Refuse labels that are no classes.
-
-    Args:
-        labels: those that count, of any shape.
-        classes: how many classes the model has.
-        sample: whose labels they are, for the error.
-
-    Raises:
-        ValueError: naming the image and the labels.
-    """
-    bad = labels[(labels < 0) | (labels >= classes)]
-    if len(bad):
-        path = sample.metainfo.get('seg_map_path')
-        raise InputError(
-            f'the labels of {name_of(sample)}{f" ({Path(path).name})" if path else ""} hold '
-            f'{sorted(set(bad.tolist()))[:8]}, but the model has the classes 0..{classes - 1}; repair the file or the '
-            'number of classes.'
-        )
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> float:

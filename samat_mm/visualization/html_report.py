@@ -1,7 +1,5 @@
 """The report of an evaluation as one self-contained page."""
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -9,16 +7,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
-from PIL import Image
 
 from samat_mm.files.outputs import file_name
 from samat_mm.visualization.class_bars import draw_class_bars, drawn_classes
 from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric
-from samat_mm.visualization.landscape import STYLE
+from samat_mm.visualization.inline import inline, svg
 from samat_mm.visualization.robustness_curves import draw_curves
 
 TEMPLATE = Path(__file__).with_name('report.html.jinja')
@@ -35,19 +29,19 @@ LABELS = {
 
 
 def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[Path] = ()) -> None:
-    """Write the report of an evaluation as a page: tables, figures, pictures and settings.
+    """Write the report of an evaluation as a page: tables, figures, pictures and how it was measured.
 
-    Everything is in one file, which can be mailed, printed and read without a network.
+    Everything is inside the one file, which may be mailed, printed and read without a network.
 
     Args:
         report: the document of an evaluation.
-        path: path of the file.
-        pictures: pictures of images under attack, as ``ATTACK/NUMBER-NAME.png``, with the folder named by
-            :func:`file_name` of the attack. Pictures of attacks that are not in the report are left out. The pictures
-            of one image are shown together; the first 24 images are shown.
+        path: of the file.
+        pictures: of images under attack, as ``ATTACK/NUMBER-NAME.png``, each in the folder that :func:`file_name`
+            calls by its attack; those of attacks that are not in the report are left out. The same image under each
+            attack stands together; the first 24 are shown.
 
     Raises:
-        ValueError: if the report has no metric on clean images.
+        ValueError: if the report holds no metric on clean images.
         OSError: if a picture cannot be read.
     """
     shown = _by_image(pictures, list(attacks_of(report)))
@@ -62,14 +56,14 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
         metrics=_metrics(report),
         rows=[_row(name, values, report) for name, values in _lines(report)],
         sanity=report.get('sanity', []),
-        curves=_svg(draw_curves(report), 'curves'),
-        bars=_svg(draw_class_bars(report), 'bars'),
+        curves=svg(draw_curves(report), 'curves'),
+        bars=svg(draw_class_bars(report), 'bars'),
         drawn_classes=drawn_classes(report),
         per_class=_per_class(report),
         measured=_measured(report),
         parameters={name: _parameters(values) for name, values in attacks_of(report).items()},
         pictures={
-            stem: [(attack, _inline(picture)) for _, attack, picture in group]
+            stem: [(attack, inline(picture)) for _, attack, picture in group]
             for stem, group in groupby(shown[:MOST_PICTURES], key=lambda entry: entry[0])
         },
         counts=(min(len(shown), MOST_PICTURES), len(shown)),
@@ -91,7 +85,7 @@ def _summary(report: Mapping[str, Any]) -> str:
 
 
 def _by_image(pictures: Sequence[Path], attacks: Sequence[str]) -> list[tuple[str, str, Path]]:
-    """Return the name of the image, the attack and the path, sorted by image and then in the order of the attacks."""
+    """Return the name of the image, the attack and the path, by image and then in the order of the attacks."""
     found = [
         (picture.stem, attack, picture)
         for attack in attacks
@@ -175,28 +169,3 @@ def _number(value: float | None) -> str:
 
 def _duration(seconds: float) -> str:
     return f'{seconds:.1f} s ({timedelta(seconds=round(seconds))} h)'
-
-
-def _svg(figure: Figure | None, name: str) -> Markup:
-    """Return a figure as an SVG element with the page's text and line colours, for light and dark mode."""
-    if figure is None:
-        return Markup()
-    stream = io.StringIO()
-    with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
-        figure.savefig(stream, format='svg', transparent=True, metadata={'Date': None})
-    text = stream.getvalue()
-    text = text[text.index('<svg') :].replace('stroke: #000000', 'stroke: currentColor')
-    text = text.replace(f'stroke: {STYLE["grid.color"].lower()}', 'stroke: var(--line)')
-    for reference in ('id="', 'url(#', 'href="#'):  # figures on one page must not share ids
-        text = text.replace(reference, f'{reference}{name}-')
-    return Markup(text)  # matplotlib has escaped the names in it
-
-
-def _inline(path: Path) -> str:
-    """Return a picture as a data URL, as JPEG in full colour resolution if that is smaller."""
-    original, stream = path.read_bytes(), io.BytesIO()
-    with Image.open(io.BytesIO(original)) as picture:
-        kind = Image.MIME[str(picture.format)]
-        picture.convert('RGB').save(stream, 'JPEG', quality=88, subsampling=0)
-    kind, data = min((kind, original), ('image/jpeg', stream.getvalue()), key=lambda item: len(item[1]))
-    return f'data:{kind};base64,{base64.b64encode(data).decode()}'

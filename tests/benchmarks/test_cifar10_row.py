@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,8 +119,7 @@ def parts_of_attacks(row, args, work):
 
 def test_autoattack_comes_last_and_in_parts_after_the_natural_accuracy_on_all_images(row):
     settings = row['worker'].Settings('', '', '', 'cpu', 0, 8, None, ('fgsm', 'autoattack'))
-    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=range(2500)))
-    tests = list(row['evaluation']._tests(SimpleNamespace(test_loop=loop), settings))
+    tests = list(row['evaluation']._tests(settings, 2500))
     assert [(name, list(attack), first, last) for name, attack, first, last in tests] == [
         ('natural', [], 0, 1000),
         ('fgsm', ['fgsm-linf'], 0, 1000),

@@ -328,7 +328,7 @@ def test_a_presets_name_is_understood_or_refused_when_the_config_is_built():
         assert isinstance(hook.attack, Attack)
 
 
-@pytest.mark.parametrize('name', ['segpgd-at', 'fast-at', 'trades', 'free-at', 'pgd-at'])
+@pytest.mark.parametrize('name', ['segpgd-at', 'fast-at', 'trades', 'pgd-at'])
 @MODELS
 def test_every_kind_of_training_by_its_config(build, data, name, tmp_path):
     """SegPGD is for segmentors, and says so."""
@@ -343,7 +343,7 @@ def test_every_kind_of_training_by_its_config(build, data, name, tmp_path):
     run.train()
     assert all(bool(torch.isfinite(value).all()) for value in state_of(model).values())
     assert any(not torch.equal(value, start[key]) for key, value in state_of(model).items())
-    assert len(recorder.inputs) == 2 * {'trades': 3, 'free-at': 8}.get(name, 1)
+    assert len(recorder.inputs) == 2 * {'trades': 3}.get(name, 1)
 
 
 @pytest.mark.parametrize('craft_dtype', ['float32', 'bfloat16'])

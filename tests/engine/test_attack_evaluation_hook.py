@@ -1,4 +1,4 @@
-"""Robust metrics beside the clean ones: in validation, in tests, in any batch size, without a trace in training."""
+"""Robust metrics next to the clean ones: in validation, in tests, in any batch size, without a trace in training."""
 
 import copy
 import json
@@ -53,7 +53,7 @@ def evaluate(kind, tmp_path, attacks, *, phase='test', count=5, evaluator=None, 
 
 @each_kind
 @pytest.mark.parametrize('phase', ['val', 'test'])
-def test_robust_metrics_stand_beside_the_clean_ones_which_do_not_change(kind, phase, tmp_path):
+def test_robust_metrics_are_added_to_the_clean_ones_which_do_not_change(kind, phase, tmp_path):
     metric = KINDS[kind][2]
     clean = evaluate(kind, tmp_path / 'clean', None, phase=phase)
     both = evaluate(kind, tmp_path / 'both', [LINF, L2, 'fgsm-linf'], phase=phase)

@@ -1,4 +1,4 @@
-"""Tests under attacks that stop anywhere and go on: the same numbers as MMEngine's own loop, and nothing done twice."""
+"""Tests under attacks that stop anywhere and continue: the numbers of MMEngine's own loop, and nothing done twice."""
 
 import contextlib
 import copy
@@ -166,7 +166,7 @@ def test_a_metric_that_evaluates_in_its_own_way_is_refused(tmp_path):
             return {'own': size}
 
     model, data = images_of('classes', 2)
-    with pytest.raises(ValueError, match=r'Own has an evaluate of its own.*AttackEvaluationHook'):
+    with pytest.raises(ValueError, match=r'Own has its own evaluate.*AttackEvaluationHook'):
         evaluation(model, data, tmp_path, evaluator=[Own()]).test()
 
 
@@ -208,7 +208,7 @@ def test_the_model_is_left_as_it_was(tmp_path):
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
 
-# ------------------------------------------------------------------------------------------ going on
+# ------------------------------------------------------------------------------------------ resuming
 
 
 class Breaking:
@@ -231,7 +231,7 @@ class Breaking:
 
 @each_kind
 def test_what_was_done_before_an_image_that_cannot_be_read_is_kept(kind, tmp_path, attacked):
-    """The error names the file; once it is mended, the test goes on in another batch size and repeats nothing."""
+    """The error names the file; once it is mended, the test continues in another batch size and repeats nothing."""
     model, data = images_of(kind, 6)
     data = labelled_by(model, data)
     whole = evaluation(model, data, tmp_path / 'whole', [LINF]).test()
@@ -241,7 +241,7 @@ def test_what_was_done_before_an_image_that_cannot_be_read_is_kept(kind, tmp_pat
     assert attacked == [0, 1, 2, 3]
     run = evaluation(model, Breaking(data, None), tmp_path / 'cut', [LINF], batch_size=3)
     assert run.test() == whole
-    assert run.test_loop.resumed
+    assert run.test_loop.result.resumed
     assert attacked == [0, 1, 2, 3, 4, 5]
     assert rows(tmp_path / 'cut') == {name: Counter(range(6)) for name in ('clean', 'pgd-linf')}
 
@@ -281,16 +281,16 @@ def test_a_finished_evaluation_starts_anew_or_answers_at_once(tmp_path, attacked
     metrics = first.test()
     again = evaluation(model, data, tmp_path, [LINF])
     assert again.test() == metrics
-    assert not again.test_loop.resumed
-    assert again.test_loop.folder != first.test_loop.folder  # also if both began in the same second
+    assert not again.test_loop.result.resumed
+    assert again.test_loop.result.folder != first.test_loop.result.folder  # also if both began in the same second
     assert len(folders(tmp_path)) == 2
     assert attacked == [0, 1, 2] * 2
     resumed = evaluation(model, data, tmp_path, [LINF], resume=True)
     assert resumed.test() == metrics
-    assert resumed.test_loop.resumed
-    assert resumed.test_loop.folder == again.test_loop.folder
+    assert resumed.test_loop.result.resumed
+    assert resumed.test_loop.result.folder == again.test_loop.result.folder
     assert attacked == [0, 1, 2] * 2
-    costs = [run.test_loop.outcomes['pgd-linf'].cost() for run in (again, resumed)]
+    costs = [run.test_loop.result.by_attack['pgd-linf'].cost() for run in (again, resumed)]
     assert costs[0] == costs[1]
 
 
@@ -298,11 +298,11 @@ def test_more_images_and_more_attacks_cost_only_these(tmp_path, attacked):
     model, data = images_of('classes', 5)
     two = evaluation(model, data, tmp_path / 'a', [LINF], max_samples=2)
     two.test()
-    assert two.test_loop.samples == 2
+    assert two.test_loop.result.samples == 2
     assert attacked == [1, 3]  # spread over the data set
     all_of_them = evaluation(model, data, tmp_path / 'a', [LINF], resume=True, max_samples=100)
     metrics = all_of_them.test()
-    assert all_of_them.test_loop.samples == 5
+    assert all_of_them.test_loop.result.samples == 5
     assert attacked == [1, 3, 0, 2, 4]
     more = evaluation(model, data, tmp_path / 'a', [LINF, L2], resume=True)
     assert more.test().items() > metrics.items()
@@ -358,7 +358,7 @@ def test_an_older_evaluation_goes_on_though_another_one_was_begun_since(tmp_path
     attacked.clear()
     run = evaluation(model, data, tmp_path, [LINF], resume=True)
     run.test()
-    assert run.test_loop.resumed
+    assert run.test_loop.result.resumed
     assert attacked == [2, 3]
 
 
@@ -372,20 +372,20 @@ def test_sea_through_the_loop(tmp_path):
     sea = dict(type='SEA', norm='linf', eps='4/255', steps=6)
     run = evaluation(model, data, tmp_path, [sea])
     metrics = run.test()
-    outcomes = {name: outcome for name, outcome in run.test_loop.outcomes.items() if name.startswith('sea-linf/')}
-    assert len(outcomes) == 3
+    results = {name: result for name, result in run.test_loop.result.by_attack.items() if name.startswith('sea-linf/')}
+    assert len(results) == 3
     assert not any(key.startswith('sea-linf/') and key.count('/') > 1 for key in metrics)
-    for outcome in outcomes.values():
-        assert metrics['sea-linf/worst_case_mIoU'] <= outcome.metrics['mIoU'] + 0.01  # which is rounded
-    worst = [min(1 - outcome.scores[image].wrong for outcome in outcomes.values()) for image in range(4)]
+    for result in results.values():
+        assert metrics['sea-linf/worst_case_mIoU'] <= result.metrics['mIoU'] + 0.01  # which is rounded
+    worst = [min(1 - result.scores[image].wrong for result in results.values()) for image in range(4)]
     assert metrics['sea-linf/worst_case_aAcc'] == pytest.approx(100 * np.mean(worst))
     assert metrics['sea-linf/worst_case_aAcc'] < 100
-    whole = run.test_loop.outcomes['sea-linf']
+    whole = run.test_loop.result.by_attack['sea-linf']
     assert [1 - score.wrong for score in whole.scores] == worst
-    members = [outcome.cost() for outcome in outcomes.values()]
+    members = [result.cost() for result in results.values()]
     assert whole.cost()['forwards'] == pytest.approx(sum(cost['forwards'] for cost in members))
     assert whole.cost()['seconds'] == pytest.approx(sum(cost['seconds'] for cost in members))
-    assert all(score.results == [] for outcome in run.test_loop.outcomes.values() for score in outcome.scores)
+    assert all(score.results == [] for result in run.test_loop.result.by_attack.values() for score in result.scores)
 
 
 def test_files_of_sea_have_a_worst_case_too_and_its_weights_are_a_setting(tmp_path):
@@ -394,7 +394,7 @@ def test_files_of_sea_have_a_worst_case_too_and_its_weights_are_a_setting(tmp_pa
     sea = dict(type='SEA', norm='linf', eps='4/255', steps=3)
     run = evaluation(model, data, tmp_path, [sea], export_dir=str(tmp_path / 'files'))
     metrics = run.test()
-    exported = run.test_loop.outcomes['sea-linf/exported']
+    exported = run.test_loop.result.by_attack['sea-linf/exported']
     assert len(list((tmp_path / 'files').glob('sea-linf-*/*.png'))) == 3 * 2
     assert set(exported.metrics) == {key.partition('/')[2] for key in metrics if key.startswith('sea-linf/')}
     assert exported.metrics['worst_case_aAcc'] == pytest.approx(metrics['sea-linf/worst_case_aAcc'], abs=5)
@@ -423,7 +423,7 @@ def test_exported_files_are_the_rounded_images_in_the_right_colours(order, tmp_p
         assert found.shape == original.shape
         changes.append(np.abs(found - original).max())
         assert changes[-1] == 16  # a whole number of levels: rounding changes no corner of the ball
-    exported = run.test_loop.outcomes['pgd-linf/exported']
+    exported = run.test_loop.result.by_attack['pgd-linf/exported']
     assert [round(255 * score.more['largest_change']) for score in exported.scores] == changes
     assert not any('exported' in key for key in metrics)
     assert exported.metrics['mIoU'] == pytest.approx(metrics['pgd-linf/mIoU'], abs=2)
@@ -435,7 +435,7 @@ def test_what_is_scored_again_is_what_the_files_hold(tmp_path):
     faint = dict(type='PGD', norm='linf', eps='0.3/255', steps=2)
     run = evaluation(model, data, tmp_path / 'run', [faint], export_dir=str(tmp_path / 'files'), evaluator=[Loss()])
     metrics = run.test()
-    exported = run.test_loop.outcomes['pgd-linf/exported']
+    exported = run.test_loop.result.by_attack['pgd-linf/exported']
     assert exported.metrics['loss'] == pytest.approx(metrics['loss'], rel=1e-5)
     assert metrics['pgd-linf/loss'] > metrics['loss'] * 1.0001
     assert max(score.more['largest_change'] for score in exported.scores) < 1e-6
@@ -455,15 +455,15 @@ def test_files_asked_for_later_are_written_later(tmp_path, attacked):
 
 
 def test_pictures_of_some_images_show_these(tmp_path, monkeypatch):
-    """Going on in another order than it began in: every picture has the prediction of its own image beside it."""
-    from samat_mm.engine.loops import attack_test_loop
+    """Resumed in another order than it began in: every picture has the prediction of its own image."""
+    from samat_mm.evaluation import attack_run
 
     pairs = []
 
     def record(folder, numbers, space, pixels, clean, attacked, meta):
         pairs.extend(zip(numbers, clean, attacked, strict=True))
 
-    monkeypatch.setattr(attack_test_loop, 'save_panels', record)
+    monkeypatch.setattr(attack_run, 'save_panels', record)
     model, data = images_of('classes', 4)
     evaluation(model, data, tmp_path, [LINF], max_samples=2).test()
     evaluation(model, data, tmp_path, [L2], show_dir=str(tmp_path / 'shown'), resume=True, batch_size=4).test()
@@ -503,17 +503,17 @@ def test_images_without_a_labelled_pixel(ignored, tmp_path):
         label.fill_(255)
     run = evaluation(model, data, tmp_path / 'loop', [LINF, dict(type='SEA', norm='linf', eps='4/255', steps=3)])
     metrics = run.test()
-    outcomes = run.test_loop.outcomes
-    assert outcomes['clean'].scores[0].counts == []
-    assert (outcomes['clean'].scores[0].wrong, outcomes['clean'].scores[0].loss) == (0, 0)
+    results = run.test_loop.result.by_attack
+    assert results['clean'].scores[0].counts == []
+    assert (results['clean'].scores[0].wrong, results['clean'].scores[0].loss) == (0, 0)
     expected = runner(model, tmp_path / 'own', evaluate=data).test()
     assert {key: metrics[key] for key in expected} == pytest.approx(expected, nan_ok=True)
     if ignored == 'all':
-        assert outcomes['clean'].per_class == [None] * 4
+        assert results['clean'].per_class == [None] * 4
         assert 'sea-linf/worst_case_mIoU' not in metrics
     else:
         assert metrics['sea-linf/worst_case_mIoU'] <= metrics['sea-linf/mIoU'] + 0.01
-        with_labels = [score.wrong for score in outcomes['sea-linf'].scores[1:]]
+        with_labels = [score.wrong for score in results['sea-linf'].scores[1:]]
         assert metrics['sea-linf/worst_case_aAcc'] == pytest.approx(100 * (1 - np.mean(with_labels)))
 
 
@@ -539,16 +539,16 @@ def test_images_that_are_wrong_already_cost_less(tmp_path):
     ]
     through, stopped = (run.test() for run in runs)
     assert stopped['pgd/accuracy/top1'] <= through['pgd/accuracy/top1']
-    many, few = ([score.backwards for score in run.test_loop.outcomes['pgd'].scores] for run in runs)
+    many, few = ([score.backwards for score in run.test_loop.result.by_attack['pgd'].scores] for run in runs)
     assert many == [8] * 6
     assert few[1] == few[4] == 0 < max(few) <= 8
-    assert max(runs[1].test_loop.outcomes['pgd'].scores[index].forwards for index in (1, 4)) < 8
+    assert max(runs[1].test_loop.result.by_attack['pgd'].scores[index].forwards for index in (1, 4)) < 8
 
 
 def test_passes_and_time_are_counted(tmp_path):
     run = evaluation(*images_of('maps', 3), tmp_path, [dict(type='PGD', norm='linf', eps='1/255', steps=5)])
     run.test()
-    cost, clean = (run.test_loop.outcomes[name].cost() for name in ('pgd-linf', 'clean'))
+    cost, clean = (run.test_loop.result.by_attack[name].cost() for name in ('pgd-linf', 'clean'))
     assert (clean['forwards'], clean['backwards']) == (0, 0)
     assert cost['backwards'] == 5
     assert 5 <= cost['forwards'] <= 7

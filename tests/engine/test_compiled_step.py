@@ -12,7 +12,7 @@ from small_models import SampledNet, plain_batches
 
 SGD = dict(type='SGD', lr=0.05, momentum=0.9)
 SAM = dict(type='SAMOptimWrapper', rho=0.2)
-# Methods differ in what runs beside the model, which is not compiled; these differ in what listens to its forward.
+# Methods differ in what runs beside the model, which is not compiled; these differ in their hooks on its forward.
 STEPS = {
     'SAM': SAM,
     'SAM from the third step on': dict(SAM, start_iter=2),  # the first compiles a forward that nothing is recorded of
@@ -25,7 +25,6 @@ PGD = dict(type='PGD', norm='linf', eps='8/255', step_size='4/255', steps=2)
 INPUTS = {
     'PGD-AT': (dict(type='AdversarialTrainingHook', attack=PGD), SAM),
     'TRADES': (dict(type='TRADESHook', attack=dict(PGD, random_start=False)), SAM),
-    'free': (dict(type='FreeAdversarialTrainingHook', replays=2), dict(type='OptimWrapper')),
 }
 
 
@@ -67,17 +66,19 @@ def small_classifier():
     return classifier(backbone=dict(_delete_=True, type='CIFARResNet', depth=8), head=dict(in_channels=64)).double()
 
 
-@pytest.mark.parametrize('name', INPUTS)
+@pytest.mark.parametrize('name', [*INPUTS, 'free'])
 def test_input_perturbations_in_a_run(name, tmp_path):
     found = []
     for backend in (None, 'aot_eager' if name == 'PGD-AT' else 'eager'):
-        hook, wrapper = copy.deepcopy(INPUTS[name])
+        hook, wrapper = copy.deepcopy(INPUTS.get(name, (None, dict(type='OptimWrapper'))))
+        loop = dict(type='FreeIterBasedTrainLoop' if name == 'free' else 'IterBasedTrainLoop', max_iters=3)
         run = runner(
             small_classifier(),
             tmp_path / str(backend),
             train=ClassificationImages(6),
             optim_wrapper=dict(wrapper, optimizer=SGD),
-            hooks=[HOOKS.build(hook)],
+            train_cfg=loop,
+            hooks=[HOOKS.build(hook)] if hook else [],
             cfg=Config(dict(compile=dict(backend=backend)) if backend else {}),
         )
         run.train()

@@ -6,15 +6,14 @@ import pytest
 import torch
 from helpers import MEAN, STD, ClassificationImages, SegmentationImages, classifier, runner, segmentor, state_of
 from mmengine.model import MMDistributedDataParallel
-from mmengine.registry import HOOKS
 from test_trades_hook import ATTACK, BETA, SAM, Fed, batches, loss_of
 from torch import distributed, multiprocessing
 
-from samat_mm.engine.hooks import TRADESHook
+from samat_mm.engine.hooks import FreePerturbationHook, TRADESHook
 
 KINDS = {'classes': (classifier, ClassificationImages), 'maps': (segmentor, SegmentationImages)}
 EPS = 8 / 255
-FREE = dict(type='FreeAdversarialTrainingHook', replays=2, eps=EPS)
+FREE = dict(type='FreeIterBasedTrainLoop', max_iters=6, replays=2, perturbation=dict(eps=EPS))
 
 
 def one_of_two(rank, folder):
@@ -24,24 +23,26 @@ def one_of_two(rank, folder):
     for kind, (build, data) in KINDS.items():
         hook = TRADESHook(BETA, ATTACK)
         fed, images = Fed(hook), data(12)
-        found = trained(build, images, hook, f'{folder}/{kind}-trades')
+        found = state_of(trained(build, images, f'{folder}/{kind}-trades', hooks=[hook]).model.module)
         own = batches(images, range(rank, 12, 2))
         result[kind, 'trades'] = {'found': found, 'expected': averaged_by_hand(build, own, fed.adversarial)}
         hook = TRADESHook(BETA, ATTACK)
-        result[kind, 'trades and sam'] = {'found': trained(build, images, hook, f'{folder}/{kind}-sam', SAM)}
-        hook = HOOKS.build(FREE)
-        result[kind, 'free'] = {'found': trained(build, images, hook, f'{folder}/{kind}-free'), 'delta': hook._carried}
+        run = trained(build, images, f'{folder}/{kind}-sam', hooks=[hook], optim_wrapper=copy.deepcopy(SAM))
+        result[kind, 'trades and sam'] = {'found': state_of(run.model.module)}
+        run = trained(build, images, f'{folder}/{kind}-free', train_cfg=FREE)
+        hook = next(hook for hook in run.hooks if isinstance(hook, FreePerturbationHook))
+        result[kind, 'free'] = {'found': state_of(run.model.module), 'delta': hook._carried}
     torch.save(result, f'{folder}/{rank}.pt')
     distributed.barrier()
     distributed.destroy_process_group()
 
 
-def trained(build, data, hook, work_dir, optim_wrapper=None):
+def trained(build, data, work_dir, **more):
     model = build().double()
     parallel = MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=True)
-    wrapper = copy.deepcopy(optim_wrapper)
-    runner(parallel, work_dir, train=data, iterations=3, optim_wrapper=wrapper, hooks=[hook]).train()
-    return state_of(model)
+    run = runner(parallel, work_dir, train=data, iterations=3, **more)
+    run.train()
+    return run
 
 
 def averaged_by_hand(build, given, adversarial_inputs):

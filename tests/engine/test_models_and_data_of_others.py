@@ -91,7 +91,7 @@ def test_a_model_of_no_project_is_tested_clean_as_by_mmengines_own_loop(tmp_path
     torch.manual_seed(0)
     ours = run(type='AttackTestLoop', attacks=[])
     assert ours.test() == expected
-    assert ours.test_loop.outcomes['clean'].metrics == expected
+    assert ours.test_loop.result.by_attack['clean'].metrics == expected
     for more in (dict(attacks=[LINF]), dict(max_samples=3)):
         with pytest.raises(ValueError, match=r'items dict\(inputs=image, data_samples=...\).*; list has others'):
             run(type='AttackTestLoop', **more).test()
@@ -137,8 +137,8 @@ def test_images_of_any_bands_and_range(tmp_path):
         model, data, tmp_path, [LINF], pixel_range=(0, 10000), show_dir=str(tmp_path / 'shown'), max_samples=2
     )
     shown.test()
-    outcomes = shown.test_loop.outcomes
-    assert outcomes['pgd-linf'].loss > outcomes['clean'].loss
+    results = shown.test_loop.result.by_attack
+    assert results['pgd-linf'].loss > results['clean'].loss
     assert len(list((tmp_path / 'shown').rglob('*.png'))) == 2
     hooked = runner(
         model, tmp_path, evaluate=data, hooks=[AttackEvaluationHook([LINF], pixel_range=(0, 10000))]

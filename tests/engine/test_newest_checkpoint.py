@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from, after whatever happened to the folder."""
+"""The checkpoint from which a training resumes, whatever happened to the folder."""
 
 import os
 import random

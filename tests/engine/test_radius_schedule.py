@@ -26,7 +26,7 @@ EPS = 8 / 255
 PGD_CONFIG = dict(type='PGD', norm='linf', eps=EPS, step_size=EPS / 2, steps=2)
 KINDS = {
     'pgd': dict(type='AdversarialTrainingHook', attack=PGD_CONFIG),
-    'free': dict(type='FreeAdversarialTrainingHook', replays=2, eps=EPS),
+    'free': dict(replays=2, perturbation=dict(eps=EPS)),  # arguments of a loop
     'trades': dict(type='TRADESHook', attack=PGD_CONFIG),
 }
 BY_ITERATION = dict(type='LinearParamScheduler', param_name='eps', start_factor=0.25, end=4, by_epoch=False)
@@ -52,13 +52,19 @@ class Logged(Hook):
 
 def train(kind, scheduler, tmp_path, *, name='run', stop=None, iterations=6, epochs=None, build=classifier, **more):
     logged, recorder = Logged(stop), Recorder()
-    hook = HOOKS.build({**KINDS[kind], 'eps_scheduler': scheduler})
+    parts = KINDS[kind]
+    loop = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=10**6)
     if epochs is not None:
-        more['train_cfg'] = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+        loop = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+    if 'type' in parts:
+        hooks = [HOOKS.build({**parts, 'eps_scheduler': scheduler})]
+    else:
+        perturbation = {**parts['perturbation'], 'eps_scheduler': scheduler}
+        loop, hooks = {**loop, **parts, 'type': f'Free{loop["type"]}', 'perturbation': perturbation}, []
     model = build()
     data = ClassificationImages(6) if build is classifier else SegmentationImages(6)
-    hooks = [HOOKS.build(dict(type='ReproducibleResumeHook')), hook, logged, recorder]
-    runner(model, tmp_path / name, train=data, iterations=iterations, hooks=hooks, **more).train()
+    hooks = [HOOKS.build(dict(type='ReproducibleResumeHook')), *hooks, logged, recorder]
+    runner(model, tmp_path / name, train=data, train_cfg=loop, hooks=hooks, **more).train()
     return model, logged.eps, recorder.inputs
 
 
@@ -135,7 +141,7 @@ def test_a_ramp_that_ends_or_begins_at_nothing(kind, tmp_path):
     assert factors(eps) == [0.000001, pytest.approx(1 / 3, rel=1e-4), pytest.approx(2 / 3, rel=1e-4), 1, 1, 1]
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
     with pytest.raises(ValueError, match='never rises from 0; start at a small factor such as 1e-6'):
-        HOOKS.build({**KINDS[kind], 'eps_scheduler': {**BY_ITERATION, 'start_factor': 0}})
+        train(kind, {**BY_ITERATION, 'start_factor': 0}, tmp_path)
 
 
 @HOOK
@@ -189,17 +195,16 @@ def test_a_scaled_attack_is_another_one():
     ids=str,
 )
 @HOOK
-def test_what_schedules_no_radius_is_refused_when_the_config_is_built(kind, scheduler):
+def test_what_schedules_no_radius_is_refused(kind, scheduler, tmp_path):
     with pytest.raises(ValueError, match='eps_scheduler must be a config such as'):
-        HOOKS.build({**KINDS[kind], 'eps_scheduler': scheduler})
+        train(kind, scheduler, tmp_path)
 
 
-def test_what_cannot_be_scheduled_is_refused(tmp_path):
+def test_what_cannot_be_scheduled_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='by projected ascent, such as PGD, APGD or SegPGD; got FAB'):
         HOOKS.build(dict(type='AdversarialTrainingHook', attack=dict(type='FAB'), eps_scheduler=BY_ITERATION))
     with pytest.raises(ValueError, match='use an eps_scheduler that needs no metrics'):
         train('pgd', dict(type='ReduceOnPlateauParamScheduler', param_name='eps', monitor='loss'), tmp_path)
-    KINDS['zero'] = dict(type='FreeAdversarialTrainingHook', eps=0)
+    monkeypatch.setitem(KINDS, 'zero', dict(perturbation=dict(eps=0)))
     with pytest.raises(ValueError, match='must be greater than 0; got eps=0'):
         train('zero', BY_ITERATION, tmp_path)
-    del KINDS['zero']

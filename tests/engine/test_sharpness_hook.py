@@ -1,4 +1,4 @@
-"""Sharpness beside the validation metrics, without a trace in the training."""
+"""Sharpness next to the validation metrics, without a trace in the training."""
 
 import json
 import math

@@ -34,7 +34,7 @@ class Log(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def listening(logger):
+def log_of(logger):
     log = Log()
     logger.addHandler(log)
     logger.setLevel('INFO')
@@ -46,7 +46,7 @@ def lines_of(tmp_path, hooks=(), **more):
     run = runner(
         classifier(), tmp_path, train=ClassificationImages(4), iterations=1, hooks=[*map(HOOKS.build, hooks)], **more
     )
-    log = listening(run.logger)
+    log = log_of(run.logger)
     run.train()
     return log.lines
 
@@ -116,10 +116,6 @@ RAMP = dict(type='LinearParamScheduler', start_factor=0.1, end=10, by_epoch=Fals
             dict(type='TRADESHook', beta=3),
             'TRADES(beta=3, attack=PGD(norm=linf, eps=8/255, step_size=2/255, steps=10, random_start=False))',
         ),
-        (
-            dict(type='FreeAdversarialTrainingHook', replays=2, norm='l2', eps=0.5),
-            'FreeAdversarialTraining(replays=2, norm=l2, eps=127.5/255, step_size=127.5/255)',
-        ),
     ],
     ids=str,
 )
@@ -127,6 +123,13 @@ RAMP = dict(type='LinearParamScheduler', start_factor=0.1, end=10, by_epoch=Fals
 def test_what_is_maximised_over_inputs(summary, hook, expected, tmp_path):
     """Once, whether or not the config has the hook for it, and if it has two."""
     assert said(tmp_path, [*summary, hook]).startswith(f'over inputs by {expected}')
+
+
+@pytest.mark.parametrize('summary', [[], [SUMMARY]], ids=['none', 'one'])
+def test_a_loop_that_maximises_over_inputs(summary, tmp_path):
+    loop = dict(type='FreeIterBasedTrainLoop', max_iters=1, replays=2, perturbation=dict(norm='l2', eps=0.5))
+    expected = 'over inputs by FreeAdversarialTraining(replays=2, norm=l2, eps=127.5/255, step_size=127.5/255)'
+    assert said(tmp_path, summary, train_cfg=loop).startswith(expected)
 
 
 @pytest.mark.parametrize('summary', [[], [SUMMARY]], ids=['absent', 'there'])
@@ -145,7 +148,7 @@ def test_both_and_before_anything_else_that_the_training_logs(summary, tmp_path)
 
 
 def test_a_loop_of_ones_own_is_told_once_what_its_wrapper_does():
-    log = listening(MMLogger.get_instance('a loop of ones own'))
+    log = log_of(MMLogger.get_instance('a loop of ones own'))
     model = PlainNet().double()
     sam = OPTIM_WRAPPERS.build(dict(type='SAMOptimWrapper', optimizer=torch.optim.SGD(model.parameters(), lr=0.1)))
     for batch in plain_batches(2):
@@ -172,7 +175,7 @@ def test_several_optimizers(tmp_path):
         for name, kind in {'a': dict(type='OptimWrapper'), 'b': dict(type='ASAMOptimWrapper', rho=0.1)}.items()
     }
     run.optim_wrapper, run.param_schedulers = OptimWrapperDict(**parts), {'a': [], 'b': []}
-    log = listening(run.logger)
+    log = log_of(run.logger)
     log_summary(run)
     assert log.lines == [f'{BEGINNING}over weights by ASAM(rho=0.1), not over inputs.']
 

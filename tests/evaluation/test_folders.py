@@ -1,4 +1,4 @@
-"""A folder for each evaluation: which one goes on, and which one is nobody else's business."""
+"""A folder for each evaluation: which one continues, and which one is left alone."""
 
 import json
 import random
@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from samat_mm.evaluation import folders
-from samat_mm.evaluation.folders import differences, digest, fingerprint, open_folder
+from samat_mm.evaluation.fingerprint import differences, digest, fingerprint
+from samat_mm.evaluation.folders import open_folder
 
 PGD = {'type': 'PGD', 'eps': 0.1}
 
@@ -120,7 +121,7 @@ def said(monkeypatch):
 
 
 def test_damage_to_a_fingerprint_never_mixes_evaluations(tmp_path, said):
-    """It is the same evaluation that goes on, or a new one that begins, or with --resume one sentence."""
+    """The same evaluation continues, or a new one begins, or with --resume there is one sentence."""
     enter(tmp_path, document({'pgd': PGD, 'l2': PGD}), name='1', finish=False)
     file = tmp_path / '1' / 'fingerprint.json'
     before = file.read_bytes()

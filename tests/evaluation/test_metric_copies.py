@@ -1,4 +1,4 @@
-"""What metrics write under attack stands beside the files of the clean images."""
+"""Metrics write their files under attack next to those of the clean images."""
 
 from pathlib import Path
 
@@ -84,6 +84,6 @@ class Counting(Files):
 
 
 def test_a_metric_with_a_memory_of_its_own_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='Counting keeps what it sees in seen and not in results'):
+    with pytest.raises(ValueError, match='Counting keeps its results in seen and not in results'):
         metric_results(Evaluator([Counting(tmp_path)]), {}, object())
     assert metric_results(Evaluator([Files(tmp_path)]), {}, object()) == [[]]

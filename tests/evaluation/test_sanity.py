@@ -8,12 +8,12 @@ import torch
 from helpers import ClassificationImages, SegmentationImages, classifier, labelled_by, runner, segmentor
 from torch import nn
 
-from samat_mm.command_line.testing import add_sanity_checks
-from samat_mm.evaluation import SanityChecks, sanity, surrogate
+from samat_mm.evaluation import SanityChecks, surrogate, verdicts_of
+from samat_mm.evaluation.attack_result import AttackResult
 from samat_mm.evaluation.image_score import ImageScore
-from samat_mm.evaluation.outcome import Outcome
 from samat_mm.perturbations.inputs import PGD, Pixle, Square
 from samat_mm.perturbations.inputs.random_noise import RandomNoise
+from samat_mm.tasks import Classification, Segmentation
 
 ZERO, RADII, STEPS, LARGE = (
     'eps = 0 equals clean',
@@ -25,12 +25,8 @@ NOISE = 'the worst of 10 random perturbations is no stronger'
 TRANSFER = 'an attack made on a model with noise on its weights is no stronger'
 SQUARE = 'Square with 50 queries is no stronger'
 KINDS = {'maps': (segmentor, SegmentationImages), 'classes': (classifier, ClassificationImages)}
-LINF = dict(type='PGD', norm='linf', eps='16/255', steps=4)
-
-
-@pytest.fixture(autouse=True)
-def fewer_queries(monkeypatch):
-    monkeypatch.setattr(sanity, 'QUERIES', 50)
+LINF = PGD('linf', '16/255', steps=4)
+CHECKS = SanityChecks(PGD('linf', '4/255', steps=10), queries=50)
 
 
 class Rounded(nn.Module):
@@ -56,21 +52,25 @@ def nothing(model):
     pass
 
 
-def evaluation(kind, change, folder, attacks=(LINF,)):
+def checked(model, data, folder):
+    """The verdicts on a model, by check, and the result of the test."""
+    loop = dict(type='AttackTestLoop', attacks={'pgd-linf': LINF}, checks=SanityChecks(LINF, queries=50))
+    run = runner(model, folder, evaluate=data, eval_batch_size=3, test_cfg=loop)
+    metrics = run.test()
+    assert not any('sanity' in key for key in metrics)
+    return {verdict.check: verdict for verdict in run.test_loop.result.verdicts}, run.test_loop.result
+
+
+def checked_after(change, kind, folder):
+    """The same on a model that is changed, and then right about all of its images."""
     build, data = KINDS[kind]
     model = build()
     change(model)
-    loop = dict(type='AttackTestLoop', attacks=list(attacks))
-    return runner(model, folder, evaluate=labelled_by(model, data(3)), eval_batch_size=3, test_cfg=loop)
+    return checked(model, labelled_by(model, data(3)), folder)
 
 
-def checked(kind, change, folder):
-    """The verdicts on a model, by check, and the loop."""
-    run = evaluation(kind, change, folder)
-    checks = add_sanity_checks(run.test_loop)
-    metrics = run.test()
-    assert not any('sanity' in key for key in metrics)
-    return {verdict.check: verdict for verdict in checks.verdicts(run.test_loop.outcomes)}, run.test_loop
+def verdicts_on(results):
+    return {verdict.check: verdict for verdict in verdicts_of(CHECKS, results, Classification())}
 
 
 def failed(verdicts):
@@ -83,27 +83,27 @@ def unseen(verdicts):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_plain_model_passes(kind, tmp_path):
-    verdicts, loop = checked(kind, nothing, tmp_path)
+    verdicts, result = checked_after(nothing, kind, tmp_path)
     assert list(verdicts) == [ZERO, RADII, LARGE, STEPS, NOISE, TRANSFER, SQUARE]
     assert failed(verdicts) == set()
     assert verdicts[SQUARE].verdict == ('pass' if kind == 'classes' else 'skipped')
     assert 'after 1,' in verdicts[STEPS].detail
     assert '127.5/255' in verdicts[LARGE].detail
-    assert loop.outcomes['sanity/1 eps'].metrics == loop.outcomes['pgd-linf'].metrics
+    assert result.by_attack['sanity/1 eps'].metrics == result.by_attack['pgd-linf'].metrics
     assert all(isinstance(text, str) for verdict in verdicts.values() for text in asdict(verdict).values())
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_rounded_pixels_are_found_out(kind, tmp_path):
     """More steps change nothing, and no radius breaks the model."""
-    verdicts, _ = checked(kind, round_pixels, tmp_path)
+    verdicts, _ = checked_after(round_pixels, kind, tmp_path)
     assert {STEPS, LARGE} <= failed(verdicts)
     assert verdicts[ZERO].verdict == 'pass'
 
 
 def test_saturated_logits_are_found_out(tmp_path):
     """Whatever the radius, the attack leaves the images as they are, which then says nothing."""
-    verdicts, _ = checked('classes', saturate, tmp_path)
+    verdicts, _ = checked_after(saturate, 'classes', tmp_path)
     assert {STEPS, LARGE} <= failed(verdicts)
     assert {ZERO, RADII, NOISE} <= unseen(verdicts)
 
@@ -125,11 +125,7 @@ def unlabelled(model, data):
 def test_a_model_that_is_never_right_is_no_evidence_of_anything(kind, label, tmp_path):
     build, data = KINDS[kind]
     model = build()
-    loop = dict(type='AttackTestLoop', attacks=[LINF])
-    run = runner(model, tmp_path, evaluate=label(model, data(2)), eval_batch_size=2, test_cfg=loop)
-    checks = add_sanity_checks(run.test_loop)
-    run.test()
-    verdicts = {verdict.check: verdict for verdict in checks.verdicts(run.test_loop.outcomes)}
+    verdicts, _ = checked(model, label(model, data(2)), tmp_path)
     assert 'pass' not in {verdict.verdict for verdict in verdicts.values()}
     assert {ZERO, LARGE, STEPS} <= unseen(verdicts)
     reason = 'no image has a label' if label is unlabelled else 'nothing is left to break'
@@ -138,17 +134,16 @@ def test_a_model_that_is_never_right_is_no_evidence_of_anything(kind, label, tmp
 
 def test_a_stronger_attack_from_a_copy_gives_saturated_maps_away(tmp_path):
     """With noise on their weights some pixels have gradients again, and these serve for the model too."""
-    verdicts, _ = checked('maps', saturate, tmp_path)
+    verdicts, _ = checked_after(saturate, 'maps', tmp_path)
     assert TRANSFER in failed(verdicts)
     assert 'stronger on' in verdicts[TRANSFER].detail
 
 
-def test_without_an_attack_the_preset_is_checked(tmp_path):
-    loop = evaluation('classes', nothing, tmp_path, attacks=[]).test_loop
-    add_sanity_checks(loop, seed=4)
-    attack = loop.checks['sanity/1 eps']
-    assert (attack.eps, attack.steps, attack.seed) == (1 / 255, 10, 4)
-    assert loop.attacks == {}
+def test_the_first_attack_with_steps_and_a_radius_is_checked():
+    attacks = {'pixle': Pixle(), 'weak': PGD('linf', '1/255'), 'strong': PGD('linf', '2/255')}
+    assert SanityChecks.of(attacks).attack == attacks['weak']
+    with pytest.raises(ValueError, match=r'vary the radius and the steps of PGD.*; got Pixle'):
+        SanityChecks.of({'pixle': attacks['pixle']})
 
 
 # ------------------------------------------------------------------------------------------ what is run
@@ -156,7 +151,7 @@ def test_without_an_attack_the_preset_is_checked(tmp_path):
 
 def test_the_attacks_of_the_checks():
     white = PGD('linf', '8/255', steps=10, step_size='2/255', seed=3)
-    attacks = SanityChecks(white, classifier=True).attacks()
+    attacks = SanityChecks(white).attacks(Classification())
     described = {name.removeprefix('sanity/'): attack.describe() for name, attack in attacks.items()}
     assert [described[f'{factor:g} eps']['eps'] * 255 for factor in (0.5, 1, 2, 4)] == pytest.approx([4, 8, 16, 32])
     assert described['4 eps']['step_size'] * 255 == pytest.approx(8)
@@ -168,28 +163,28 @@ def test_the_attacks_of_the_checks():
     assert isinstance(attacks['sanity/square'], Square)
     assert isinstance(attacks['sanity/noise'], RandomNoise)
     assert {entry['seed'] for entry in described.values()} == {3}
-    assert 'sanity/square' not in SanityChecks(white, classifier=False).attacks()
+    assert 'sanity/square' not in SanityChecks(white).attacks(Segmentation())
 
 
 def test_radii_beyond_what_pixels_can_hold_are_left_out():
-    attacks = SanityChecks(PGD('linf', 0.3, steps=2), classifier=False).attacks()
+    attacks = SanityChecks(PGD('linf', 0.3, steps=2)).attacks(Segmentation())
     assert {'sanity/0.5 eps', 'sanity/1 eps'} <= set(attacks)
     assert not {'sanity/2 eps', 'sanity/4 eps'} & set(attacks)
-    assert 'sanity/1 eps' in SanityChecks(PGD('linf', 0.6), classifier=False).attacks()
-    assert SanityChecks(PGD('l2', 2.0), classifier=False).attacks()['sanity/large eps'].eps == 128
+    assert 'sanity/1 eps' in SanityChecks(PGD('linf', 0.6)).attacks(Segmentation())
+    assert SanityChecks(PGD('l2', 2.0)).attacks(Segmentation())['sanity/large eps'].eps == 128
 
 
 @pytest.mark.parametrize('attack', [Pixle(), PGD('linf', 0.0)], ids=['pixle', 'zero'])
 def test_an_attack_without_a_radius_to_vary_is_refused(attack):
     with pytest.raises(ValueError, match=r'vary the radius and the steps of PGD.*Name one of them first'):
-        SanityChecks(attack, classifier=True)
+        SanityChecks(attack)
 
 
 # ------------------------------------------------------------------------------------------ what follows
 
 
-def outcomes_of(checks, **changes):
-    """Outcomes of ten images of which all that has to hold holds, but for the changes: (wrong, loss)."""
+def results_with(**changes):
+    """Results of ten images of which all that has to hold holds, but for the changes: (wrong, loss)."""
     values = {
         'clean': (0.0, 0.1),
         'sanity/eps=0': (0.0, 0.1),
@@ -206,11 +201,11 @@ def outcomes_of(checks, **changes):
         'sanity/square': (0.5, 1.0),
     }
     values.update({name if name == 'clean' else f'sanity/{name}': value for name, value in changes.items()})
-    assert set(values) == {'clean', *checks.attacks()}
+    assert set(values) == {'clean', *CHECKS.attacks(Classification())}
     found = {}
     for name, (wrong, loss) in values.items():
         scores = [ImageScore([], wrong=float(number < 10 * wrong), loss=loss) for number in range(10)]
-        found[name] = Outcome({'accuracy/top1': 100 * (1 - wrong)}, scores)
+        found[name] = AttackResult({'accuracy/top1': 100 * (1 - wrong)}, scores)
     return found
 
 
@@ -233,8 +228,7 @@ def outcomes_of(checks, **changes):
     ids=str,
 )
 def test_each_check_on_its_own(changes, check):
-    checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
-    verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes_of(checks, **changes))}
+    verdicts = verdicts_on(results_with(**changes))
     assert failed(verdicts) == ({check} if check else set())
     assert unseen(verdicts) == set()
 
@@ -263,8 +257,7 @@ BLACK = {NOISE, TRANSFER, SQUARE}
     ids=['never right', 'helped', 'still', 'nearly still', 'beaten', 'hardly rises', 'all broken', 'broken before'],
 )
 def test_what_holds_where_nothing_could_be_seen_is_no_evidence(changes, none, fails):
-    checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
-    verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes_of(checks, **changes))}
+    verdicts = verdicts_on(results_with(**changes))
     assert failed(verdicts) == fails
     assert unseen(verdicts) == none
 
@@ -272,23 +265,21 @@ def test_what_holds_where_nothing_could_be_seen_is_no_evidence(changes, none, fa
 @pytest.mark.parametrize('kept', [7, 0])
 def test_images_without_labels_do_not_count(kept):
     """As of data sets in which some have none, or all."""
-    checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
-    outcomes = outcomes_of(checks)
-    for outcome in outcomes.values():
-        for score in outcome.scores[kept:]:
+    results = results_with()
+    for result in results.values():
+        for score in result.scores[kept:]:
             score.wrong = score.loss = float('nan')
-    verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes)}
+    verdicts = verdicts_on(results)
     assert failed(verdicts) == set()
     assert unseen(verdicts) == (set() if kept else set(verdicts))
 
 
 def test_the_images_on_which_another_attack_is_stronger_are_counted():
     """Also where it is not stronger on the whole."""
-    checks = SanityChecks(PGD('linf', '4/255', steps=10), classifier=True)
-    outcomes = outcomes_of(checks)
-    for score in outcomes['sanity/transfer'].scores:
+    results = results_with()
+    for score in results['sanity/transfer'].scores:
         score.wrong = 1 - score.wrong  # images 5 to 9, of which the attack itself breaks image 5 only
-    verdicts = {verdict.check: verdict for verdict in checks.verdicts(outcomes)}
+    verdicts = verdicts_on(results)
     assert verdicts[TRANSFER].verdict == 'pass'
     assert verdicts[TRANSFER].detail.endswith('stronger on 4 of 10 images')
 

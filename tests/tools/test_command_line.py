@@ -439,7 +439,7 @@ def launched(processes, folder, *arguments):
     said = (folder / f'said-by-{processes}.txt').open('w')
     return subprocess.Popen(
         [*start, str(ROOT / 'tools' / 'test.py'), *map(str, (folder / 'config.py', folder / 'right.pth', *arguments))],
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT / 'tests')},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT}/tests'},
         stdout=said,
         stderr=said,
         start_new_session=True,

@@ -252,9 +252,7 @@ def test_bugs_of_the_users_own_code_keep_their_traceback(extra, place, tool, fol
     assert place in bug(status, errors)
 
 
-@pytest.mark.parametrize(
-    'name', ['samat_mm.crafting.crafting.Crafting.check', 'samat_mm.command_line.testing.report_of']
-)
+@pytest.mark.parametrize('name', ['samat_mm.crafting.crafting.Crafting.check', 'samat_mm.api.evaluation._document'])
 def test_bugs_of_ours_keep_theirs(name, tool, folder, work, monkeypatch):
     """Also in what MMEngine builds, and whatever their type."""
 

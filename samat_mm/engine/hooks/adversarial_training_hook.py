@@ -31,10 +31,10 @@ class AdversarialTrainingHook(InputPerturbationHook):
 
     Args:
         attack: config of an attack; eps and step_size in [0, 1] pixel units whatever the model's mean and std.
-        craft_dtype: precision of the attack, 'float32', 'bfloat16' or 'mixed'; None for that of training.
+        craft_dtype: precision of the attack, 'float32', 'bfloat16' or 'mixed'; None for the precision of training.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -52,7 +52,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
         Crafting.check(craft_dtype)
         self.craft_dtype = craft_dtype
         if eps_scheduler is not None:
-            scaled(self.attack, 0.5)  # refuses what cannot be scaled
+            scaled(self.attack, 0.5)  # refuses an attack that cannot be scaled
 
     def full_radius(self) -> float:
         """Return the radius of the attack."""
@@ -67,8 +67,8 @@ class AdversarialTrainingHook(InputPerturbationHook):
         """Return the attack with its parameters."""
         return attack_summary(self.attack)
 
-    def listen(self, model: nn.Module) -> list[RemovableHandle]:
-        """Change the images that the model gets."""
+    def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
+        """Register the hook that replaces the input."""
         self._crafting = Crafting(unwrapped(model), self.craft_dtype)
         return [model.register_forward_pre_hook(self._perturb, with_kwargs=True)]
 
@@ -83,5 +83,5 @@ class AdversarialTrainingHook(InputPerturbationHook):
         return space.to_inputs(self._crafting.attack(space, self.due_attack(), indices, training=True))
 
     def due_attack(self) -> Attack:
-        """Return the attack with the radius that is due."""
+        """Return the attack at the current radius."""
         return scaled(self.attack, self.schedule.factor)

@@ -1,4 +1,4 @@
-"""Robust metrics beside the clean ones, in the one pass over the validation or test set."""
+"""Robust metrics next to the clean ones, in the same pass over the validation or test set."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +39,11 @@ class AttackEvaluationHook(Hook):
 
     Args:
         attacks: presets ('pgd-linf') or configs, which may carry a ``name``; or attacks by name.
-        interval: attack at every so many validations only, whose robust metrics are NaN at the others (early stopping
-            needs ``check_finite=False`` then); tests are always attacked.
+        interval: number of validations from one attack to the next; between them robust metrics are NaN (early stopping
+            needs ``check_finite=False`` then). Tests are always attacked.
         show_dir: folder for one picture per image and attack.
         craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if an attack is unknown or given twice, ``interval`` is below 1, or the precision is another one.
@@ -76,7 +76,7 @@ class AttackEvaluationHook(Hook):
         self._advance: Callable[[str, int], None]
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Prepare the attacks of this validation, if it is one of every ``interval``."""
+        """Prepare the attacks, at every ``interval``-th validation."""
         if (validation_number(runner) - 1) % self.interval == 0:
             self._prepare(runner, runner.val_loop)
 
@@ -91,7 +91,7 @@ class AttackEvaluationHook(Hook):
     before_test_iter = before_val_iter
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Attack the batch and score what the model predicts then."""
+        """Attack the batch and score the predictions."""
         if not self._evaluators:
             return
         batch, numbers = self._attacked_batch(unwrapped(runner.model)), self._numbers[batch_idx]
@@ -110,7 +110,7 @@ class AttackEvaluationHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Add the robust metrics to ``metrics``."""
-        if not self._results:  # a process that had no image takes part in what all of them collect
+        if not self._results:  # a process without images takes part in the collection of results
             self._evaluate(runner)
         for name, results in self._results.items():
             if metrics is not None:
@@ -129,7 +129,7 @@ class AttackEvaluationHook(Hook):
             self._results[name] = evaluator.evaluate(self._size)
 
     def _attacked_batch(self, model: nn.Module) -> AttackedBatch:
-        """Return the batch; of the first one, check that what is attacked is what the model decides by."""
+        """Return the batch; of the first one, check that the attacked logits are those the model decides by."""
         batch = AttackedBatch(model, self._batch, self._fp16, task=self._task, pixel_range=self._pixel_range)
         if self._task is None:
             metrics = next(iter(self._evaluators.values())).metrics
@@ -146,7 +146,7 @@ class AttackEvaluationHook(Hook):
         self._evaluators = {name: evaluator_for(name, loop.evaluator) for name in self.attacks}
         self._numbers, self._size = sample_numbers(loader), len(loader.dataset)  # type: ignore[arg-type]
         images = dict.fromkeys(self.attacks, sum(map(len, self._numbers)))
-        self._shown.close()  # what a validation that failed has left
+        self._shown.close()  # left over from a validation that failed
         self._advance = self._shown.enter_context(progress_by_attack(images, runner.logger))
 
 

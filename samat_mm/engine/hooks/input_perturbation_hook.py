@@ -1,4 +1,4 @@
-"""What the hooks that perturb training images share: the batch of the iteration and the radius that is due."""
+"""The base of the hooks that perturb training images: the batch of the iteration and the current radius."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from samat_mm.tasks import Task, task_of
 
 
 class InputPerturbationHook(Hook, ABC):
-    """Listens to the loss forward of every training iteration.
+    """Hooks into the loss forward of every training iteration.
 
     Args:
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
-        ValueError: if it is no such config.
+        ValueError: if ``eps_scheduler`` is not such a config.
     """
 
-    # Before any other hook of the user's that listens to the model's forward.
+    # Before any hook of the user's on the model's forward.
     priority = 'HIGH'
 
     def __init__(
@@ -54,20 +54,20 @@ class InputPerturbationHook(Hook, ABC):
         """Whether the perturbation follows the model's logits rather than its own loss."""
 
     @abstractmethod
-    def listen(self, model: nn.Module) -> list[RemovableHandle]:
-        """Put hooks on the model that is trained, or its distributed wrapper."""
+    def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
+        """Register forward hooks on the model that is trained, or its distributed wrapper, and return their handles."""
 
     def summary(self) -> str:
-        """Return how the hook maximises over inputs: its type, unless a hook says more."""
+        """Return how the hook maximises over inputs: by default its type."""
         return type(self).__name__
 
     def maximiser(self) -> str:
-        """Return the summary and when the radius is not the full one, for the first line of the log."""
+        """Return the summary and what schedules the radius, for the first line of the log."""
         drivers = ' and '.join(str(config['type']) for config in self.schedule.configs)
         return with_remarks(self.summary(), [f'eps by {drivers}' if drivers else ''])
 
     def before_train(self, runner: Runner) -> None:
-        """Listen to the forward of the model.
+        """Register the forward hooks.
 
         Raises:
             ValueError: if another hook perturbs the images, too.
@@ -75,24 +75,24 @@ class InputPerturbationHook(Hook, ABC):
         found = [hook for hook in runner.hooks if isinstance(hook, InputPerturbationHook)]
         if len(found) > 1:
             raise InputError(
-                f'{" and ".join(type(hook).__name__ for hook in found)} would each perturb the training images, and '
-                'undo what the other does; keep one. One that a config inherits is in default_hooks: replace it there '
-                'by adversarial_training=dict(_delete_=True, type=...), rather than add another in custom_hooks.'
+                f'{" and ".join(type(hook).__name__ for hook in found)} would each perturb the training images and '
+                'undo the work of the other; keep one. An inherited one is in default_hooks: replace it there by '
+                'adversarial_training=dict(_delete_=True, type=...) instead of adding another in custom_hooks.'
             )
         if not has_summary(runner):
             log_summary(runner)
         self.pixel_range = stated_range(runner.cfg, self.pixel_range)
         if self.schedule.configs:
             self.schedule.start(runner, self.full_radius())
-        self._handles = self.listen(runner.model)
+        self._handles = self.register_forward_hooks(runner.model)
 
     def after_train(self, runner: Runner) -> None:
-        """Stop listening."""
+        """Remove the forward hooks."""
         for handle in self._handles:
             handle.remove()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Remember the batch, for its first loss forward.
+        """Keep the batch for its first loss forward.
 
         Raises:
             TypeError: if the batch has no ``inputs``.
@@ -111,12 +111,12 @@ class InputPerturbationHook(Hook, ABC):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Forget the batch."""
+        """Drop the batch, and step the schedule."""
         self._raw_inputs = None
         self.schedule.step(by_epoch=False)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Count the epoch."""
+        """Step the schedule by an epoch."""
         self.schedule.step(by_epoch=True)
 
     def pixel_space(self, model: nn.Module, kwargs: dict[str, Any]) -> PixelSpace | None:
@@ -124,7 +124,7 @@ class InputPerturbationHook(Hook, ABC):
 
         Args:
             model: the bare model.
-            kwargs: what its forward is called with.
+            kwargs: the arguments of its forward.
         """
         if self._raw_inputs is None or kwargs.get('mode') != 'loss':
             return None

@@ -12,16 +12,16 @@ from samat_mm.perturbations.inputs.ascent import ProjectedAscent
 
 
 class RadiusSchedule:
-    """Which share of the full radius is due.
+    """The current share of the full radius.
 
-    The share depends on the numbers of iterations and epochs alone, so that a resumed run finds it by counting.
+    The share depends on the numbers of iterations and epochs alone, so a resumed run restores it by counting.
 
     Args:
         schedulers: config of one of MMEngine's parameter schedulers with ``param_name='eps'``, or of several; None
             keeps the full radius.
 
     Raises:
-        ValueError: if one is no such config, or would have to rise from 0.
+        ValueError: if one is not such a config, or would have to rise from 0.
     """
 
     def __init__(self, schedulers: dict | Sequence[dict] | None) -> None:
@@ -34,14 +34,14 @@ class RadiusSchedule:
                 )
             if 0 in (config.get('start_factor'), config.get('factor')):
                 raise InputError(
-                    "MMEngine's schedulers multiply the last value, so that eps never rises from 0; start at a small "
+                    "MMEngine's schedulers multiply the last value, so eps never rises from 0; start at a small "
                     f'factor such as 1e-6; got {config!r}.'
                 )
         self._radius = _Radius(1.0)
         self._schedulers: list[Any] = []
 
     def start(self, runner: Runner, eps: float) -> None:
-        """Begin a training with this full radius, where the run stands.
+        """Start a training with this full radius at the iteration and epoch of the runner.
 
         Raises:
             ValueError: if a scheduler needs metrics, or the radius is 0.
@@ -55,15 +55,15 @@ class RadiusSchedule:
         self._schedulers = runner._build_param_scheduler(self.configs, self._radius)
         if any(getattr(scheduler, 'need_val_args', False) for scheduler in self._schedulers):
             raise InputError('eps must depend on the iteration alone; use an eps_scheduler that needs no metrics.')
-        epoch_length = runner.iter // max(runner.epoch, 1)
+        epoch_ends = {epoch * len(runner.train_dataloader) for epoch in range(1, runner.epoch + 1)}
         for done in range(1, runner.iter + 1):
             self.step(by_epoch=False)
-            if runner.epoch > 0 and done % epoch_length == 0:
+            if done in epoch_ends:
                 self.step(by_epoch=True)
 
     @property
     def factor(self) -> float:
-        """The share of the full radius that is due, 1 without schedulers."""
+        """The current share of the full radius, 1 without schedulers."""
         return self._radius.value / self._radius.full
 
     def step(self, by_epoch: bool) -> None:

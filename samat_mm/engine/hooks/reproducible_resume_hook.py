@@ -16,8 +16,9 @@ class ReproducibleResumeHook(Hook):
     """Seeds every generator at every iteration from (seed, iteration, rank).
 
     MMEngine's checkpoints hold no random state, so augmentation and dropout of a resumed run differ from those of an
-    uninterrupted one. With the random numbers of an iteration given by its number, a run that was killed and resumed
-    ends with the same weights, bit for bit on a CPU. Data must be loaded in the training process
+    uninterrupted one. Here the number of an iteration determines its random numbers, and the number of a batch those of
+    its augmentation (one batch serves several iterations in free adversarial training), so a run that was killed and
+    resumed ends with the same weights, bit for bit on a CPU. Data must be loaded in the training process
     (``num_workers=0``): the state of loader workers is out of reach.
     """
 
@@ -35,7 +36,7 @@ class ReproducibleResumeHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the loading of the first batch of an epoch."""
-        self._seed(runner, runner.iter, 'load')
+        self._seed_loading(runner, runner.iter)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the forward."""
@@ -45,14 +46,17 @@ class ReproducibleResumeHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Seed the loading of the next batch."""
-        self._seed(runner, runner.iter + 1, 'load')
+        self._seed_loading(runner, runner.iter + 1)
 
     def after_val(self, runner: Runner) -> None:
         """Seed the loading of the next batch again: starting a validation loader draws random numbers."""
-        self._seed(runner, runner.iter, 'load')
+        self._seed_loading(runner, runner.iter)
 
-    def _seed(self, runner: Runner, iteration: int, phase: str) -> None:
-        source = random.Random(f'{runner.seed}/{iteration}/{get_rank()}/{phase}')
+    def _seed_loading(self, runner: Runner, iteration: int) -> None:
+        self._seed(runner, iteration // getattr(runner.train_loop, 'replays', 1), 'load')
+
+    def _seed(self, runner: Runner, number: int, phase: str) -> None:
+        source = random.Random(f'{runner.seed}/{number}/{get_rank()}/{phase}')
         random.seed(source.getrandbits(64))
         np.random.seed(source.getrandbits(32))
         torch.manual_seed(source.getrandbits(63))

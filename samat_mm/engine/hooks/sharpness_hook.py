@@ -1,4 +1,4 @@
-"""Sharpness beside the validation metrics, and a picture of the loss landscape at the end."""
+"""Sharpness next to the validation metrics, and a picture of the loss landscape at the end."""
 
 from typing import Any
 
@@ -24,24 +24,24 @@ class SharpnessHook(Hook):
     The metrics get 'sharpness/sam' and 'sharpness/asam', the rise of the loss at the points to which SAM and ASAM move
     the weights, 'sharpness/sam-5-step' and 'sharpness/asam-5-step', the greatest rise that 5 steps find in the same
     balls, and the Hessian's 'sharpness/top_eigenvalue' and 'sharpness/trace', each with its error. The batches
-    are drawn once, by ``seed``, from a data set of its own, and stay in the model's memory: the training neither sees
-    nor notices the hook. In a distributed run every process measures the same batches. The images are those of the data
+    are drawn once, by ``seed``, from its own data set, and stay in the model's memory: the hook leaves the
+    training unchanged. In a distributed run every process measures the same batches. The images are those of the data
     set, also where the model is trained on adversarial ones.
 
     One measurement takes about 70 passes over the batches, and its Hessian more memory than a training step (smaller
     batches or ``probes=0`` help). Where the loss is not finite or has no second derivative, the metrics are NaN and the
-    training goes on. At the end of the training the visualizer gets a picture of the loss along random
+    training continues. At the end of the training the visualizer gets a picture of the loss along random
     filter-normalised directions, around the weights of the last iteration (not those of an averaged model).
 
     Args:
-        interval: measure at every so many validations only, at the others the metrics are NaN.
+        interval: number of validations from one measurement to the next; between them the metrics are NaN.
         batches: number of training batches.
         rho: radius of SAM's ball.
         asam_rho: radius of ASAM's ball.
         steps: number of steps of the longer ascent.
         probes: number of random vectors that the trace is estimated from; 0 leaves the Hessian out.
         landscape: 'none', '1d' for a line or '2d' for a plane.
-        seed: of batches and random vectors.
+        seed: seed of the batches and random vectors.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -72,7 +72,7 @@ class SharpnessHook(Hook):
         self._prepared: list[dict[str, Any]] = []
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Add the sharpness to ``metrics``, if this validation is one of every ``interval``."""
+        """Add the sharpness to ``metrics``, measured at every ``interval``-th validation."""
         if metrics is None:
             return
         # save_best and early stopping look for them at every validation
@@ -88,7 +88,7 @@ class SharpnessHook(Hook):
             shared = [results]
             broadcast_object_list(shared)  # the sums of two accelerators may differ in the last bit
             results = shared[0]
-        # MMEngine's logger would replace what has 'loss' in its name by its mean over the validations so far.
+        # MMEngine's logger would replace metrics with 'loss' in their name by their mean over the validations so far.
         metrics.update({f'{PREFIX}/{name}': value for name, value in results.items() if name != 'loss'})
 
     def after_train(self, runner: Runner) -> None:

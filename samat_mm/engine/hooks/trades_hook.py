@@ -28,8 +28,8 @@ class TRADESHook(AdversarialTrainingHook):
     """Adds ``beta * KL(p(clean) || p(adversarial))`` to the losses of the model, as ``loss_trades``.
 
     The attack drives up that divergence. It is averaged over the images of a batch, and for segmentors over the
-    labelled pixels of each; logits are those that ``predict`` decides by. The model's own losses see clean images, and
-    running statistics see the clean batch and the adversarial one, once each. A sharpness-aware optimizer wrapper
+    labelled pixels of each; its logits are those that ``predict`` decides by. The model's own losses see clean images,
+    and running statistics see the clean batch and the adversarial one, once each. A sharpness-aware optimizer wrapper
     replays both terms with the same perturbation. (A classifier of mmpretrain's calls its own loss ``loss``, which
     MMEngine then logs in the place of the sum.)
 
@@ -39,10 +39,10 @@ class TRADESHook(AdversarialTrainingHook):
     Args:
         beta: weight of the divergence, 1/lambda of the paper.
         attack: config of PGD; without a random start it begins 0.001 N(0, 1) from the image, as published.
-        craft_dtype: precision of the attack, 'float32', 'bfloat16' or 'mixed'; None for that of training.
+        craft_dtype: precision of the attack, 'float32', 'bfloat16' or 'mixed'; None for the precision of training.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if a value is out of its range, or the attack is not PGD.
@@ -58,15 +58,15 @@ class TRADESHook(AdversarialTrainingHook):
     ) -> None:
         super().__init__(attack, craft_dtype, eps_scheduler, pixel_range)
         self.beta = non_negative(beta, 'beta')
-        DivergenceAttack(self.attack)  # refuses what it cannot drive
+        DivergenceAttack(self.attack)  # refuses attacks other than PGD
         self._adversarial: dict[int, Tensor] = {}
 
     def summary(self) -> str:
         """Return the weight of the divergence, and the attack with its parameters."""
         return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack)})'
 
-    def listen(self, model: nn.Module) -> list[RemovableHandle]:
-        """Add to the losses of the model."""
+    def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
+        """Register the hooks that craft, and that add the divergence to the losses."""
         # Inside a distributed wrapper, which has to see all that the loss depends on.
         inner = unwrapped(model)
         self._crafting = Crafting(inner, self.craft_dtype)
@@ -76,7 +76,7 @@ class TRADESHook(AdversarialTrainingHook):
         ]
 
     def due_attack(self) -> Attack:
-        """Return the attack with the radius that is due."""
+        """Return the attack at the current radius."""
         return DivergenceAttack(super().due_attack())
 
     @torch.compiler.disable

@@ -1,4 +1,4 @@
-"""Say at the beginning of every training what it maximises its loss over."""
+"""Log at the beginning of every training over which variables it maximises its loss."""
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
@@ -14,17 +14,17 @@ KEY = 'adversarial_training'  # where our configs have their hook, in default_ho
 
 @HOOKS.register_module()
 class TrainingSummaryHook(Hook):
-    """Logs what the training maximises its loss over, weights or inputs and how, or that it does neither.
+    """Logs whether the training maximises its loss over weights, inputs or neither, and how.
 
-    A config that inherits a method and loses it is found out by the first line of its log. ``tools/train.py`` adds the
-    hook to every config; where it is absent, the hooks that perturb inputs and the sharpness-aware optimizer wrappers
-    say it.
+    The first line of the log thus shows a config that inherits a method and loses it. ``tools/train.py`` adds the hook
+    to every config; where it is absent, the hooks that perturb inputs and the sharpness-aware optimizer wrappers log
+    the sentence.
     """
 
     priority = 'HIGHEST'
 
     def before_train(self, runner: Runner) -> None:
-        """Log the sentence, once however many of these hooks there are.
+        """Log the sentence, once even if there are several of these hooks.
 
         Raises:
             ValueError: if the config has a hook where nothing reads it.
@@ -39,7 +39,7 @@ class TrainingSummaryHook(Hook):
 
 
 def log_summary(runner: Runner) -> None:
-    """Log what the training of a runner maximises its loss over."""
+    """Log the sentence on the training of a runner."""
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or []
     wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
     aware = {name: entry for name, entry in wrappers.items() if isinstance(entry, SharpnessAwareMixin)}
@@ -52,5 +52,5 @@ def log_summary(runner: Runner) -> None:
 
 
 def has_summary(runner: Runner) -> bool:
-    """Tell whether a :class:`TrainingSummaryHook` says it."""
+    """Tell whether the runner has a :class:`TrainingSummaryHook`."""
     return any(isinstance(hook, TrainingSummaryHook) for hook in runner.hooks)

@@ -1,4 +1,4 @@
-"""What an evaluation found: the metrics of each attack, and what it cost."""
+"""The result of an attack on a data set: its metrics, its scores image by image, and its cost."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,19 +9,19 @@ import numpy as np
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 
+from samat_mm.evaluation.attack_run import EXPORTED, members_of
 from samat_mm.evaluation.image_score import ImageScore, evaluate, per_class, tables
-from samat_mm.evaluation.trials import EXPORTED, members_of
 from samat_mm.evaluation.worst_case import worst_case_of_tables
 from samat_mm.perturbations.inputs import Attack
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """An attack on a data set.
+class AttackResult:
+    """The result of an attack on a data set.
 
     Attributes:
-        metrics: by name, as the data set's own metrics call them.
-        scores: of the images, in their order, without what the metrics kept: that of a large data set is large.
+        metrics: the metrics by the names that the data set's own have.
+        scores: the scores of the images in their order, without what the metrics kept, which may be large.
     """
 
     metrics: dict[str, Any]
@@ -51,68 +51,68 @@ class Outcome:
         }
 
 
-def outcomes_of(
+def attack_results(
     evaluators: dict[str, Evaluator], attacks: Mapping[str, Attack], read: Callable[[str], list[ImageScore]]
-) -> dict[str, Outcome]:
-    """Return what was found, by attack; of what the metrics keep, that of one attack at a time is in memory.
+) -> dict[str, AttackResult]:
+    """Return the results by attack; memory holds what the metrics keep of one attack at a time.
 
     Args:
         evaluators: the metrics of the clean images, first, and of each attack, by name; of ensembles, of the members.
-        attacks: by name, ensembles among them.
+        attacks: the attacks by name, ensembles among them.
         read: returns the scores under an attack.
     """
-    outcomes: dict[str, Outcome] = {}
+    results: dict[str, AttackResult] = {}
     for name in reversed(evaluators):  # the clean images last: whatever file a metric writes, it holds their results
         print_log(f'Metrics: {name}', 'current')
-        outcomes[name] = single(evaluators[name], read(name))
-    outcomes = {name: outcomes[name] for name in evaluators}
+        results[name] = attack_result(evaluators[name], read(name))
+    results = {name: results[name] for name in evaluators}
     for name, attack in attacks.items():
         for suffix in ('', EXPORTED):
             records = [f'{member}{suffix}' for member in members_of(name, attack)]
-            members = {record: outcomes[record] for record in records if record in outcomes}
+            members = {record: results[record] for record in records if record in results}
             if members and f'{name}{suffix}' not in members:
                 print_log(f'Metrics: {name}{suffix}', 'current')
-                outcomes[f'{name}{suffix}'] = ensemble(evaluators[records[0]], members, read, attack.seed)
-    return outcomes
+                results[f'{name}{suffix}'] = ensemble_result(evaluators[records[0]], members, read, attack.seed)
+    return results
 
 
-def single(evaluator: Evaluator, scores: Sequence[ImageScore]) -> Outcome:
-    """Return the outcome of one attack on all images."""
-    return Outcome(evaluate(evaluator, scores), [replace(score, results=[]) for score in scores])
+def attack_result(evaluator: Evaluator, scores: Sequence[ImageScore]) -> AttackResult:
+    """Return the result of one attack on all images."""
+    return AttackResult(evaluate(evaluator, scores), [replace(score, results=[]) for score in scores])
 
 
-def ensemble(
-    evaluator: Evaluator, members: Mapping[str, Outcome], read: Callable[[str], Sequence[ImageScore]], seed: int
-) -> Outcome:
+def ensemble_result(
+    evaluator: Evaluator, members: Mapping[str, AttackResult], read: Callable[[str], Sequence[ImageScore]], seed: int
+) -> AttackResult:
     """Return the worst of several attacks, image by image: the one with the most wrong labels.
 
-    For label maps two aggregations stand beside the metrics: ``worst_case_aAcc`` averages the lowest pixel
-    accuracy of each image, ``worst_case_mIoU`` is the pooled mIoU after a greedy search; both in percent.
+    For label maps two aggregations are added to the metrics: ``worst_case_aAcc`` averages the lowest pixel accuracy of
+    each image, ``worst_case_mIoU`` is the pooled mIoU after a greedy search; both in percent.
 
     Source: Croce et al., ECCV 2024, section 3.6.
 
     Args:
         evaluator: the data set's metrics.
-        members: what each attack found on the same images, by name.
+        members: the results of each attack on the same images, by name.
         read: returns the scores of a member with what the metrics kept; one member after the other.
-        seed: of the greedy search.
+        seed: seed of the greedy search.
     """
-    outcomes = list(members.values())
-    tries = list(zip(*(outcome.scores for outcome in outcomes), strict=True))
-    chosen = [max(range(len(scores)), key=lambda member: _wrong(scores[member])) for scores in tries]
+    results = list(members.values())
+    by_image = list(zip(*(result.scores for result in results), strict=True))
+    chosen = [max(range(len(scores)), key=lambda member: _wrong(scores[member])) for scores in by_image]
     worst: dict[int, ImageScore] = {}
     for member, name in enumerate(members):
         worst |= {image: score for image, score in enumerate(read(name)) if chosen[image] == member}
-    for image, scores in enumerate(tries):
+    for image, scores in enumerate(by_image):
         for spent in ('forwards', 'backwards', 'seconds'):
             setattr(worst[image], spent, sum(getattr(score, spent) for score in scores))
-    outcome = single(evaluator, [worst[image] for image in range(len(tries))])
-    labelled = [score.wrong for score in outcome.scores if score.counts and score.sizes[1]]
+    found = attack_result(evaluator, [worst[image] for image in range(len(by_image))])
+    labelled = [score.wrong for score in found.scores if score.counts and score.sizes[1]]
     if labelled:
-        counts = np.stack([tables(member.scores) for member in outcomes])
-        outcome.metrics['worst_case_aAcc'] = 100 * (1 - _mean(labelled))
-        outcome.metrics['worst_case_mIoU'] = 100 * worst_case_of_tables(counts, seed).miou
-    return outcome
+        counts = np.stack([tables(member.scores) for member in results])
+        found.metrics['worst_case_aAcc'] = 100 * (1 - _mean(labelled))
+        found.metrics['worst_case_mIoU'] = 100 * worst_case_of_tables(counts, seed).miou
+    return found
 
 
 def _wrong(score: ImageScore) -> float:

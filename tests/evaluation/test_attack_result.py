@@ -1,4 +1,4 @@
-"""What was found by attack, and the worst of several."""
+"""The results of attacks, and the worst of several."""
 
 import itertools
 import math
@@ -8,8 +8,8 @@ import pytest
 from mmengine.evaluator import BaseMetric, Evaluator
 
 from samat_mm.evaluation import worst_case_miou
+from samat_mm.evaluation.attack_result import AttackResult, attack_result, attack_results, ensemble_result
 from samat_mm.evaluation.image_score import ImageScore
-from samat_mm.evaluation.outcome import Outcome, ensemble, outcomes_of, single
 from samat_mm.perturbations.inputs import PGD, SEA
 
 IMAGES, CLASSES = 5, 3
@@ -45,14 +45,14 @@ def members_of(counts):
         attack = NAMES.index(name)
         return [score(confusion, f'{name}{image}') for image, confusion in enumerate(counts[attack])]
 
-    return {name: single(Evaluator([Kept()]), read(name)) for name in NAMES}, read
+    return {name: attack_result(Evaluator([Kept()]), read(name)) for name in NAMES}, read
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_the_worst_of_several_attacks_image_by_image(seed):
     counts = confusions(seed)
     members, read = members_of(counts)
-    found = ensemble(Evaluator([Kept()]), members, read, seed=seed)
+    found = ensemble_result(Evaluator([Kept()]), members, read, seed=seed)
     accuracies = np.array([[np.trace(image) / image.sum() for image in attack] for attack in counts])
     assert found.metrics['kept'] == [f'{NAMES[attack]}{image}' for image, attack in enumerate(accuracies.argmin(0))]
     assert found.metrics['worst_case_aAcc'] == pytest.approx(100 * accuracies.min(0).mean())
@@ -67,7 +67,7 @@ def test_the_worst_of_several_attacks_image_by_image(seed):
 def test_the_greedy_search_finds_the_worst_of_all_combinations_of_few():
     counts = confusions(7)[:, :3]
     members, read = members_of(counts)
-    found = ensemble(Evaluator([Kept()]), members, read, seed=0).metrics['worst_case_mIoU']
+    found = ensemble_result(Evaluator([Kept()]), members, read, seed=0).metrics['worst_case_mIoU']
     lowest = min(
         np.mean([pooled[k, k] / (pooled[k].sum() + pooled[:, k].sum() - pooled[k, k]) for k in range(CLASSES)])
         for choice in itertools.product(range(3), repeat=3)
@@ -82,7 +82,7 @@ def test_images_without_a_label_are_no_success_of_the_model():
     counts = confusions()
     counts[:, 0] = 0
     members, read = members_of(counts)
-    found = ensemble(Evaluator([Kept()]), members, read, seed=0)
+    found = ensemble_result(Evaluator([Kept()]), members, read, seed=0)
     accuracies = np.array([[np.trace(image) / image.sum() for image in attack[1:]] for attack in counts])
     assert found.metrics['worst_case_aAcc'] == pytest.approx(100 * accuracies.min(0).mean())
 
@@ -90,19 +90,19 @@ def test_images_without_a_label_are_no_success_of_the_model():
 @pytest.mark.parametrize('labelled', [False, True], ids=['nothing labelled', 'labels without a size'])
 def test_no_worst_case_of_maps_where_there_are_none(labelled):
     scores = [ImageScore([[1]], wrong=1.0, counts=[(0, 0, 1)] if labelled else [], classes=2, sizes=((4, 4), ()))]
-    members = {name: Outcome({}, scores) for name in NAMES}
-    found = ensemble(Evaluator([Kept()]), members, lambda name: list(scores), seed=0)
+    members = {name: AttackResult({}, scores) for name in NAMES}
+    found = ensemble_result(Evaluator([Kept()]), members, lambda name: list(scores), seed=0)
     assert set(found.metrics) == {'kept'}
 
 
 def test_an_image_that_no_attack_was_judged_on_does_not_hide_the_others():
     unknown, wrong = ImageScore([['unknown']]), ImageScore([['wrong']], wrong=0.0)
-    members = {'a': Outcome({}, [unknown]), 'b': Outcome({}, [wrong])}
-    found = ensemble(Evaluator([Kept()]), members, lambda name: [{'a': unknown, 'b': wrong}[name]], seed=0)
+    members = {'a': AttackResult({}, [unknown]), 'b': AttackResult({}, [wrong])}
+    found = ensemble_result(Evaluator([Kept()]), members, lambda name: [{'a': unknown, 'b': wrong}[name]], seed=0)
     assert found.metrics['kept'] == ['wrong']
 
 
-def test_outcomes_by_attack_hold_one_attacks_results_at_a_time():
+def test_results_by_attack_hold_one_attacks_results_at_a_time():
     """An ensemble reads its members again, one after the other."""
     sea, asked = SEA('linf', '4/255', steps=3), []
     counts = confusions()
@@ -114,16 +114,16 @@ def test_outcomes_by_attack_hold_one_attacks_results_at_a_time():
         return [score(confusion, name) for confusion in counts[attack]]
 
     evaluators = {name: Evaluator([Kept()]) for name in ('clean', 'pgd', *names)}
-    outcomes = outcomes_of(evaluators, {'pgd': PGD(), 'sea': sea}, read)
-    assert list(outcomes) == ['clean', 'pgd', *names, 'sea']
+    results = attack_results(evaluators, {'pgd': PGD(), 'sea': sea}, read)
+    assert list(results) == ['clean', 'pgd', *names, 'sea']
     assert asked == [*reversed(names), 'pgd', 'clean', *names]  # clean last: its files are not written over
-    assert outcomes['pgd'].metrics == {'kept': ['pgd'] * IMAGES}
-    assert all(one.results == [] for outcome in outcomes.values() for one in outcome.scores)
+    assert results['pgd'].metrics == {'kept': ['pgd'] * IMAGES}
+    assert all(one.results == [] for result in results.values() for one in result.scores)
 
 
 def test_means_of_nothing_are_nan():
-    outcome = Outcome({}, [])
-    assert math.isnan(outcome.wrong)
-    assert math.isnan(outcome.loss)
-    assert outcome.per_class is None
-    assert outcome.cost()['seconds'] == 0
+    result = AttackResult({}, [])
+    assert math.isnan(result.wrong)
+    assert math.isnan(result.loss)
+    assert result.per_class is None
+    assert result.cost()['seconds'] == 0

@@ -1,4 +1,4 @@
-"""Free adversarial training: the gradient that trains the weights moves the images as well."""
+"""The perturbation of free adversarial training: the gradient that trains the weights moves the images as well."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,34 +24,28 @@ from samat_mm.perturbations.units import parse_radius
 CHECKPOINT_KEY = 'free_adversarial_training'
 
 
-@HOOKS.register_module()
-class FreeAdversarialTrainingHook(InputPerturbationHook):
-    """Trains on every batch several times in a row, with a perturbation that each backward pass moves.
+class FreePerturbationHook(InputPerturbationHook):
+    """Perturbs every batch, and moves the perturbation by the gradient of each training step.
 
-    ``d <- P(d + step_size * steepest(grad))`` with the gradient of the training loss itself, so that there is no pass
-    beside those of training. The perturbation is carried over to the next batch, image by image of its rows, and saved
-    in checkpoints; with several processes, a resumed run goes on from that of the first.
-
-    An iteration of the loop is then ``replays`` steps of the optimizer: divide ``max_epochs`` or ``max_iters``, and the
-    schedules, by ``replays`` for the cost of plain training. The loss of the last one is logged.
-
-    Source: Shafahi et al., Adversarial Training for Free!, NeurIPS 2019, algorithm 1; step size and ``replays`` are
-    theirs for CIFAR-10.
+    ``d <- P(d + step_size * steepest(grad))`` with the gradient of the training loss itself, so no pass is added to
+    those of training. The perturbation carries over from batch to batch, row by row, and is saved in checkpoints; with
+    several processes, a resumed run continues from the perturbation of the first. The loops of
+    :mod:`samat_mm.engine.loops.free_adversarial_training` build the hook and repeat the batches.
 
     Args:
-        replays: how many times in a row a batch is trained on, m of the paper.
+        replays: how many steps the loop takes on each batch, for the log.
         norm: 'linf' or 'l2'.
         eps: radius in [0, 1] pixel units; a number or a string such as '8/255'.
         step_size: in the same units; ``eps`` by default.
         eps_scheduler: config of MMEngine's parameter schedulers, or of several, with ``param_name='eps'``: the step
             size follows the radius, which is logged as ``eps``.
-        pixel_range: the numbers of the images that are the pixels 0 and 1; by default the config's, or 0 and 255.
+        pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
 
     Raises:
         ValueError: if a value is out of its range.
     """
 
-    # After the timer, which would take the steps before the last for the loading of data.
+    # After NonFiniteGuardHook, which says more about a loss that is not finite, and before checkpoints are saved.
     priority = 'BELOW_NORMAL'
 
     def __init__(
@@ -78,7 +72,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
 
     @property
     def aims_at_logits(self) -> bool:
-        """No: it follows the gradient of the training loss."""
+        """False: the perturbation follows the gradient of the training loss."""
         return False
 
     def full_radius(self) -> float:
@@ -91,7 +85,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         return input_summary('FreeAdversarialTraining', values)
 
     def before_train(self, runner: Runner) -> None:
-        """Listen to the forward of the model.
+        """Register the forward hooks, and one for the steps of the optimizer.
 
         Raises:
             ValueError: if the optimizer wrapper does not step once for each backward pass of the training loss.
@@ -99,37 +93,28 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         wrapper = runner.optim_wrapper
         if isinstance(wrapper, SharpnessAwareMixin) or getattr(wrapper, '_accumulative_counts', 1) > 1:
             raise InputError(
-                'free adversarial training moves the images by the gradient of each step of the optimizer, so that a '
-                'step must be one backward pass; use an OptimWrapper or AmpOptimWrapper without accumulative_counts, '
-                'or AdversarialTrainingHook.'
+                'free adversarial training moves the images by the gradient of each optimizer step, which must be one '
+                'backward pass; use an OptimWrapper or AmpOptimWrapper without accumulative_counts, or '
+                'AdversarialTrainingHook.'
             )
-        if runner.iter == 0:  # loaded weights are a start, not a run to go on with
+        if runner.iter == 0:  # loaded weights start a new run
             self._carried = None
         super().before_train(runner)
         wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         self._handles += [each.optimizer.register_step_pre_hook(self._see_step) for each in wrappers]
 
-    def listen(self, model: nn.Module) -> list[RemovableHandle]:
-        """Change the images that the model gets."""
+    def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
+        """Register the hook that perturbs the input."""
         return [model.register_forward_pre_hook(self._perturb, with_kwargs=True)]
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Train on the batch all but the last time, which is the loop's.
-
-        Raises:
-            TypeError: if the batch has no ``inputs``.
-            FloatingPointError: if the gradient of the images is not finite in a step that the optimizer made.
-        """
-        super().before_train_iter(runner, batch_idx, data_batch)
-        for _ in range(self.replays - 1):
-            runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
-            self._ascend()
-            self._raw_inputs = data_batch['inputs']
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Move the perturbation by the gradient of the last step; see :meth:`before_train_iter`."""
+        """Move the perturbation.
+
+        Raises:
+            FloatingPointError: if the gradient of the images is not finite in a step that the optimizer took.
+        """
         self._ascend()
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
@@ -147,13 +132,13 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         if space is None:
             return None
         self._support = support_mask(space.pixels, space.sizes)
-        delta = self.ball.project(self._remembered(space.pixels), self.schedule.factor * self.eps)
+        delta = self.ball.project(self._rows_for(space.pixels), self.schedule.factor * self.eps)
         self._stepped = False
         self._delta = (delta if self._support is None else delta * self._support).requires_grad_()
         with torch.enable_grad():
             return args, {**kwargs, 'inputs': space.to_inputs((space.pixels + self._delta).clamp(0, 1))}
 
-    def _remembered(self, pixels: Tensor) -> Tensor:
+    def _rows_for(self, pixels: Tensor) -> Tensor:
         """Return the rows of the perturbation for these images, zeros where images of this size are new."""
         carried = self._carried
         if carried is None or carried.shape[1:] != pixels.shape[1:] or len(carried) < len(pixels):
@@ -162,7 +147,7 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
         return self._carried[: len(pixels)]
 
     def _see_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict[str, Any]) -> None:
-        # A fused optimizer is called in any case, and told whether a gradient overflowed.
+        # A fused optimizer is always called, and gets `found_inf` where a gradient overflowed.
         found_inf: Tensor | None = getattr(optimizer, 'found_inf', None)
         self._stepped = found_inf is None or found_inf == 0
 
@@ -175,8 +160,22 @@ class FreeAdversarialTrainingHook(InputPerturbationHook):
             )
         grad = delta.grad if self._support is None else delta.grad * self._support
         if not self._stepped and not bool(torch.isfinite(grad).all()):
-            return  # the loss scale was too large, for which the optimizer skipped its step, too
+            return  # the loss scale was too large, so the optimizer skipped its step as well
         check_gradient(grad)
         factor = self.schedule.factor
         moved = delta.detach() + factor * self.step_size * self.ball.steepest(grad)
         self._carried[: len(delta)] = self.ball.project(moved, factor * self.eps)
+
+
+@HOOKS.register_module(name='FreeAdversarialTrainingHook')
+def _refuse_former_hook(**_: Any) -> None:
+    """Refuse a config from before free adversarial training was a loop, whose schedules counted batches.
+
+    Raises:
+        ValueError: always.
+    """
+    raise InputError(
+        "FreeAdversarialTrainingHook is now a training loop: remove the hook and set train_cfg=dict(type='"
+        "FreeIterBasedTrainLoop', max_iters=..., replays=8, perturbation=dict(eps='8/255')), or "
+        'FreeEpochBasedTrainLoop with max_epochs, where max_iters, max_epochs and all schedules count optimizer steps.'
+    )

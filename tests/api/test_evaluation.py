@@ -1,0 +1,106 @@
+"""From a config to a report in Python: the numbers of the test loop, and the settings that the config states."""
+
+import json
+
+import pytest
+import torch
+from helpers import SegmentationImages, runner, segmentor, segmentor_config
+from mmengine.config import Config
+
+from samat_mm.api import evaluate, evaluation
+from samat_mm.api.evaluation import attacks_of, build_test_runner
+from samat_mm.engine.hooks import AttackEvaluationHook
+from samat_mm.evaluation import SanityChecks
+from samat_mm.perturbations.inputs import PGD
+
+LINF, L2 = dict(type='PGD', norm='linf'), dict(type='PGD', norm='l2')
+STRONG = dict(type='PGD', norm='linf', eps='16/255', steps=2)
+
+
+def config(**more):
+    parts = dict(test_dataloader=dict(batch_size=1), test_evaluator=dict(type='IoUMetric'), **more)
+    return Config(parts)
+
+
+def runnable(work_dir, **more):
+    """A config of a small segmentor on four images."""
+    data = dict(type='RegisteredImages', count=4, test_mode=True)
+    return Config(
+        dict(
+            default_scope='mmseg',
+            model=segmentor_config().to_dict(),
+            test_dataloader=dict(batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False), dataset=data),
+            test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+            test_cfg=dict(type='TestLoop'),
+            log_level='ERROR',
+            work_dir=str(work_dir),
+            **more,
+        )
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.save({'state_dict': segmentor().state_dict()}, tmp_path / 'checkpoint.pth')
+    return str(tmp_path / 'checkpoint.pth')
+
+
+def test_the_report_has_the_numbers_of_the_test_loop(checkpoint, tmp_path):
+    loop = dict(type='AttackTestLoop', attacks=[STRONG])
+    expected = runner(segmentor(), tmp_path / 'loop', evaluate=SegmentationImages(4), test_cfg=loop).test()
+    checks = SanityChecks(PGD('linf', '16/255', steps=2))
+    given = runnable(tmp_path / 'work')
+    report = evaluate(given, checkpoint, [STRONG], checks=checks, name='small', seed=0)
+    assert report.result.metrics == expected
+    document = json.loads(json.dumps(report.document))
+    assert (document['config'], document['checkpoint'], document['samples']) == ('small', checkpoint, 4)
+    assert document['results']['pgd-linf']['mIoU'] == expected['pgd-linf/mIoU']
+    assert [check['check'] for check in document['sanity']] == [verdict.check for verdict in report.result.verdicts]
+    assert len(document['sanity']) == 7
+    assert report.result.folder.parent == tmp_path / 'work' / 'attack_results'
+    assert given.test_cfg == dict(type='TestLoop')  # the caller's config stays as it was
+
+
+def test_a_config_file_with_attacks_and_settings_of_its_own(checkpoint, tmp_path):
+    hook = dict(type='AttackEvaluationHook', attacks=[STRONG])
+    runnable(tmp_path / 'work', custom_hooks=[hook]).dump(tmp_path / 'config.py')
+    report = evaluate(tmp_path / 'config.py', checkpoint, max_samples=2)
+    assert list(report.document['results']) == ['clean', 'pgd-linf']
+    assert report.document['config'] == str(tmp_path / 'config.py')
+    assert report.document['samples'] == 2
+    assert list(evaluate(tmp_path / 'config.py', checkpoint, []).document['results']) == ['clean']
+
+
+def test_attacks_of_loop_and_hooks_once_each():
+    found = attacks_of(
+        config(
+            test_cfg=dict(type='AttackTestLoop', attacks=['pgd-linf', L2]),
+            default_hooks=dict(evaluation=dict(type='mmengine.AttackEvaluationHook', attacks=[L2, LINF]), timer=None),
+            custom_hooks=[dict(type=AttackEvaluationHook, attacks=['fgsm-linf']), dict(type='EMAHook')],
+        )
+    )
+    assert found == ['pgd-linf', L2, LINF, 'fgsm-linf']
+
+
+def test_settings_that_numbers_depend_on_are_those_of_the_config_unless_others_are_asked_for(monkeypatch):
+    built = []
+
+    class Built:
+        def __init__(self, given):
+            built.append(given)
+
+        def build_test_loop(self, given):
+            loops.append(given)
+
+    loops = []
+    monkeypatch.setattr(evaluation, 'build_runner_and_model', Built)
+    hook = dict(type='AttackEvaluationHook', attacks=[LINF], pixel_range=(0, 10000), craft_dtype='bfloat16')
+    build_test_runner(config(custom_hooks=[hook]), craft_dtype=None, max_samples=None)
+    build_test_runner(config(custom_hooks=[hook]), craft_dtype='float32', max_samples=3)
+    loop = dict(type='AttackTestLoop', attacks=[LINF], pixel_range=(0, 1), max_samples=7)
+    build_test_runner(config(custom_hooks=[hook], test_cfg=loop), attacks={}, max_samples=None)
+    first, second, third = loops
+    assert (first['pixel_range'], first['craft_dtype'], first.get('max_samples')) == ((0, 10000), 'bfloat16', None)
+    assert (second['pixel_range'], second['craft_dtype'], second['max_samples']) == ((0, 10000), 'float32', 3)
+    assert (third['pixel_range'], third['craft_dtype'], third['max_samples']) == ((0, 1), 'bfloat16', 7)
+    assert all(given.custom_hooks == [] and given.test_cfg == dict(type='TestLoop', fp16=False) for given in built)
