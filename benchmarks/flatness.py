@@ -55,9 +55,6 @@ STUDIES = {
 }
 
 
-ONE_PASS = {'msam': 'MSAM', 'stalesam': 'StaleSAM'}  # methods that take one gradient per step
-
-
 @dataclass(frozen=True)
 class Row:
     """A row of the table: a config, and the extra arguments of ``tools/train.py``."""
@@ -74,8 +71,12 @@ def methods(study: Study) -> dict[str, Row]:
     once = study.budget()
     rows = {name: Row(config, once) for name, config in configs.items()}
     rows['late sam'] = Row(configs['sam'], (*once, 'optim_wrapper.last=0.1'))
-    for name, rho in {'msam': study.rho, 'msam, rho x 10': 10 * study.rho, 'stalesam': study.rho}.items():
-        method = ('type=SAMOptimWrapper', f'perturbation.type={ONE_PASS[name.split(",")[0]]}', f'perturbation.rho={rho}')
+    for name, (kind, rho) in {
+        'msam': ('MSAM', study.rho),
+        'msam, rho x 10': ('MSAM', 10 * study.rho),
+        'stalesam': ('StaleSAM', study.rho),
+    }.items():
+        method = ('type=SAMOptimWrapper', f'perturbation.type={kind}', f'perturbation.rho={rho}')
         rows[name] = Row(configs['sgd'], (*once, *(f'optim_wrapper.{option}' for option in method)))
     rows['sgd 2x'] = Row(configs['sgd'], study.budget(2))
     rows['esam by loss'] = Row(configs['esam'], (*once, 'optim_wrapper.selection=loss'))
