@@ -13,7 +13,8 @@ from samat_mm.crafting.fast_copy import FastCopy
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack, ClassificationAttack
 from samat_mm.perturbations.randomness import isolated_randomness
-from samat_mm.pixels.pixel_space import Passes, PixelSpace
+from samat_mm.pixels.passes import Passes
+from samat_mm.pixels.pixel_space import PixelSpace
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 MIXED = 'mixed'

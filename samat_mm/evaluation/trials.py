@@ -13,7 +13,7 @@ from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
 from samat_mm.evaluation.metric_copies import copied_evaluator, evaluator_for
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.pixels.pixel_space import Passes
+from samat_mm.pixels.passes import Passes
 
 CLEAN = 'clean'
 EXPORTED = '/exported'  # ends the name under which the scores of an attack's files are kept

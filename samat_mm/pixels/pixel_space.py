@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,8 @@ from samat_mm.model_state import frozen, refuse_activation_checkpointing
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.mixed import MixedPredict
 from samat_mm.perturbations.inputs.objectives import wrong_share
-from samat_mm.perturbations.inputs.problem import restricted
+from samat_mm.pixels.bfloat16 import InBfloat16
+from samat_mm.pixels.passes import Passes
 from samat_mm.pixels.pixel_range import (
     TOLERANCE,
     WIDE_TOLERANCE,
@@ -152,23 +152,6 @@ class PixelSpace:
         return loss
 
 
-@dataclass
-class Passes:
-    """How many images went forward through the model, and how many gradients came back."""
-
-    forwards: int = 0
-    backwards: int = 0
-
-    def count(self, output: Any, images: int) -> None:
-        """Count a forward pass of so many images, and each backward pass through its output to come."""
-        self.forwards += images
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda _: self._count_backward(images))
-
-    def _count_backward(self, images: int) -> None:
-        self.backwards += images
-
-
 class Logits:
     """The logits as a function of the pixels of a batch, or of some of its images."""
 
@@ -184,22 +167,6 @@ class Logits:
     def subset(self, rows: Tensor) -> 'Logits':
         """Return the same for some images of the batch, for attacks that leave out images that are done."""
         return Logits(self.space.subset(rows), [self.samples[row] for row in rows.tolist()])
-
-
-@dataclass(frozen=True)
-class InBfloat16:
-    """A ``predict`` under autocast to bfloat16, whose output is single precision."""
-
-    predict: Callable[[Tensor], Tensor]
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Return the output for these pixels."""
-        with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
-            return self.predict(pixels).float()
-
-    def subset(self, rows: Tensor) -> 'InBfloat16':
-        """Return the same for some images of the batch."""
-        return InBfloat16(restricted(self.predict, rows))
 
 
 def _check_boxes(samples: Sequence[Any]) -> None:

@@ -3,22 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from samat_mm.errors import InputError
 from samat_mm.model_state import frozen
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.randomness import isolated_randomness
+from samat_mm.tasks.labels import without_labels
+from samat_mm.tasks.scores import refuse_other_decisions
 
 AttackT = TypeVar('AttackT', bound=Attack)
-ROUNDING = 1e-4  # in units of the largest score: what is nearer to a tie than this may be decided either way
 
 
 class Task(ABC):
@@ -91,69 +88,9 @@ class Task(ABC):
                 predictions = model.forward(inputs, without_labels(samples), mode='predict')
             with _fixed_randomness(inputs.device):
                 logits = self.logits(model, inputs, samples)
-        compared = []
-        for sample, prediction, scores in zip(samples, predictions, logits, strict=True):
-            chosen = self.decided(prediction) if isinstance(prediction, BaseDataElement) else None
-            if chosen is not None:
-                scores = scores[(slice(None), *map(slice, chosen.shape))]
-                chosen = chosen.to(scores.device)
-                compared.append((sample, scores, chosen, _differing(scores, chosen)))
-        if compared and bool(
-            torch.stack([differs.any() for *_, differs in compared]).any()
-        ):  # waits for the device once
-            _refuse(model, *next(entry for entry in compared if bool(entry[-1].any())))
+        chosen = [self.decided(entry) if isinstance(entry, BaseDataElement) else None for entry in predictions]
+        refuse_other_decisions(model, samples, logits, chosen)
         return list(predictions), logits
-
-
-def _differing(scores: Tensor, chosen: Tensor) -> Tensor:
-    """Return where the arg max of scores (K, ...) is clearly not the class that was chosen, shape (...)."""
-    best, known = scores.max(0), chosen < len(scores)
-    lead = best.values - scores.gather(0, chosen.where(known, 0)[None])[0]
-    return ~known | (lead > ROUNDING * best.values.abs().clamp_min(1))
-
-
-def _refuse(model: nn.Module, sample: Any, scores: Tensor, chosen: Tensor, differs: Tensor) -> None:
-    raise InputError(
-        f'{type(model).__name__} does not decide by the largest of its scores: for {name_of(sample)} it predicts '
-        f'class {int(chosen[differs][0])} where that of class {int(scores.argmax(0)[differs][0])} is the largest. An '
-        'attack on these scores would aim at another decision than the one that is scored; use '
-        "objective='model-loss'."
-    )
-
-
-@dataclass(frozen=True)
-class Undecided(Task):
-    """Images without one class each, or per pixel: nothing to judge, and no logits of a known meaning.
-
-    Attributes:
-        reason: why an attack on logits has no target, and what to do.
-        has_labels: whether there are labels of any kind, which the model's own loss needs.
-    """
-
-    reason: str
-    has_labels: bool
-
-    def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Refuse; raises ValueError with the reason."""
-        raise InputError(self.reason)
-
-    def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
-        """Refuse; raises ValueError with the reason."""
-        raise InputError(self.reason)
-
-    def decided(self, prediction: Any) -> Tensor | None:
-        """Return None."""
-        return None
-
-    def judge(self, prediction: Any) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def fitted(self, attack: Attack) -> Attack:
-        """Refuse an attack on logits, and any attack where there are no labels; raises ValueError."""
-        if attack.objective.output == 'logits' or not self.has_labels:
-            raise InputError(self.reason)
-        return super().fitted(attack)
 
 
 def without_goal(attack: AttackT) -> AttackT:
@@ -168,54 +105,3 @@ def _fixed_randomness(device: torch.device) -> Iterator[None]:
     with isolated_randomness(device):
         torch.manual_seed(0)
         yield
-
-
-def without_labels(samples: Sequence[Any]) -> list[Any]:
-    """Return data samples with the same metainfo and nothing else, for ``predict`` to write into."""
-    return [type(sample)(metainfo=sample.metainfo) for sample in samples]
-
-
-def name_of(sample: Any) -> str:
-    """Return the file of an image, for errors."""
-    return str(sample.metainfo.get('img_path') or 'an image')
-
-
-def refuse_unlabelled(samples: Sequence[Any], *keys: str) -> None:
-    """Refuse samples without a label under any of the names.
-
-    Raises:
-        ValueError: naming the image.
-    """
-    for sample in samples:
-        if not any(key in sample for key in keys):
-            raise InputError(
-                f'an attack on logits needs a label for every image, but {name_of(sample)} has no {keys[0]}; annotate '
-                'it or leave it out.'
-            )
-
-
-def check_label(labels: Tensor, classes: int, sample: Any) -> None:
-    """Refuse labels that are no classes.
-
-    Args:
-        labels: those that count, of any shape.
-        classes: how many classes the model has.
-        sample: whose labels they are, for the error.
-
-    Raises:
-        ValueError: naming the image and the labels.
-    """
-    bad = labels[(labels < 0) | (labels >= classes)]
-    if len(bad):
-        path = sample.metainfo.get('seg_map_path')
-        raise InputError(
-            f'the labels of {name_of(sample)}{f" ({Path(path).name})" if path else ""} hold '
-            f'{sorted(set(bad.tolist()))[:8]}, but the model has the classes 0..{classes - 1}; repair the file or the '
-            'number of classes.'
-        )
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> float:
-    """Return the mean cross-entropy of logits (K, n) and labels (n,); 0 where there are none."""
-    losses = F.cross_entropy(logits.float().T, labels, reduction='none')
-    return float(losses.double().sum()) / max(1, len(labels))

@@ -27,7 +27,8 @@ from samat_mm.crafting import crafting as module
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.model_state import frozen
 from samat_mm.perturbations.inputs import FAB, FGSM, PGD, Square, Torchattacks
-from samat_mm.pixels.pixel_space import Passes, PixelSpace
+from samat_mm.pixels.passes import Passes
+from samat_mm.pixels.pixel_space import PixelSpace
 
 
 class Small(nn.Module):
