@@ -191,6 +191,8 @@ def test_the_second_pass_is_displaced(method: str) -> None:
     names = [name for name, _ in model.named_parameters()]
     at_start, displaced = watch.forwards[0], watch.forwards[-1]
     moved = [name for name, *both in zip(names, at_start, displaced, strict=True) if not torch.equal(*both)]
+    # The normalisation that follows cancels this bias: its gradient is zero up to rounding, which processors differ in.
+    names, moved = ([name for name in found if name != 'conv.bias'] for found in (names, moved))
     if method in ('ESAM', 'SSAMD'):  # at random
         assert len(moved) > 0
     else:

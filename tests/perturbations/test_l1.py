@@ -194,7 +194,7 @@ def test_apgd_goes_on_from_wider_balls_and_returns_what_is_inside():
     found = attack.search(Problem(predict, inputs, target)).images
     assert max(asked[:4]) == pytest.approx(0.03, rel=1e-3)
     assert max(asked[-3:]) <= 0.01 * (1 + 1e-4)
-    assert float((found - inputs).abs().flatten(1).sum(1).max()) <= 0.01 * (1 + 1e-5)
+    assert float((found - inputs).abs().flatten(1).sum(1).max()) <= 0.01 * (1 + 1e-4)
 
 
 def test_the_radius_is_at_most_the_number_of_values():
