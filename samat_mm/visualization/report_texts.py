@@ -51,6 +51,7 @@ def metrics(report: Mapping[str, Any]) -> list[str]:
 
 
 def row(name: str, values: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the texts of a row of the results, by column."""
     attack, metric = values.get('attack', {}), main_metric(report)
     clean, attacked = report['results'][CLEAN][metric], values.get(metric)
     both = name != CLEAN and clean is not None and attacked is not None
@@ -90,6 +91,7 @@ def measured(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def parameters(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the parameters of an attack and their values as texts, radii also in 255ths."""
     attack = values.get('attack', {})
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in attack.items()}
     fractions = {key: f'{texts[key]} ({in_255ths(attack[key])})' for key in RADII if key in attack}
