@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 # The models are tiny: threads cost more than they bring, and processes that tests start would fight for the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import mmengine.device.utils
+import mmengine.runner.loops as mmengine_loops
 import mmengine.runner.runner as mmengine_runner
 import pytest
 import yapf.yapflib.yapf_api
@@ -36,11 +38,15 @@ def no_scope_of_other_modules():
 
 
 @pytest.fixture(autouse=True, scope='session')
-def quick_logs():
-    """Leave out what MMEngine does for the looks of its log at every run: lay out the config, describe the machine."""
+def quick_runs():
+    """Leave out what costs MMEngine time at every run: to lay out the config for the log, to describe the machine.
+
+    And to wait for 2 seconds whenever an iteration-based training has seen its data, for workers that it does not have.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **_: (text, True))
         patch.setattr(mmengine_runner, 'collect_env', functools.cache(mmengine_runner.collect_env))
+        patch.setattr(mmengine_loops, 'time', SimpleNamespace(sleep=lambda seconds: None))
         yield
 
 
