@@ -1,4 +1,4 @@
-# Every target makes its own environment first; `make demo` and `make test` need nothing but Python 3.11+.
+# Every target creates its own environment first; `make demo` and `make test` only need Python 3.11+.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -8,8 +8,8 @@ RUN := $(VENV)/bin/python
 
 install: $(VENV)/installed
 
-# torchattacks pins an old `requests`, which it never imports and which collides with current packages:
-# it goes in without its dependencies (scipy and tqdm, which it does use, come from setup.py).
+# torchattacks pins an old `requests` that it never imports and that conflicts with current packages, so install it
+# without dependencies (setup.py lists scipy and tqdm, which it does use).
 $(VENV)/installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
@@ -22,7 +22,7 @@ demo: install
 test: install
 	$(RUN) -m pytest --numprocesses auto --dist worksteal
 
-# What attacks and training steps cost on this processor, in about 10 minutes.
+# Measure the cost of attacks and training steps on this processor, in about 10 minutes.
 bench-cpu: OUT ?= docs/bench_cpu.json
 bench-cpu: install
 	OMP_NUM_THREADS=1 $(RUN) benchmarks/bench_cpu.py --out $(OUT)
@@ -36,7 +36,7 @@ format: install
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# On a machine with a CUDA device, in its own Python; GPU="--pack FILE.tar" where there is no network (make gpu-pack).
+# On a machine with a CUDA device, in its own Python; use GPU="--pack FILE.tar" without a network (make gpu-pack).
 gpu:
 	$(PYTHON) benchmarks/gpu.py $(GPU)
 

@@ -1,4 +1,4 @@
-"""Packaging of samat-mm: ranges here, the tested pins in constraints.txt."""
+"""Packaging of samat-mm: version ranges here, tested pins in constraints.txt."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ OPENMMLAB = [  # the maintained distributions of mmengine, mmcv, mmsegmentation 
     'onedl-mmsegmentation>=1.4.2',
     'onedl-mmpretrain>=1.3.6',
     'torchvision',
-    'ftfy',  # imported by mmsegmentation, which does not declare them
+    'ftfy',  # mmsegmentation imports these two without declaring them
     'regex',
 ]
 TEST = [
@@ -22,7 +22,7 @@ TEST = [
     'hypothesis>=6',
     'scipy',
     'tqdm',
-]  # scipy and tqdm serve torchattacks, see the Makefile
+]  # torchattacks uses scipy and tqdm, see the Makefile
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(
@@ -33,12 +33,12 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.11',
-    classifiers=[  # those on which the pins of constraints.txt were installed
+    classifiers=[  # versions on which the pins of constraints.txt were installed
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',
     ],
-    # The configs travel inside the package, so that presets are found wherever samat-mm is installed.
+    # The package includes the configs, so an installed samat-mm finds its presets.
     packages=[
         *find_packages(include=['samat_mm', 'samat_mm.*']),
         'samat_mm.configs',

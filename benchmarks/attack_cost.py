@@ -1,33 +1,32 @@
-"""What attacks cost, beside those of torchattacks and the loop of SemSegBench, at the same settings and strength.
+"""Compare the cost of attacks with torchattacks and SemSegBench's loop, at the same settings and strength.
 
     python benchmarks/attack_cost.py [--models resnet18 resnet20 deeplabv3] [--attacks pgd ...] [--rounds 3]
         [--checkpoint resnet20-12fca82f.th --data cifar10_lossless_subset.npz] [--dtypes float32] [--out FILE.json]
     python benchmarks/attack_cost.py --device cuda [--numerics TF32] [--minutes 2] [--out FILE.json]
 
-Every row of a table attacks the same batch of the same model in evaluation mode, in turn, once per round.
+All rows of a table attack the same batch of the same model in evaluation mode, in turn, once per round.
 
-- samat_mm, float32: ``Crafting(model, 'float32')``, what the hooks and tools run: a copy of the model with folded
-  normalisation, in channels-last layout. - bfloat16: the same in that precision, which gains where the processor has
-  instructions for it. - mixed: the early steps in it. - on the model: without a copy.
-- pgd-until-error: PGD as the presets evaluate classifiers, at the same robust accuracy.
-- torchattacks: its attack of the same norm, radius, step size, steps and queries, on ``predict`` as users have it. It
-  returns the last iterate of PGD unscored; ours takes one more forward to return the best one of each image.
+- samat_mm, float32: ``Crafting(model, 'float32')``, as in the hooks and tools: a copy of the model with folded
+  normalisation, in channels-last layout. - bfloat16: the same in that precision, which is faster on processors with
+  instructions for it. - mixed: only the early steps in bfloat16. - on the model: without a copy.
+- pgd-until-error: PGD as in the presets for classifiers, at the same robust accuracy.
+- torchattacks: its attack with the same norm, radius, step size, steps and queries, on a plain ``predict``. It returns
+  the last iterate of PGD unscored; ours runs one more forward to return the best iterate of each image.
 - SemSegBench's loop: ``loss.backward()`` through trainable parameters, and two forwards per step.
 
-How to read it. "x torchattacks" is its time over that of the row, so how many times as fast the row is: the median over
-the rounds, each with its own ratio, and the smallest and largest. All is processor time, which other programs disturb
-less; ``--out`` has the clock's too. "loss" and "accuracy" are of the images that came out, on the model itself in
-float32, so that equal strength is visible; the clean ones are in the title.
+"x torchattacks" is the time of torchattacks divided by the time of the row, i.e. the speed-up: the median over the
+rounds, each with its own ratio, and the smallest and largest. All times are processor time, which other programs
+disturb less; ``--out`` also has the wall time. "loss" and "accuracy" are those of the model itself in float32 on the
+adversarial images and show whether the strength is equal; the clean values are in the title.
 
-On CUDA it is the time between events, and PGD runs once in plain float32 and once in TF32. "in kernels" is the share
-of the time in which a kernel was running: the rest is the host that launches them. ``--also growth`` follows images per
-second as the batch grows.
+On CUDA, time is measured between events, and PGD runs once in plain float32 and once in TF32. "in kernels" is the share
+of the time in which a kernel is running; the rest is spent on the host that launches them. ``--also growth`` measures
+images per second for growing batches.
 
-ResNet-18 and DeepLabv3 have random weights, with the statistics of the normalisation layers set from the batch, and
-their own clean predictions for labels. ResNet-20 has the public weights and real images of CIFAR-10 where
-``--checkpoint`` and ``--data`` are given.
+ResNet-18 and DeepLabv3 have random weights, normalisation statistics from the batch, and their own clean predictions as
+labels. ResNet-20 has the public weights and real CIFAR-10 images if ``--checkpoint`` and ``--data`` are given.
 
-Goals on a card: PGD at least 1.4 times as fast as torchattacks' in float32 and TF32, 2.5 in bfloat16 and as strong, 3
+Goals on a GPU: PGD at least 1.4 times as fast as torchattacks' in float32 and TF32, 2.5 in bfloat16 and as strong, 3
 times as fast as SemSegBench's loop. On a CPU: PGD at least 1.4 times as fast as torchattacks', 2.2 in bfloat16, and 3
 times as fast as SemSegBench's loop; Pixle 10 times, and AutoAttack 1.4 times at an equal robust accuracy.
 """
@@ -53,20 +52,20 @@ from torch import Tensor
 
 from samat_mm.crafting.crafting import PRECISIONS
 
-MAIN = 'pgd'  # what a card is asked for first
+MAIN = 'pgd'  # measured first on a GPU
 EXTRAS = ['kernels', 'growth']
-ENOUGH = 5  # seconds, to look at kernels
+ENOUGH = 5  # seconds for profiling kernels
 
 
 class Benchmark:
-    """The contests that the command line asks for, the most important ones first."""
+    """The contests that the command line selects, the most important ones first."""
 
     def __init__(self, args: argparse.Namespace, record: Record, deadline: Deadline) -> None:
         self.args, self.record, self.deadline = args, record, deadline
         self._problem = cache(partial(problem_of, args=args))
 
     def jobs(self) -> list[Job]:
-        """Return what is to be run, in order: PGD in each precision, then the rest in the last one."""
+        """Return the jobs in order: PGD in each precision, then the rest in the last one."""
         args = self.args
         known = contests(args.steps, args.queries)
         chosen = {m: [name for name in known[m] if name in args.attacks] for m in args.models}
@@ -89,7 +88,7 @@ class Benchmark:
         self.record.add(model, **{table_name(name, key): numbers})
 
     def follow(self, model: str) -> None:
-        """Add to the record how the throughput of PGD grows with the batch."""
+        """Add the throughput of PGD for growing batches to the record."""
         contest = contests(self.args.steps, self.args.queries)[model][MAIN]
 
         def attacks(batch: int) -> dict[str, Callable[[], Tensor]]:
@@ -114,12 +113,12 @@ class Benchmark:
         for competitor, cost in costs.items():
             change = float((images[competitor] - problem.pixels).abs().max())
             if change > contest.ours.get('eps', 1) + 1e-6:
-                raise RuntimeError(f'{competitor} left the ball by {change:g}: it is not comparable.')
+                raise RuntimeError(f'{competitor} left the ball by {change:g}, so it is not comparable.')
             loss, accuracy = problem.judge(images[competitor])
             numbers[competitor] = {
                 **cost.numbers(),
                 'ratios': {rival: costs[rival].ratios(cost) for rival in contest.rivals},
-                'images_per_second': len(problem.pixels) / statistics.median(cost.own),
+                'images_per_second': len(problem.pixels) / statistics.median(cost.seconds),
                 'in_kernels': self._busy(runs[competitor], cost),
                 'loss': loss,
                 'accuracy': accuracy,
@@ -132,14 +131,14 @@ class Benchmark:
     def _busy(self, run: Callable[[], None], cost: Cost) -> float | None:
         if 'kernels' not in self.args.also or not self.deadline.allows(ENOUGH):
             return None
-        return share_in_kernels(run, statistics.median(cost.own), self.args.device)
+        return share_in_kernels(run, statistics.median(cost.seconds), self.args.device)
 
 
 def _line(name: str, competitor: str, cost: Cost, numbers: dict[str, Any]) -> dict[str, str]:
     busy = numbers['in_kernels']
     return {
         name: competitor,
-        'seconds': f'{statistics.median(cost.own):.3g}',
+        'seconds': f'{statistics.median(cost.seconds):.3g}',
         **{f'x {rival}': spread(ratios, 2) for rival, ratios in numbers['ratios'].items()},
         'images/s': f'{numbers["images_per_second"]:.3g}',
         'in kernels': '-' if busy is None else f'{busy:.0%}',
@@ -152,12 +151,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     names = sorted({name for group in contests(1, 1).values() for name in group})
     parser.add_argument('--attacks', nargs='+', choices=names, default=names, help='all by default')
     parser.add_argument('--dtypes', nargs='+', choices=PRECISIONS, default=list(PRECISIONS), help='of the copy')
-    parser.add_argument('--numerics', nargs='+', choices=[PLAIN, TF32], help=f'{PLAIN} by default, on CUDA both')
-    parser.add_argument('--also', nargs='*', choices=EXTRAS, help='nothing by default, on CUDA both')
-    parser.add_argument('--steps', type=int, default=10, help='of APGD, FAB and the stages of AutoAttack')
-    parser.add_argument('--queries', type=int, default=100, help='of Square, also in AutoAttack')
+    parser.add_argument('--numerics', nargs='+', choices=[PLAIN, TF32], help=f'default: {PLAIN}; on CUDA both')
+    parser.add_argument('--also', nargs='*', choices=EXTRAS, help='default: nothing; on CUDA both')
+    parser.add_argument('--steps', type=int, default=10, help='steps of APGD, FAB and the stages of AutoAttack')
+    parser.add_argument('--queries', type=int, default=100, help='queries of Square, also in AutoAttack')
     parser.add_argument('--checkpoint', type=Path, metavar='FILE.th', help='the public weights of ResNet-20')
-    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='images of CIFAR-10, needed with --checkpoint')
+    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='CIFAR-10 images, needed with --checkpoint')
 
 
 def main() -> int:

@@ -1,10 +1,10 @@
-"""What training steps and attacks cost on this processor, in one file: the command behind ``make bench-cpu``.
+"""Measure the cost of training steps and attacks on this processor, in one file; ``make bench-cpu`` runs it.
 
     python benchmarks/bench_cpu.py [--minutes 10] [--out docs/bench_cpu.json]
 
-PGD-10 on ResNet-18 and DeepLabv3-R50 in float32 and bfloat16 beside torchattacks and the loop of SemSegBench, then the
-main rows of the training step, on one thread. Both are timed by the processor time of the process, which other programs
-on the machine disturb less than the clock, and the processor is named with the instructions that matter in bfloat16.
+Runs PGD-10 on ResNet-18 and DeepLabv3-R50 in float32 and bfloat16, compared with torchattacks and SemSegBench's loop,
+and then the main rows of the training step, on one thread. Times are processor time of the process, which other
+programs on the machine disturb less than wall time. The report names the processor and its instructions for bfloat16.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from costs.training_steps import BFLOAT16, HALF_ASCENT, REFERENCE
 from records import Deadline, machine, write_json
 
 FOLDER = Path(__file__).parent
-PARTS: dict[str, tuple[float, list[str]]] = {  # the share of the time, and the command
+PARTS: dict[str, tuple[float, list[str]]] = {  # share of the time, and command
     'attack_cost': (0.75, ['--attacks', 'pgd', '--rounds', '2']),
     'step_cost': (1, ['--methods', BFLOAT16, 'SAM', REFERENCE, HALF_ASCENT, '--rounds', '5']),
 }
@@ -27,8 +27,8 @@ PARTS: dict[str, tuple[float, list[str]]] = {  # the share of the time, and the 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--minutes', type=float, default=10, help='for all of it')
-    parser.add_argument('--models', nargs='+', default=['deeplabv3', 'resnet18'], help='the one of less time first')
+    parser.add_argument('--minutes', type=float, default=10, help='total time')
+    parser.add_argument('--models', nargs='+', default=['deeplabv3', 'resnet18'], help='the faster one first')
     parser.add_argument('--out', type=Path, default=FOLDER.parent / 'docs' / 'bench_cpu.json', metavar='FILE.json')
     args = parser.parse_args()
     circumstances('cpu', 1)

@@ -1,11 +1,11 @@
-"""How far a cheaper ascent leads a SAM training astray, step by step.
+"""Measure, step by step, how far a cheaper ascent takes a SAM training from the exact one.
 
     python benchmarks/cheap_ascent.py [--iterations 100]
 
 The small ResNet learns the exact CIFAR-10 subset in single precision with SAM, from the same weights and on the same
-batches in every row. The distance is that of the weights to those of exact SAM, relative to how far exact SAM has come
-from the start. The row SGD says what it means to leave the ascent out, and the row "off by 1e-6" how fast two exact
-trainings part by themselves.
+batches in every row. The distance to the weights of exact SAM is relative to the distance that exact SAM has travelled
+from the start. The row SGD shows the effect of no ascent at all, and the row "off by 1e-6" how fast two exact trainings
+diverge on their own.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
         apart = [math.dist(a.tolist(), b.tolist()) for a, b in zip(paths[name], paths['SAM'], strict=True)]
         distances = [f'{d / e:.2g}' for d, e in zip(apart, exact, strict=True)]
         rows.append({'training': name, **{f'distance, step {s}': d for s, d in zip(shown, distances, strict=True)}})
-    show('weights beside those of exact SAM', rows)
+    show('distance to the weights of exact SAM', rows)
 
 
 if __name__ == '__main__':

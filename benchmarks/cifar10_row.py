@@ -1,12 +1,12 @@
-"""A row of table 2 of the duality paper for SGD and SAM, with a schedule that fits the time.
+"""Train and test a row of the duality paper's table 2 for SGD and SAM, with a schedule that fits the time.
 
     python benchmarks/cifar10_row.py --data cifar10_jpeg.npz --device cuda --minutes 5 --out row.json --work-dir DIR
 
-PreActResNet-18 on CIFAR-10 as jpeg files, bfloat16, the paper's optimizer and steps at 75 and 90 % of the epochs. A
-process for each method trains and tests it, all at the same time on one device. A step of each is timed once, side by
-side, and the number of epochs, the same for all, follows from it, so that SAM takes twice the gradients of SGD. Then
-the first 1,000 test images, clean and under attack; what does not fit into the time is left out. The same command after
-a kill goes on where it stopped, with the number of epochs that was chosen.
+PreActResNet-18 on CIFAR-10 as jpeg files, in bfloat16, with the paper's optimizer and steps at 75 and 90 % of the
+epochs. Each method trains and tests in its own process, all at the same time on one device. A step of each is timed
+once, side by side, and determines the number of epochs, which is the same for all, so SAM takes twice as many gradients
+as SGD. Then the first 1,000 test images are tested, clean and under attack; whatever does not fit into the time is left
+out. After a kill, repeat the command: it continues with the same number of epochs.
 """
 
 import argparse
@@ -34,25 +34,25 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, required=True, metavar='FILE.npz', help='the jpeg images')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    parser.add_argument('--minutes', type=float, help='for everything; this run ends by itself before')
-    parser.add_argument('--epochs', type=int, help='train so many, in place of what fits')
+    parser.add_argument('--minutes', type=float, help='total time; this run ends before')
+    parser.add_argument('--epochs', type=int, help='number of epochs, instead of what fits')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.json')
     parser.add_argument('--work-dir', type=Path, required=True, metavar='DIR', help='checkpoints, logs and scores')
     parser.add_argument('--methods', nargs='+', choices=list(METHODS), default=list(CHOSEN))
     parser.add_argument('--attacks', nargs='*', choices=list(ATTACKS), default=list(ATTACKS))
     parser.add_argument('--model', type=Path, default=DEFAULT_MODEL, metavar='CONFIG.py')
-    parser.add_argument('--images', type=int, help='take only so many training and test images')
+    parser.add_argument('--images', type=int, help='number of training and of test images; default: all')
     parser.add_argument('--batch', type=int, default=128)
-    parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision in which attacks run')
+    parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision of the attacks')
     parser.add_argument('--seed', type=seed_number, default=0)
     return parser.parse_args(arguments)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Return what the trainings share.
+    """Return the settings that the trainings share.
 
     Raises:
-        ValueError: if a number does not fit, or there is no such device.
+        ValueError: if a number does not fit, or the device does not exist.
         OSError: if a file is missing or cannot be read or written.
     """
     for name in ('epochs', 'images', 'batch', 'minutes'):
@@ -83,11 +83,11 @@ def settings_of(args: argparse.Namespace) -> Settings:
     )
 
 
-def begin(args: argparse.Namespace, settings: Settings) -> None:
-    """Note what the folder is about, and the number of epochs if it is given.
+def record_settings(args: argparse.Namespace, settings: Settings) -> None:
+    """Record the settings of the folder, and the number of epochs if it is given.
 
     Raises:
-        ValueError: if the folder is about something else.
+        ValueError: if the folder belongs to other settings.
     """
     for file, wanted in (
         ('settings.json', json.loads(json.dumps(asdict(settings)))),
@@ -104,7 +104,7 @@ def begin(args: argparse.Namespace, settings: Settings) -> None:
                 )
         elif wanted:
             write_json(path, wanted)
-    if not (args.work_dir / 'plan.json').exists():  # what an unfinished measurement has left
+    if not (args.work_dir / 'plan.json').exists():  # left by an unfinished measurement
         for old in ('go', '*/ready', '*/part.json'):
             for path in args.work_dir.glob(old):
                 path.unlink()
@@ -114,15 +114,15 @@ def main(arguments: Sequence[str] | None = None, loading: float = 0.0) -> None:
     """Train and test what is missing, write the file, and print the table.
 
     Args:
-        arguments: of the command line, by default the program's own.
-        loading: seconds that have passed before.
+        arguments: command line arguments; by default those of the program.
+        loading: seconds that have already passed.
     """
     args = parsed(arguments)
     deadline = Deadline(None if args.minutes is None else args.minutes - loading / 60)
     with errors_as_sentences():
         settings = settings_of(args)
-        begin(args, settings)
-        written = Run(settings, args.methods, args.work_dir, args.out, deadline).go()
+        record_settings(args, settings)
+        written = Run(settings, args.methods, args.work_dir, args.out, deadline).run()
     show_table(written)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the command line, a record that is whole at any moment, jobs in their time, tables."""
+"""Shared parts of the benchmarks: command line, a record that is always complete on disk, timed jobs, tables."""
 
 import argparse
 import os
@@ -17,8 +17,8 @@ from records import Deadline, machine, write_json
 from rich.console import Console
 from rich.table import Table
 
-MARGIN = 1.0  # seconds before the end at which a script ends itself
-LONGEST_IMPORT = 120.0  # seconds; a sandbox may begin processes at 0
+MARGIN = 1.0  # seconds before the end at which a script stops itself
+LONGEST_IMPORT = 120.0  # seconds; in a sandbox, the process start time may be 0
 
 
 def parse(
@@ -28,11 +28,11 @@ def parse(
 ) -> argparse.Namespace:
     """Read the command line; ``extend`` adds options of one benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--models', nargs='+', choices=list(SIZES['cpu']), help='the large ones by default')
+    parser.add_argument('--models', nargs='+', choices=list(SIZES['cpu']), help='default: the large ones')
     parser.add_argument('--device', default='cpu', help="'cpu' or 'cuda'")
-    parser.add_argument('--rounds', type=int, default=rounds, help='rounds that count; one more warms up')
-    parser.add_argument('--minutes', type=float, help='begin nothing that would end later, and end by then')
-    parser.add_argument('--threads', type=int, default=1, help='of torch on the CPU')
+    parser.add_argument('--rounds', type=int, default=rounds, help='number of rounds, after one for warm-up')
+    parser.add_argument('--minutes', type=float, help='end by then, and start nothing that would end later')
+    parser.add_argument('--threads', type=int, default=1, help='torch threads on the CPU')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers, after each table')
     if extend is not None:
         extend(parser)
@@ -41,17 +41,17 @@ def parse(
     torch.manual_seed(0)
     if args.device.startswith('cuda'):
         torch.cuda.set_device(torch.device(args.device).index or 0)
-        torch.backends.cudnn.benchmark = True  # as the configs have it
+        torch.backends.cudnn.benchmark = True  # as in the configs
     return args
 
 
 def deadline_of(args: argparse.Namespace) -> Deadline:
-    """Return the end of ``--minutes``, counted from the beginning of the process, whose imports take their time."""
+    """Return the end of ``--minutes``, counted from the start of the process, because imports take time."""
     return Deadline(None if args.minutes is None else args.minutes - _age() / 60)
 
 
 def _age() -> float:
-    """Return for how many seconds this process has run, where the system tells and makes sense."""
+    """Return the age of this process in seconds, or 0 if the system does not report a plausible one."""
     try:
         begun = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19]) / os.sysconf('SC_CLK_TCK')
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - begun
@@ -61,16 +61,16 @@ def _age() -> float:
 
 
 def no_goals(results: dict) -> list[dict]:
-    """Return the goals where there are none."""
+    """Return no goals."""
     return []
 
 
 class Record:
-    """The numbers so far, written whole after each change where ``--out`` says.
+    """The numbers so far, written to ``--out`` as a complete file after each change.
 
     Args:
         args: the settings.
-        goals: makes rows of goals from the results; without it there are none.
+        goals: function that returns rows of goals for the results.
     """
 
     def __init__(self, args: argparse.Namespace, goals: Callable[[dict], list[dict]] = no_goals) -> None:
@@ -89,25 +89,25 @@ class Record:
             self.write()
 
     def leave_out(self, sentence: str) -> None:
-        """Say what is not in the record, and why."""
+        """Report a part that is missing from the record, and why."""
         with self._lock:
             print(sentence, flush=True)
             self.left_out.append(sentence)
             self.write()
 
     def fail(self, sentence: str) -> None:
-        """Say what went wrong."""
+        """Report a failure."""
         with self._lock:
             self.failures.append(sentence)
             self.write()
 
     @property
     def goals(self) -> list[dict[str, Any]]:
-        """The goals that can be judged by the results so far."""
+        """The goals that the results so far can decide."""
         return self._goals(self.results)
 
     def write(self, complete: bool = False) -> None:
-        """Write everything, and whether that is all there was to measure."""
+        """Write everything, and whether the measurement is complete."""
         with self._lock:
             ended = {'goals': self.goals, 'left_out': self.left_out, 'failures': self.failures, 'complete': complete}
             if self.out:
@@ -116,7 +116,7 @@ class Record:
 
 @dataclass
 class Job:
-    """A part of a benchmark that adds to the record, and how many seconds it is expected to take at least."""
+    """A part of a benchmark that adds to the record, and the least number of seconds that it is expected to take."""
 
     title: str
     run: Callable[[], None]
@@ -126,9 +126,9 @@ class Job:
 def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
     """Run the jobs that fit into the time, in order, and return the exit status of the script.
 
-    A job that fails is recorded with its trace, and the others go on: a lent machine comes but once. One that is still
-    running shortly before the end (compiling, say) is given up with the whole process; the record says so, and
-    has all that came before it.
+    A job that fails is recorded with its trace, and the others continue, because a borrowed machine may not be
+    available again. If a job is still running shortly before the end (compiling, say), the whole process stops; the
+    record says so and has all earlier results.
     """
     running = ['the beginning']
 
@@ -151,7 +151,7 @@ def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
             record.leave_out(str(error))
         except torch.OutOfMemoryError as error:
             record.leave_out(f'{job.title}: out of memory ({str(error).splitlines()[0]})')
-        except Exception as error:  # recorded, and the exit status tells
+        except Exception as error:  # recorded; the exit status reports it
             traceback.print_exc()
             record.fail(f'{job.title}: {"".join(traceback.format_exception(error))}')
         release(record.device)
@@ -164,7 +164,7 @@ def run_all(jobs: Sequence[Job], record: Record, deadline: Deadline) -> int:
 
 
 def circumstances(device: str, threads: int) -> None:
-    """Print under what the numbers come about."""
+    """Print the conditions of the measurement."""
     facts, load = machine(device), os.getloadavg()[0]
     has = f' with {", ".join(facts["instructions"]) or "none of the instructions"}' if 'instructions' in facts else ''
     print(f'{facts["name"]}{has}; {threads} thread(s), load average {load:.1f}', flush=True)

@@ -1,13 +1,13 @@
-"""Are attacks that run on the fast copy as strong as on the model itself? On a real model and real images.
+"""Measure whether attacks on the fast copy are as strong as on the model itself, with a real model and real images.
 
     python benchmarks/crafting_strength.py CONFIG CHECKPOINT [--attack pgd-linf pgd-l2] [--steps 20] [--max-samples 20]
         [--seeds 0 1] [--dtypes float32 bfloat16 mixed] [--out FILE.json] [--cfg-options ...]
 
 Every image is attacked on the model itself and on its copies, from the same starts, and scored by the model itself in
-float32. A row has the metric for each seed, so that a difference can be held against what the random start alone makes.
-"weaker" and "stronger" are the shares of the images that have fewer or more wrong labels than on the model itself, over
-all seeds: by any number, and in brackets by more than one label in a hundred. "CPU s" is the processor time of the
-attacks, without the scoring.
+float32. Each row has the metric for each seed, to compare a difference with the effect of the random start. "weaker"
+and "stronger" are the shares of images, over all seeds, with fewer or more wrong labels than when crafted on the model
+itself: by any number, and in brackets by more than one label in a hundred. "CPU s" is the processor time of the
+attacks, without scoring.
 """
 
 import json
@@ -39,7 +39,7 @@ MODEL = 'the model itself'
 
 
 class OnTheModel:
-    """What :class:`Crafting` does, without a copy."""
+    """The interface of :class:`Crafting`, without a copy."""
 
     def attack(self, space: PixelSpace, attack: Attack, indices: Sequence[int]) -> Tensor:
         """Return adversarial pixels."""
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument('--attack', nargs='+', default=['pgd-linf'])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--dtypes', nargs='+', choices=list(PRECISIONS), default=list(PRECISIONS))
-    parser.add_argument('--steps', type=int, help="of the attacks; by default the preset's")
+    parser.add_argument('--steps', type=int, help="steps of the attacks; default: the preset's")
     parser.add_argument('--max-samples', type=int)
     parser.add_argument('--out', type=Path, metavar='FILE.json')
     args = parser.parse_intermixed_args()
@@ -112,7 +112,7 @@ def measure(args: Any) -> None:
 
 
 def differences(wrong: list[float], reference: list[float]) -> dict[str, str]:
-    """Return how many images are less and more wrong than in the reference, in per cent."""
+    """Return the percentages of images that are less and more wrong than in the reference."""
     pairs = list(zip(wrong, reference, strict=True))
 
     def share(than: float, sign: int) -> float:

@@ -1,11 +1,11 @@
-"""How well ESAM's cheap selections agree with the published one, during a real training.
+"""Measure how well ESAM's cheap selections agree with the published one, during a real training.
 
     python benchmarks/esam_selection.py [--iterations 600] [--config benchmarks/configs/...]
 
-Trains the small ResNet on the exact CIFAR-10 subset with ESAM (.5, .5) as published, in single precision, and asks
-at every step which half of the batch each selection would have taken: a forward in bfloat16, or the largest losses
-without any forward. Agreement is the share of the published half that the other one contains; one half is chance. Each
-line is the mean over the iterations since the line before.
+Trains the small ResNet on the exact CIFAR-10 subset with the published ESAM (.5, .5), in single precision. At every
+step it computes which half of the batch each cheap selection would take: a forward in bfloat16, or the largest losses
+without a forward. Agreement is the share of the published half that the other half contains; one half is chance. Each
+row is the mean over the iterations since the previous row.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RISES: list[float] = []
 
 @dataclass(frozen=True)
 class ComparedSelection(HurtMost):
-    """The published selection, which also notes what the other ones would have been."""
+    """The published selection, which also records what the others would select."""
 
     def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
         """Return the published selection."""
@@ -46,11 +46,11 @@ class ComparedSelection(HurtMost):
 @WEIGHT_PERTURBATIONS.register_module()
 @dataclass(frozen=True)
 class ComparedESAM(ESAM):
-    """ESAM with that selection."""
+    """ESAM with this selection."""
 
     @cached_property
     def parts(self) -> Parts:
-        """The same but for the selection."""
+        """The parts of ESAM with another selection."""
         return replace(super().parts, selection=ComparedSelection(self.gamma, self.selection))
 
 

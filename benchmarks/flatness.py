@@ -1,13 +1,12 @@
-"""Does flatness come, and what does it buy? Metric, robustness and sharpness of methods trained alike.
+"""Compare methods trained alike: metric, robustness and sharpness.
 
     python benchmarks/flatness.py digits [--seeds 0 1 2] [--methods sgd sam ...] [--out flatness_digits.json]
     python benchmarks/flatness.py cifar10-subset
 
 Every cell is the mean over the seeds with the sample standard deviation. All methods take the same number of optimizer
-steps; "sgd 2x" takes twice as many, the gradients of SAM. Training (``tools/train.py --amp``; without it in the rows
-"fp32", where the ascent alone is made cheaper), attacks (``tools/test.py``) and sharpness (``tools/sharpness.py``) run
-one after another in ``work_dirs/flatness``; what is there already is not run again, and a training that was killed goes
-on.
+steps; "sgd 2x" takes twice as many, to match SAM's gradients. Training (``tools/train.py --amp``; without it in the
+rows "fp32", where only the ascent is made cheaper), attacks (``tools/test.py``) and sharpness (``tools/sharpness.py``)
+run one after another in ``work_dirs/flatness``. Existing results are reused, and a killed training continues.
 """
 
 import argparse
@@ -38,7 +37,7 @@ class Study:
     batches: int
 
     def budget(self, factor: int = 1) -> tuple[str, ...]:
-        """Return the options of a run with so many times the steps."""
+        """Return the options of a run with ``factor`` times the steps."""
         steps = factor * self.steps
         return (f'train_cfg.max_iters={steps}', f'train_cfg.val_interval={steps}', f'param_scheduler.1.end={steps}')
 
@@ -58,7 +57,7 @@ STUDIES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a config, and what is passed to ``tools/train.py`` besides."""
+    """A row of the table: a config, and the extra arguments of ``tools/train.py``."""
 
     config: str
     options: tuple[str, ...]
@@ -66,7 +65,7 @@ class Row:
 
 
 def methods(study: Study) -> dict[str, Row]:
-    """Return the lines of the table by name."""
+    """Return the rows of the table by name."""
     names = ('sgd', 'sam', 'asam', 'esam', 'looksam')
     configs = {name: study.configs.format(name) for name in names}
     once = study.budget()
@@ -139,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', choices=list(STUDIES))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--methods', nargs='+', help='rows of the table, all by default')
+    parser.add_argument('--methods', nargs='+', help='rows of the table; default: all')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers of every run')
     args = parser.parse_args()
     study = STUDIES[args.study]

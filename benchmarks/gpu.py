@@ -3,14 +3,13 @@
     python benchmarks/gpu.py --minutes 10 --out gpu [--pack gpu-pack.tar] [--data cifar10_jpeg.npz]
     python benchmarks/gpu.py pack --out gpu-pack.tar [--data cifar10_jpeg.npz]
 
-The parts, in this order: the CUDA tests, what training steps cost, what attacks cost, and a row of the paper's table 2
-on CIFAR-10, which needs images. Each has to end by its share of the time and is stopped if it does not; time that one
-leaves goes to those after it. Everything is written as soon as it is known, so that a run that is cut off leaves what
-it had: ``gpu.json`` says how each part ended, ``gpu.log`` has what the parts printed, and each part has a file of its
-own.
+The parts, in this order: the CUDA tests, the cost of training steps, the cost of attacks, and a row of the paper's
+table 2 on CIFAR-10, which needs images. Each part must end by its share of the time and is stopped otherwise; time that
+it leaves goes to the later parts. All results are written immediately, so a run that is cut off keeps them:
+``gpu.json`` has the state of each part, ``gpu.log`` has their output, and each part has its own file.
 
-``pack`` writes what a machine without a network lacks, at most 45 MiB: wheels, and CIFAR-10 images in jpeg form. With
-``--pack``, they are unpacked and installed into a temporary folder first.
+``pack`` writes an archive of at most 45 MiB for a machine without a network: wheels, and CIFAR-10 images in jpeg form.
+``--pack`` first unpacks and installs it into a temporary folder.
 
 Exit status: 0 if every part ended well, 1 if one did not, and 2 if there is no CUDA device.
 """
@@ -27,18 +26,18 @@ from pathlib import Path
 from gpu_parts import PARTS, ROOT, Record, Setting, run
 from records import Deadline, hardware
 
-# Where mmengine and mmsegmentation find these they import them, which takes each process seconds, for what nothing uses
-# here: one optimizer and one backbone. Beside other versions than they know it could also fail.
+# mmengine and mmsegmentation import these where they are installed. That costs each process seconds for one optimizer
+# and one backbone that nothing uses here, and may fail with versions that they do not know.
 LEFT_OUT = ('transformers', 'timm')
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--minutes', type=float, default=10, help='all that the run may take; 10 by default')
-    parser.add_argument('--out', type=Path, default=Path('gpu'), metavar='DIR', help="of the results; 'gpu' by default")
-    parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda', help='cpu: tiny, to see the parts run')
-    parser.add_argument('--pack', type=Path, metavar='FILE.tar', help='what `gpu.py pack` wrote')
-    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='CIFAR-10 as jpeg; by default that of the pack')
+    parser.add_argument('--minutes', type=float, default=10, help='total time of the run; default 10')
+    parser.add_argument('--out', type=Path, default=Path('gpu'), metavar='DIR', help="results folder; default 'gpu'")
+    parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda', help='cpu: tiny sizes, to test the parts')
+    parser.add_argument('--pack', type=Path, metavar='FILE.tar', help='archive written by `gpu.py pack`')
+    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='CIFAR-10 as jpeg; default: from the pack')
     parser.add_argument('--parts', nargs='+', choices=[part.name for part in PARTS], help='all by default')
     return parser.parse_args()
 
@@ -49,7 +48,7 @@ def main() -> int:
     if args.device == 'cuda' and not has_cuda():
         print('There is no CUDA device here, so there is nothing to test, measure or train on.', file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped, and recorded as such
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stop the running part and record that
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     record = Record(out / 'gpu.json', minutes=args.minutes, machine=hardware(args.device))
@@ -76,13 +75,13 @@ def main() -> int:
 
 
 def has_cuda() -> bool:
-    import torch  # not for `pack`, nor for what only runs other processes
+    import torch  # not needed for `pack`, or by a process that only starts others
 
     return torch.cuda.is_available()
 
 
 def install(archive: Path, folder: Path) -> Path | None:
-    """Unpack what ``pack`` wrote, make its wheels importable, and return its images if it has any."""
+    """Unpack the archive of ``pack``, make its wheels importable, and return its images if it has any."""
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter='data')
     wheels = sorted(str(wheel) for wheel in (folder / 'wheels').glob('*.whl'))
@@ -96,12 +95,12 @@ def install(archive: Path, folder: Path) -> Path | None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which other processes find what this one does, and samat-mm."""
+    """Return an environment in which other processes find the same packages as this one, and samat-mm."""
     paths = [str(ROOT), *(path for path in sys.path if path)]
     return {
         **os.environ,
         'CUBLAS_WORKSPACE_CONFIG': ':4096:8',  # deterministic tests need it before CUDA starts
-        'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1',  # whatever plugins a machine has
+        'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1',  # ignore the plugins of the machine
         'PYTHONPATH': os.pathsep.join(paths),
         'PYTHONUNBUFFERED': '1',
     }

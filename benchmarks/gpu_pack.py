@@ -1,4 +1,4 @@
-"""What a machine with a GPU and no network lacks, as one archive: wheels, and CIFAR-10 in jpeg form."""
+"""Pack what a machine with a GPU but no network lacks into one archive: wheels, and CIFAR-10 in jpeg form."""
 
 import argparse
 import io
@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 LIMIT = 45 * 2**20
 PYTHON = '3.12'
 PLATFORMS = ('manylinux_2_28_x86_64', 'manylinux_2_27_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64')
-# What the machine has; all that these require is there, too.
+# Packages of the machine; their requirements are installed as well.
 PRESENT = ('torch', 'torchvision', 'numpy', 'matplotlib', 'rich', 'scikit-learn', 'pytest', 'hypothesis')
-PRESENT_AS = ('opencv-python',)  # there from a distribution of another name
+PRESENT_AS = ('opencv-python',)  # installed from a distribution of another name
 DATA = 'cifar10.npz'
 
 
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog='gpu.py pack', description=__doc__)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.tar', help='the archive')
-    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='CIFAR-10 as jpeg streams; left out by default')
+    parser.add_argument('--data', type=Path, metavar='FILE.npz', help='CIFAR-10 as jpeg streams; default: none')
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder) / 'wheels'
@@ -64,13 +64,13 @@ def missing() -> dict[str, str]:
 
 
 def samat_mm() -> list[str]:
-    """Return what samat-mm needs to run on the stack."""
+    """Return the requirements of samat-mm on top of the stack."""
     requirements = map(Requirement, metadata.requires('samat-mm') or [])
     return [each.name for each in requirements if each.marker is None or each.marker.evaluate({'extra': 'mm'})]
 
 
 def closure(names: Iterable[str], skipped: Collection[str] = ()) -> set[str]:
-    """Return these distributions and all that they require, by the names that packages are compared by."""
+    """Return these distributions and all their requirements, by normalised names."""
     found: set[str] = set()
     waiting = [canonicalize_name(name) for name in names]
     while waiting:
@@ -92,10 +92,10 @@ def _requirements(name: str) -> list[str]:
 
 
 def fetch(name: str, version: str, folder: Path) -> None:
-    """Put the wheel of a distribution for that machine into the folder, building it where there is only the source.
+    """Put the wheel of a distribution for that machine into the folder, building it if there is only the source.
 
     Raises:
-        RuntimeError: if there is none, or it would fit this machine alone.
+        RuntimeError: if there is none, or it would only fit this machine.
     """
     pip, pinned = [sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check'], f'{name}=={version}'
     target = ['--python-version', PYTHON, '--implementation', 'cp', *(f'--platform={each}' for each in PLATFORMS)]
@@ -106,11 +106,11 @@ def fetch(name: str, version: str, folder: Path) -> None:
     built = subprocess.run([*pip, 'wheel', '--no-deps', '--wheel-dir', str(folder), pinned], capture_output=True)
     new = set(folder.iterdir()) - before
     if built.returncode or not all(re.search(r'-none-any\.whl$', wheel.name) for wheel in new):
-        raise RuntimeError(f'{pinned} has no wheel for CPython {PYTHON}, and none that fits it could be built here.')
+        raise RuntimeError(f'{pinned} has no wheel for CPython {PYTHON}, and a matching one could not be built here.')
 
 
 def fitting(path: Path, limit: int) -> bytes:
-    """Return as much of CIFAR-10 as fits into so many bytes: all test images, and the first training images.
+    """Return the largest part of CIFAR-10 within ``limit`` bytes: all test images, and the first training images.
 
     Raises:
         RuntimeError: if not even a tenth of the training images fits.

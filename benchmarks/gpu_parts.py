@@ -1,4 +1,4 @@
-"""The parts of a run on a GPU, each a process that has to end in time, and the record of how they ended."""
+"""The parts of a run on a GPU, each a process with a time limit, and the record of their states."""
 
 import os
 import signal
@@ -14,18 +14,18 @@ from typing import Any
 from records import Deadline, write_json
 
 ROOT = Path(__file__).parents[1]
-GRACE = 5.0  # seconds between being asked to stop and being stopped
+GRACE = 5.0  # seconds between the request to stop and the kill
 
 
 @dataclass(frozen=True)
 class Part:
-    """A command of Python, and the share of all the time by which it has to be done.
+    """A Python command, and the share of the total time by which it must be done.
 
     Args:
-        name: of the part.
+        name: name of the part.
         until: the share.
-        command: its arguments, in which the fields of :func:`arguments` stand in braces.
-        tiny: further arguments where the device is a CPU, which can only show that the parts run.
+        command: its arguments, with the fields of :func:`arguments` in braces.
+        tiny: further arguments on a CPU, which can only show that the parts run.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Part:
 
     @property
     def needs_data(self) -> bool:
-        """Whether there is nothing to do without images."""
+        """Whether the part needs images."""
         return any('{data}' in text for text in self.command)
 
 
@@ -51,8 +51,8 @@ PARTS = (
             '--junitxml={out}/tests.xml',
             '--continue-on-collection-errors',
             '--durations=20',
-            '-vv',  # by name, so that one that hangs is known
-            '--override-ini=faulthandler_timeout=60',  # and where it does
+            '-vv',  # prints the names, to identify a test that hangs
+            '--override-ini=faulthandler_timeout=60',  # prints where it hangs
         ),
         ('-k', 'resume'),
     ),
@@ -86,16 +86,16 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What the parts of a run share.
+    """The settings that the parts of a run share.
 
     Args:
-        minutes: all that the run may take.
-        deadline: the end of it.
+        minutes: total time of the run.
+        deadline: end of the run.
         device: 'cuda' or 'cpu'.
         data: CIFAR-10 in jpeg form, if there is any.
         out: folder of the results.
         work_dir: folder of checkpoints.
-        environment: of the processes.
+        environment: environment of the processes.
     """
 
     minutes: float
@@ -107,16 +107,16 @@ class Setting:
     environment: dict[str, str]
 
     def seconds_for(self, part: Part) -> float:
-        """Return how long a part may take from now on: what parts before it left is its, too."""
+        """Return the seconds that a part may take from now on, including the time that earlier parts left."""
         return self.deadline.left() - (1 - part.until) * 60 * self.minutes
 
 
 class Record:
-    """What is known of a run, on disk at every moment.
+    """The state of a run, always complete on disk.
 
     Args:
         path: the file.
-        **facts: what is known at the beginning.
+        **facts: initial entries.
     """
 
     def __init__(self, path: Path, **facts: Any) -> None:
@@ -127,7 +127,7 @@ class Record:
 
     @contextmanager
     def part(self, name: str, command: list[str]) -> Iterator[dict[str, Any]]:
-        """Record a part as running, and then with the ``state`` that the block gives it."""
+        """Record a part as running, and then with the ``state`` that the block sets."""
         start = time.perf_counter()
         entry: dict[str, Any] = {'name': name, 'state': 'running', 'command': command}
         self.parts.append(entry)
@@ -142,7 +142,7 @@ class Record:
             self.write()
 
     def finish(self) -> bool:
-        """Record that no part is left, and return whether all ended well."""
+        """Record that all parts are done, and return whether all ended well."""
         self.data['complete'] = all(part['state'] == 'done' for part in self.parts)
         self.write()
         return self.data['complete']
@@ -153,7 +153,7 @@ class Record:
 
 
 def run(part: Part, setting: Setting, record: Record) -> None:
-    """Run a part until it ends or has to."""
+    """Run a part until it ends or its time is over."""
     seconds = setting.seconds_for(part)
     command = arguments(part, setting, seconds - 2 * GRACE)
     print(f'{part.name}: at most {max(seconds, 0):.0f} s', flush=True)
@@ -168,7 +168,7 @@ def run(part: Part, setting: Setting, record: Record) -> None:
 
 
 def arguments(part: Part, setting: Setting, seconds: float) -> list[str]:
-    """Return the command with its fields filled in; the part is to end by itself within so many seconds."""
+    """Return the command with its fields filled in; the part should end by itself within ``seconds``."""
     values = {
         'device': setting.device,
         'minutes': f'{max(seconds, 0) / 60:.3f}',
@@ -181,7 +181,7 @@ def arguments(part: Part, setting: Setting, seconds: float) -> list[str]:
 
 
 def state_of(command: list[str], seconds: float, setting: Setting) -> str:
-    """Run a command, with its output in the log, and say how it ended."""
+    """Run a command with its output in the log, and return how it ended."""
     with (setting.out / 'gpu.log').open('a') as log:
         print(f'\n$ python {" ".join(command)}', file=log, flush=True)
         child = subprocess.Popen(
@@ -202,7 +202,7 @@ def state_of(command: list[str], seconds: float, setting: Setting) -> str:
 
 
 def stop(child: subprocess.Popen) -> None:
-    """End a process and all that it has started: politely at first."""
+    """End a process and all its children, with a request first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)

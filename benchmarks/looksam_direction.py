@@ -1,10 +1,10 @@
-"""Does LookSAM's premise hold: does the direction v that it reuses change more slowly than the gradient?
+"""Test LookSAM's premise that the reused direction v changes more slowly than the gradient.
 
     python benchmarks/looksam_direction.py [CONFIG] [--iterations 200]
 
-Trains with LookSAM and looks at every ascent: the length of v beside that of the gradient, which the steps in between
-replace by alpha (0.7 as published), and the cosine between v and the one before it, beside that of the gradients. Each
-line is the mean over a quarter of the ascents.
+Trains with LookSAM and records at every ascent the length of v relative to the gradient, which the steps in between
+replace by alpha (published: 0.7), and the cosine between v and the previous v, next to the cosine between the
+gradients. Each row is the mean over a quarter of the ascents.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from samat_mm.perturbations.weights.parts import Memory, Named
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 SEEN: list[dict[str, float]] = []
-GRADIENTS: list[list[Tensor]] = []  # that of the last ascent
+GRADIENTS: list[list[Tensor]] = []  # from the last ascent
 
 
 @dataclass(frozen=True)
 class WatchedMixing(OrthogonalMixing):
-    """LookSAM's, which notes how its direction and the gradient change."""
+    """LookSAM's mixing, which records how its direction and the gradient change."""
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
         """Mix as LookSAM does."""
@@ -51,11 +51,11 @@ class WatchedMixing(OrthogonalMixing):
 @WEIGHT_PERTURBATIONS.register_module()
 @dataclass(frozen=True)
 class WatchedLookSAM(LookSAM):
-    """LookSAM with that mixing."""
+    """LookSAM with this mixing."""
 
     @cached_property
     def parts(self) -> Parts:
-        """The same but for the mixing."""
+        """The parts of LookSAM with another mixing."""
         return replace(super().parts, mixing=WatchedMixing(self.alpha))
 
 

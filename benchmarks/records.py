@@ -1,4 +1,4 @@
-"""What every benchmark writes: its numbers, whole at any moment, within its time, and on which machine."""
+"""What every benchmark writes: its numbers, always as a complete file, and the machine."""
 
 import json
 import math
@@ -12,7 +12,7 @@ INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'amx_tile')
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write the data so that the file is whole at any moment: the old one until the new one is complete."""
+    """Write a file that is complete at any moment: the old version until the new one is complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(data), indent=2, allow_nan=False)
@@ -22,7 +22,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value as JSON has it: a path by its bare name, and null for what is no finite number."""
+    """Return the value in JSON form: a path by its bare name, and null for a number that is not finite."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -33,39 +33,39 @@ def _plain(value: Any) -> Any:
 
 
 class Deadline:
-    """The end of the time that a script was given, from when this was made.
+    """The end of a script's time, counted from the creation of this object.
 
     Args:
-        minutes: how long, None for as long as it takes.
+        minutes: the time; None for no limit.
     """
 
     def __init__(self, minutes: float | None) -> None:
         self._end = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
     def left(self) -> float:
-        """Return the seconds that are left, infinite without a limit, and negative once they are over."""
+        """Return the seconds left: infinite without a limit, negative after the end."""
         return self._end - time.monotonic()
 
     def allows(self, seconds: float) -> bool:
-        """Tell whether so many seconds are left."""
+        """Tell whether ``seconds`` are left."""
         return seconds <= self.left()
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return what runs on that device: the processor or card, its instructions or memory, and the versions."""
-    from samat_mm.compat import versions  # takes seconds, and is not for machines without the stack
+    """Return a description of the device: processor or GPU, instructions or memory, and versions."""
+    from samat_mm.compat import versions  # takes seconds, and needs the stack
 
     return {**hardware(device), 'python': platform.python_version(), 'versions': versions()}
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """Return the processor or card, and its instructions or memory."""
+    """Return the processor or GPU, and its instructions or memory."""
     named = _card(device) if device.startswith('cuda') else _processor()
     return {'device': device, **named, 'cpus': os.cpu_count()}
 
 
 def _processor() -> dict[str, Any]:
-    """Return the processor's model and which of the instructions it has, as far as the system tells."""
+    """Return the processor's model and its instructions, as far as the system reports them."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:  # not Linux
@@ -77,7 +77,7 @@ def _processor() -> dict[str, Any]:
 
 
 def _card(device: str) -> dict[str, Any]:
-    """Return the card's name, memory and compute capability, and what drives it."""
+    """Return the GPU's name, memory, compute capability and driver."""
     import torch
 
     card = torch.cuda.get_device_properties(device)

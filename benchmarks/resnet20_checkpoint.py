@@ -1,4 +1,4 @@
-"""Make the public CIFAR-10 ResNet-20 a checkpoint of configs/resnet20_cifar10_sgd.py, executing nothing in it.
+"""Convert the public CIFAR-10 ResNet-20 for configs/resnet20_cifar10_sgd.py, without executing code from it.
 
 python benchmarks/resnet20_checkpoint.py resnet20-12fca82f.th resnet20.pth
 
@@ -24,20 +24,20 @@ def convert(source: Path) -> dict[str, Tensor]:
     """Return the weights under the names of the config's model.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file holds anything but the weights of that ResNet-20.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file does not contain exactly the weights of that ResNet-20.
     """
     from mmpretrain.registry import MODELS
 
     checkpoint = load_checkpoint_file(source)
     state = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
-        raise InputError(f"{source} is no checkpoint of ResNet-20: expected a dict with 'state_dict' in it.")
+        raise InputError(f"{source} is not a checkpoint of ResNet-20: expected a dict with 'state_dict' in it.")
     renamed = {_name(str(key)): value for key, value in state.items() if isinstance(value, Tensor)}
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(Config.fromfile(configs_folder() / 'resnet20_cifar10_sgd.py').model)
     wanted = model.state_dict()
-    # PyTorch had no such counters when the checkpoint was made; they start at 0.
+    # PyTorch had no such counters when the checkpoint was created; they start at 0.
     counters = {key: value for key, value in wanted.items() if key.endswith('num_batches_tracked')}
     expected = {key: tuple(value.shape) for key, value in wanted.items() if key not in counters}
     found = {key: tuple(value.shape) for key, value in renamed.items() if key not in counters}

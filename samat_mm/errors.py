@@ -1,33 +1,33 @@
-"""Mistakes that a user can mend, each said in one sentence: what was expected, what came, what to do.
+"""Mistakes that a user can fix, each in one sentence: what was expected, what was given, what to do.
 
-Every error that samat-mm raises on purpose is a :class:`UserError`, and at the same time the built-in error that a
-caller would expect. The command line tools print its sentence; anything else is a bug, whose traceback they show.
+Every error that samat-mm raises on purpose is a :class:`UserError` and also the built-in error that a caller would
+expect. The command line tools print its sentence; any other exception is a bug, and the tools show its traceback.
 """
 
 
 class UserError(Exception):
-    """What all errors of samat-mm's own are.
+    """Base class of all samat-mm errors.
 
-    A process of a data loader hands on the type of an error and its printed trace. From these torch makes another
-    error, and passes the trace as ``message`` to types that have such an attribute. The sentence ends the trace.
+    A data loader process passes on the type of an error and its printed trace. torch rebuilds the error from these, and
+    passes the trace as ``message`` to types that have such an attribute. The trace ends with the sentence.
 
     Args:
-        said: the sentence.
-        message: the trace of such an error, in place of the sentence; it is kept as the cause.
+        sentence: the error message.
+        message: the printed trace, given instead of the sentence; it is kept as the cause.
     """
 
     message = 'the trace is passed by this name'
 
-    def __init__(self, *said: object, message: str | None = None) -> None:
+    def __init__(self, *sentence: object, message: str | None = None) -> None:
         if message is not None:
             name = f'{type(self).__module__}.{type(self).__qualname__}: '
-            said = (message.rpartition(f'\n{name}')[2].strip(),)
+            sentence = (message.rpartition(f'\n{name}')[2].strip(),)
             self.__cause__ = RuntimeError(message)
-        super().__init__(*said)
+        super().__init__(*sentence)
 
 
 class InputError(UserError, ValueError):
-    """A value, a parameter or a file's content that does not fit."""
+    """A value, parameter or file content that does not fit."""
 
 
 class MissingFileError(UserError, FileNotFoundError):
@@ -39,15 +39,15 @@ class FileError(UserError, OSError):
 
 
 class NonFiniteError(UserError, FloatingPointError):
-    """A number that is NaN or infinite, with which no result could be trusted."""
+    """A NaN or infinite number, which would make the result meaningless."""
 
 
 class UnsupportedError(UserError, TypeError):
-    """A model, a batch or an object of a kind that cannot be worked with."""
+    """A kind of model, batch or object that is not supported."""
 
 
 class StepError(UserError, RuntimeError):
-    """A training step that does not do what a perturbation relies on."""
+    """A training step that breaks an assumption of a perturbation."""
 
 
 class MissingPackageError(UserError, ModuleNotFoundError):

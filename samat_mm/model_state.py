@@ -1,4 +1,4 @@
-"""The state of a model: the bare model itself, and running it without leaving a trace in it."""
+"""Access to the bare model, and ways to run a model without changing its state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +31,8 @@ def unwrapped(model: nn.Module) -> Any:
 def frozen(model: nn.Module) -> Iterator[None]:
     """Put every module in evaluation mode and freeze every parameter inside the block.
 
-    Modes and ``requires_grad`` come back one by one, so that a backbone kept in evaluation mode or a frozen stage is
-    found as it was.
+    Modes and ``requires_grad`` are restored one by one, so a backbone kept in evaluation mode or a frozen stage stays
+    as it was.
     """
     modes = [(module, module.training) for module in model.modules()]
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -58,29 +58,29 @@ def refuse_activation_checkpointing(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if getattr(module, 'with_cp', False):
             raise InputError(
-                f'{name or type(module).__name__} has with_cp=True, and reentrant activation checkpointing gives no '
-                'gradients but by a full backward; set with_cp=False.'
+                f'{name or type(module).__name__} has with_cp=True, and reentrant activation checkpointing only gives '
+                'gradients in a full backward; set with_cp=False.'
             )
 
 
 def refuse_augmented(model: nn.Module) -> None:
-    """Refuse test-time augmentation, whose predictions are of several inputs for each image.
+    """Refuse test-time augmentation, whose predictions combine several inputs per image.
 
     Raises:
         ValueError: naming the class.
     """
     if isinstance(model, BaseTTAModel):
         raise InputError(
-            f'{type(model).__name__} averages over augmented copies of each image, and attacks and reports are of one '
+            f'{type(model).__name__} averages over augmented copies of each image, but attacks and reports need one '
             'input per image; test without test-time augmentation, with the model and the pipeline of plain tests.'
         )
 
 
 @contextmanager
 def buffers_aside(model: nn.Module) -> Iterator[None]:
-    """Let the block work on copies of the buffers, which are left as they are.
+    """Run the block on copies of the buffers; the buffers themselves do not change.
 
-    Unlike :func:`buffers_kept` this changes nothing in place, so that forwards before and inside the block can share a
+    Unlike :func:`buffers_kept`, this changes nothing in place, so forwards before and inside the block can share a
     backward pass after it.
     """
     kept = [
@@ -97,13 +97,13 @@ def buffers_aside(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen_parameters_watched(model: nn.Module) -> Iterator[None]:
-    """Refuse a block that changes a parameter which is not trained, and take the change back.
+    """Undo and refuse changes of untrained parameters inside the block.
 
     Raises:
-        RuntimeError: naming one. The forward of a model with a momentum encoder does this, and one more forward than
-            training takes would do it once more.
+        RuntimeError: naming a changed parameter. The forward of a model with a momentum encoder changes one, and an
+            extra forward would change it once more.
     """
-    # By value: MMEngine's averaged models write through .data, which leaves no trace in the version counter.
+    # By value: MMEngine's averaged models write through .data, which does not update the version counter.
     saved = [
         (name, value, value.detach().clone()) for name, value in model.named_parameters() if not value.requires_grad
     ]
@@ -119,6 +119,6 @@ def frozen_parameters_watched(model: nn.Module) -> Iterator[None]:
     if changed:
         raise StepError(
             f'the forward of {type(model).__name__} changes {changed[0]}, a parameter that is not trained (a momentum '
-            'encoder?); a forward beside that of plain training would change it once more. Use a plain OptimWrapper '
+            'encoder?); an extra forward would change it once more. Use a plain OptimWrapper '
             'with this model, and do not measure its sharpness.'
         )

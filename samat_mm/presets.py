@@ -55,16 +55,16 @@ def _read(file: Path) -> dict[str, Any]:
 def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the config of an attack, given as a preset's name or as a config.
 
-    A config may carry a ``name``; otherwise it is called by its type and norm, 'pgd-linf' for instance.
+    A config may have a ``name``; the default consists of its type and norm, for instance 'pgd-linf'.
 
     Raises:
-        ValueError: if there is no such preset (the message lists the known ones), or the config has no type, or the
-            name of the results without an attack.
+        ValueError: if the preset is unknown (the message lists the known ones), the config has no type, or the name is
+            reserved for the results without an attack.
     """
     if isinstance(attack, str):
         return attack, preset(attack)['attack']
     if not isinstance(attack, Mapping) or 'type' not in attack:
-        raise InputError(f"an attack that is no preset's name needs a type, such as 'PGD'; got {attack!r}.")
+        raise InputError(f"an attack that is not the name of a preset needs a type, such as 'PGD'; got {attack!r}.")
     config = dict(attack)
     kind = getattr(config['type'], '__name__', config['type'])
     name = config.pop('name', None) or '-'.join(
@@ -73,15 +73,15 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if not isinstance(name, str):
         raise InputError(f'the name of an attack must be a string; got {name!r}.')
     if name == 'clean':
-        raise InputError("an attack cannot be called 'clean', as the results without one are; give it another name=.")
+        raise InputError("an attack cannot be called 'clean', which names the results without one; give another name=.")
     return name, config
 
 
 def listed(attacks: Any) -> list[str | dict[str, Any]]:
-    """Return the presets and configs that a config gives.
+    """Return the presets and configs that a config lists.
 
     Raises:
-        ValueError: if it gives no list of them.
+        ValueError: unless it is a list of them.
     """
     if not isinstance(attacks, (list, tuple)):
         raise InputError(f"attacks must be a list of presets and configs, such as ['pgd-linf']; got {attacks!r}.")
@@ -95,8 +95,8 @@ def build_attacks(
 
     Args:
         attacks: presets or configs.
-        radii: in rising order; of several, each makes an attack of its own, called 'pgd-linf@4/255'.
-        **overrides: parameters that replace those of every attack that has them; None leaves a parameter as it is.
+        radii: radii in rising order; several radii each make a separate attack, named such as 'pgd-linf@4/255'.
+        **overrides: parameters to replace in every attack that has them; None leaves a parameter unchanged.
 
     Raises:
         ValueError: if an attack is unknown, two have the same name, radii do not rise, a parameter does not fit, or no
@@ -127,16 +127,16 @@ def build_attacks(
 
 
 def _parameters(config: dict[str, Any]) -> set[str]:
-    """Return which parameters of an attack can be replaced.
+    """Return the parameters of an attack that can be replaced.
 
-    A radius that bounds nothing unless the config says so, as in Pixle, is none of them.
+    These exclude a radius that is unbounded unless the config sets it, as in Pixle.
     """
     attack = ATTACKS.build(config)
     return attack.parameters - ({'eps'} if getattr(attack, 'eps', None) is None else set())
 
 
 def _add(built: dict[str, Attack], name: str, config: dict[str, Any]) -> None:
-    """Build an attack under a name that no other one has, not even as a file."""
+    """Build an attack under a name that is unique, also as a file name."""
     if file_name(name) in map(file_name, built):
         raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
     built[name] = ATTACKS.build(config)

@@ -1,7 +1,7 @@
 """The registries of samat-mm.
 
-Attacks and weight perturbations have registries of their own; hooks, optimizer wrappers, datasets and transforms go
-to MMEngine's root registries, so that every OpenMMLab project finds them whatever its ``default_scope``.
+Attacks and weight perturbations have their own registries. Hooks, optimizer wrappers, datasets and transforms are in
+MMEngine's root registries, so every OpenMMLab project finds them, whatever its ``default_scope``.
 """
 
 import inspect
@@ -18,9 +18,9 @@ KINDS = {'attack': Attack, 'weight perturbation': WeightPerturbation}  # by the 
 
 
 def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any, **kwargs: Any) -> Any:
-    """Build from a config, with an error that lists what is registered and the builder's own message otherwise."""
+    """Build from a config; errors list the registered types or repeat the builder's own message."""
     if isinstance(cfg, KINDS[registry.name]):
-        return cfg  # an instance already
+        return cfg  # already an instance
     if not isinstance(cfg, (dict, Config)):
         named = 'the name ' if isinstance(cfg, str) else ''
         raise InputError(f'{registry.name} must be a config such as dict(type=...); got {named}{cfg!r}.')
@@ -34,7 +34,7 @@ def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any
         known = ', '.join(sorted(registry.module_dict))
         raise InputError(f'{registry.name} of type {name!r} is unknown; the known ones are {known}.')
     try:
-        inspect.signature(cls).bind(**parameters)  # rather than to catch what is raised inside
+        inspect.signature(cls).bind(**parameters)  # does not catch errors raised inside
     except TypeError as error:
         raise InputError(f'{name} does not accept these parameters: {error}.') from error
     return cls(**parameters)

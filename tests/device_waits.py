@@ -24,7 +24,7 @@ class DeviceWait(AssertionError):
 
 
 class _Device:
-    """Which tensors are on the device, by their memory: those that it is told of and whatever is made of them."""
+    """Tracks by memory which tensors are on the device: the registered ones and all tensors made from them."""
 
     def __init__(self) -> None:
         self._memory: dict[int, StorageWeakRef] = {}  # while a weak reference lives, its number is not given again
@@ -83,7 +83,7 @@ class _Functions(TorchFunctionMode):
             self.found('Tensor.to, from the host')
         result = func(*args, **kwargs)
         if moved:
-            result = result.clone()  # or the host's tensor would be taken, too
+            result = result.clone()  # otherwise the host's tensor would count as well
             self.device.take(result)
         return result
 
@@ -95,7 +95,7 @@ def device_waits(tensors: Iterable[Tensor]) -> Iterator[list[str]]:
     Not seen is a copy of a host tensor to a device that is given by its name, ``torch.tensor(..., device=device)``.
 
     Args:
-        tensors: what is on the device to begin with, any nest of tensors.
+        tensors: the tensors on the device at the start, nested in any way.
     """
     device, found = _Device(), []
     device.take(tensors)
@@ -108,7 +108,7 @@ def no_device_waits(tensors: Iterable[Tensor]) -> Iterator[None]:
     """Fail where the block waits for the device that holds ``tensors``.
 
     Raises:
-        DeviceWait: at once, from within, so that the trace shows the line.
+        DeviceWait: immediately, from within, so the trace shows the line.
     """
 
     def refuse(what: str) -> None:

@@ -42,7 +42,7 @@ class TinyClassifier(nn.Module):
 class TinySegmentor(nn.Module):
     """A 3x3 and a 1x1 convolution: pixels (N, 3, H, W) to logits (N, 4, H, W).
 
-    Zeros around the image are what the first convolution assumes there, so padding with zeros changes no logit.
+    Zeros around the image equal the padding of the first convolution, so padding with zeros changes no logit.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -133,7 +133,7 @@ def classifier_config() -> Any:
 
 
 def _calibrated(model: nn.Module) -> nn.Module:
-    """Give batch normalisation the statistics of random images, so that predictions vary with the image."""
+    """Set the statistics of batch normalisation from random images, so predictions vary with the image."""
     model.train()
     bands = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
     with torch.no_grad():
@@ -230,7 +230,7 @@ class RegisteredLabelledImages(RegisteredImages):
 
 
 def labelled_by(model: nn.Module, data: SegmentationImages | ClassificationImages) -> Any:
-    """Return the data set with what the model predicts as labels: its clean metrics are perfect then."""
+    """Return the data set with the model's predictions as labels, so its clean metrics are perfect."""
     for index in range(len(data)):
         batch = model.data_preprocessor(pseudo_collate([data[index]]), False)
         with torch.no_grad():
@@ -303,7 +303,7 @@ def runner(
 
 
 class Recorder(Hook):
-    """Keeps what the model's loss forward gets at every call, and the losses."""
+    """Keeps the arguments of the model's loss forward at every call, and the losses."""
 
     priority = 'LOWEST'
 
@@ -312,7 +312,7 @@ class Recorder(Hook):
         self.labels: list[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        # Deeper than the outermost module, so that what other hooks put in place is what is seen.
+        # Deeper than the outermost module, to see the effect of other hooks.
         runner.model.backbone.register_forward_pre_hook(self._record)
 
     def _record(self, module: nn.Module, args: tuple) -> None:

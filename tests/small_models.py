@@ -1,4 +1,4 @@
-"""Small models, each with batches to train on: what the tests of several modules share."""
+"""Small models, each with batches to train on, shared by the tests of several modules."""
 
 import copy
 from collections.abc import Callable

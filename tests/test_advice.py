@@ -1,4 +1,4 @@
-"""What error messages advise is there, and does what they say."""
+"""The options, commands and versions in error messages exist and do what the messages say."""
 
 import argparse
 import ast
@@ -18,7 +18,7 @@ SOURCES = sorted([*(ROOT / 'samat_mm').rglob('*.py'), *(ROOT / 'tools').glob('*.
 
 
 def texts(node):
-    """The strings in a piece of code; '{}' stands for a value in them."""
+    """The strings in a piece of code, with '{}' for each value in them."""
     for part in ast.walk(node):
         if isinstance(part, ast.JoinedStr):
             yield ''.join(piece.value if isinstance(piece, ast.Constant) else '{}' for piece in part.values)

@@ -81,7 +81,7 @@ def waits_of(attack: Any, model: nn.Module, inputs: Tensor, target: Tensor) -> l
 
 @every_attack
 def test_a_gradient_attack_waits_as_often_whatever_its_steps(name: str, norm: str) -> None:
-    """For the range of the pixels, at each start for that of the labels, and at the end for what was not finite."""
+    """For the range of the pixels, for the range of the labels at each start, and for non-finite values at the end."""
     few, many = (waits_of(build(name, norm, steps=steps, random_start=True), *problem(name)) for steps in (10, 20))
     assert few == many
     # SEA is three attacks of three stages; the one step of FGSM is the first and the last.

@@ -1,4 +1,4 @@
-"""The documents keep their word: links lead somewhere, and what is generated is what would be generated."""
+"""Links in the documents lead to files, and generated pages are up to date."""
 
 import re
 import runpy
@@ -19,7 +19,7 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_files_named_in_the_text_exist(page: Path) -> None:
-    """Paths in backticks; those with braces, stars or capitals stand for several or for the reader's own."""
+    """Paths in backticks; those with braces, stars or capitals are patterns or the reader's own."""
     named = re.findall(
         r'`(?:python )?((?:configs|benchmarks|tests|tools|docs|samat_mm)/[\w./-]+)(?![\w{*])', page.read_text('utf-8')
     )

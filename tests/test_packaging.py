@@ -1,4 +1,4 @@
-"""The versions of Python that are named are the same everywhere, and those that the tested packages take."""
+"""All Python versions in the repository agree, and the tested packages support them."""
 
 import re
 from importlib import metadata
@@ -33,6 +33,6 @@ def test_every_pinned_package_takes_the_version(version):
         try:
             found = metadata.metadata(name)
         except metadata.PackageNotFoundError:
-            continue  # one of those that only some systems need
+            continue  # only needed on some systems
         if found['Version'].partition('+')[0] == pin:
             assert f'{version}.9' in SpecifierSet(found['Requires-Python'] or ''), f'{name}: {found["Requires-Python"]}'

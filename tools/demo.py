@@ -1,7 +1,7 @@
-"""The main job on data that is already there: train with SGD and with SAM, attack both, compare.
+"""Demonstrate the main use on built-in data: train with SGD and with SAM, attack both, compare.
 
-Writes demo/{sgd,sam}.json (the reports of tools/test.py) and demo/attack.png. A demo that was killed goes on where it
-stopped.
+Writes demo/{sgd,sam}.json (the reports of tools/test.py) and demo/attack.png. If the demo is killed, run it again to
+continue where it stopped.
 """
 
 import json
@@ -33,7 +33,7 @@ SHOWN = (0, 5)  # images of the validation set
 
 
 def run(console: Console, tool: str, *arguments: str) -> None:
-    """Print a command and run it; the demo ends with it if it fails, which it explains itself."""
+    """Print a command and run it; if it fails, the demo exits, because the command prints its own error."""
     console.rule(f'python tools/{tool} {" ".join(arguments)}', align='left')
     done = subprocess.run([sys.executable, str(ROOT / 'tools' / tool), *arguments], check=False)
     if done.returncode:
@@ -41,7 +41,7 @@ def run(console: Console, tool: str, *arguments: str) -> None:
 
 
 def draw(path: Path) -> None:
-    """Draw what the l2 attack, whose perturbation has more to show, does to both models, image by image."""
+    """Draw the effect of the l2 attack on both models, image by image; its perturbation is easier to see."""
     (attack,) = build_attacks([ATTACKS[1]]).values()
     rows = []
     for method in METHODS:

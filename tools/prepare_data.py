@@ -1,4 +1,4 @@
-"""Unpack, check and put into place a data set that you downloaded: python tools/prepare_data.py stanford SOURCE."""
+"""Unpack, check and install a downloaded data set: python tools/prepare_data.py stanford SOURCE."""
 
 import argparse
 import os
@@ -17,11 +17,11 @@ COMPLETE = {'stanford': {'images': 715, 'labels': 715}, 'voc': {'train': 1464, '
 
 
 def main() -> int:
-    """Parse and prepare; returns 0 only if the data set is in place and whole."""
+    """Parse and prepare; returns 0 only if the data set is in place and complete."""
     parser = argparse.ArgumentParser(description='Bring a downloaded data set into the layout the configs expect.')
     parser.add_argument('dataset', choices=sorted(LAYOUTS))
     parser.add_argument(
-        'source', type=Path, help='archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or folder; it is left as it is'
+        'source', type=Path, help='archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or folder; it is not changed'
     )
     parser.add_argument('--out', type=Path, default=Path('data'), help='folder of the data sets (default: %(default)s)')
     args = parser.parse_args()
@@ -30,10 +30,10 @@ def main() -> int:
 
 
 def prepare_data(args: argparse.Namespace) -> int:
-    """Put the data set into place and tell what was found; returns 0 only if it is whole.
+    """Put the data set into place and report the findings; returns 0 only if it is complete.
 
     Raises:
-        ValueError: if the source is no such data set.
+        ValueError: if the source is not such a data set.
         OSError: if something cannot be read or written.
     """
     console = Console(soft_wrap=True)
@@ -42,8 +42,8 @@ def prepare_data(args: argparse.Namespace) -> int:
         args.source, args.out, LAYOUTS[args.dataset], partial(track, console=console, transient=True)
     )
     if findings.problems:
-        what = f'{target} is not whole; delete it and run again' if already else f'{target} was not made'
-        print(f'error: {what}, because of what is listed here.\n{findings.explain()}', file=sys.stderr)
+        what = f'{target} is incomplete or damaged; delete it and run again' if already else f'{target} was not created'
+        print(f'error: {what}, because of these problems:\n{findings.explain()}', file=sys.stderr)
         return 1
 
     table = Table(title=f'{target} {"was already there" if already else "is ready"}')

@@ -1,8 +1,8 @@
-"""Measure how sharp the training loss of checkpoints is: python tools/sharpness.py CONFIG CHECKPOINT [CHECKPOINT ...]
+"""Measure the sharpness of the training loss: python tools/sharpness.py CONFIG CHECKPOINT [CHECKPOINT ...]
 
-Prints the worst-case loss rises that SAM and ASAM make small, and the greatest eigenvalue and the trace of the Hessian,
-all on the same training batches. --figures draws the loss landscape and the rise against the radius. Several
-checkpoints of one architecture get a column and a curve each.
+Prints the worst-case loss rises that SAM and ASAM reduce, and the largest eigenvalue and the trace of the Hessian, all
+on the same training batches. --figures draws the loss landscape and the rise against the radius. Several checkpoints of
+one architecture get a column and a curve each.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from samat_mm.sharpness.report import build_report, labels_of, print_report
 from samat_mm.visualization.landscape import draw_lines, draw_plane, draw_rises, save
 
 DEFAULTS = Measurement()
-RADII = [number / 4 for number in range(9)]  # of the figure of loss rises, in units of rho
+RADII = [number / 4 for number in range(9)]  # for the figure of loss rises, in units of rho
 
 
 def sharpness(args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def sharpness(args: argparse.Namespace) -> None:
     """
     measurement = Measurement(args.rho, args.asam_rho, args.steps, args.probes, args.seed)
     if args.landscape is not None and args.figures is None:
-        raise InputError('--landscape needs --figures DIR, where it is drawn.')
+        raise InputError('--landscape needs --figures DIR for its output.')
     labels = labels_of(args.checkpoint)
     config = load_config(args)
     if args.out is not None:
@@ -105,14 +105,14 @@ def main() -> None:
     parser.add_argument('--batches', type=int, default=4, help='number of training batches')
     parser.add_argument('--rho', type=float, default=DEFAULTS.rho, help="radius of SAM's ball")
     parser.add_argument('--asam-rho', type=float, default=DEFAULTS.asam_rho, help="radius of ASAM's ball")
-    parser.add_argument('--steps', type=int, default=DEFAULTS.steps, help='of the longer ascent')
+    parser.add_argument('--steps', type=int, default=DEFAULTS.steps, help='number of steps of the longer ascent')
     parser.add_argument(
-        '--probes', type=int, default=DEFAULTS.probes, help='random vectors for the trace; 0 leaves the Hessian out'
+        '--probes', type=int, default=DEFAULTS.probes, help='random vectors for the trace; 0 skips the Hessian'
     )
-    parser.add_argument('--seed', type=seed_number, default=DEFAULTS.seed, help='of batches, vectors and directions')
-    parser.add_argument('--out', metavar='FILE.json', help='write the report; a list of them for several checkpoints')
+    parser.add_argument('--seed', type=seed_number, default=DEFAULTS.seed, help='seed of batches, vectors, directions')
+    parser.add_argument('--out', metavar='FILE.json', help='write the report (a list for several checkpoints)')
     parser.add_argument('--figures', metavar='DIR', help='draw the landscape and the rise against the radius')
-    parser.add_argument('--landscape', choices=list(LANDSCAPES), help='of the figures, 1d by default')
+    parser.add_argument('--landscape', choices=list(LANDSCAPES), help='landscape to draw with --figures; default 1d')
     args = parser.parse_intermixed_args()
     with errors_as_sentences():
         sharpness(args)

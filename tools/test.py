@@ -1,8 +1,8 @@
 """Test a model, clean and under attack: python tools/test.py CONFIG CHECKPOINT --attack pgd-linf pgd-l2
 
---attack list prints the attacks with their parameters and sources (no config is needed for that). Several radii after
---eps give a curve. What is known of each image is kept in WORK_DIR/attack_results as the test goes: the same command
-after a kill goes on where it stopped. A page with all results is written beside --out, or into that folder.
+--attack list prints the attacks with their parameters and sources, without a config. Several radii after --eps give a
+curve. The result of each image is saved in WORK_DIR/attack_results during the test: after a kill, repeat the command to
+continue. A page with all results is written next to --out, or into that folder.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from samat_mm.registry import ATTACKS
 from samat_mm.visualization.document import has_metric
 from samat_mm.visualization.html_report import write_html
 
-CHANGES = ('steps', 'step_size', 'restarts', 'queries', 'seed')  # of every attack that has such a parameter
+CHANGES = ('steps', 'step_size', 'restarts', 'queries', 'seed')  # applied to attacks that have such a parameter
 ATTACK_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'queries', 'show-dir', 'export', 'craft-dtype')
 SANITY_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'craft-dtype')
 
@@ -48,7 +48,7 @@ def print_presets() -> None:
     Console().print(table)
 
 
-def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> None:
+def refuse_unused_options(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> None:
     """Refuse options that would have no effect.
 
     Raises:
@@ -62,18 +62,18 @@ def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack])
 
 
 def make_outputs(args: argparse.Namespace) -> None:
-    """Make the folders of what is written, and try whether it can be: now, rather than after hours of work.
+    """Create the output folders and check that they can be written to, before hours of work.
 
     Raises:
         ValueError: if a file or folder does not fit.
         OSError: if it cannot be written to.
     """
     if args.out is not None:
-        writable_report(args.out, '--out', (args.config, args.checkpoint), beside='.html')
+        writable_report(args.out, '--out', (args.config, args.checkpoint), page_suffix='.html')
     folders = {'--show-dir': args.show_dir, '--export': args.export}
     made = [writable_folder(path, option).resolve() for option, path in folders.items() if path is not None]
     if len(set(made)) < len(made):
-        raise InputError(f'--show-dir and --export need a folder each, as files of one name go there; got {made[0]}.')
+        raise InputError(f'--show-dir and --export need separate folders, as their file names clash; got {made[0]}.')
 
 
 def test(args: argparse.Namespace) -> None:
@@ -88,7 +88,7 @@ def test(args: argparse.Namespace) -> None:
     changes = {name: getattr(args, name) for name in CHANGES}
     config = load_config(args)
     attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
-    refuse_idle_options(args, attacks)
+    refuse_unused_options(args, attacks)
     make_outputs(args)
     runner = build_test_runner(
         config,
@@ -124,7 +124,7 @@ def test(args: argparse.Namespace) -> None:
         write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
         print(f'Report: {page}. Results by image: {loop.folder}.')
     else:
-        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {loop.folder}.')
+        print(f'The metrics returned no numbers, so no page was written. Results by image: {loop.folder}.')
 
 
 def main() -> None:
@@ -137,15 +137,15 @@ def main() -> None:
     parser.add_argument('--steps', type=int)
     parser.add_argument('--step-size', help="such as '1/255'; follows eps by default")
     parser.add_argument('--restarts', type=int)
-    parser.add_argument('--queries', type=int, help='of the model by Square and AutoAttack, for each image')
-    parser.add_argument('--seed', type=seed_number, help='of the random starts; 0 by default')
-    parser.add_argument('--max-samples', type=int, help='evaluate so many images only, spread evenly')
+    parser.add_argument('--queries', type=int, help='model queries per image of Square and AutoAttack')
+    parser.add_argument('--seed', type=seed_number, help='seed of the random starts; default 0')
+    parser.add_argument('--max-samples', type=int, help='number of images to evaluate, spread evenly')
     parser.add_argument('--out', metavar='FILE.json', help='write the report')
     parser.add_argument('--show-dir', help='write one picture per image and attack')
-    parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files, and score these')
-    parser.add_argument('--sanity', action='store_true', help='check that robustness is not an attack that fails')
-    parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision in which attacks run')
-    parser.add_argument('--resume', action='store_true', help='go on with an evaluation that was stopped, or fail')
+    parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files and score them')
+    parser.add_argument('--sanity', action='store_true', help='check whether the model is robust or the attack fails')
+    parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision of the attacks')
+    parser.add_argument('--resume', action='store_true', help='continue a stopped evaluation, or fail if there is none')
     args = parser.parse_intermixed_args()
     with errors_as_sentences():
         if args.attack == ['list']:

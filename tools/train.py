@@ -1,6 +1,6 @@
 """Train a model: python tools/train.py configs/deeplabv3_voc_sam.py
 
-Any config of mmengine's works; --amp keeps the method, so that SAM stays SAM in mixed precision.
+Works with any MMEngine config; --amp keeps the method, so SAM stays SAM in mixed precision.
 """
 
 from mmengine.config import Config
@@ -13,7 +13,7 @@ from samat_mm.errors import InputError
 
 
 def use_mixed_precision(config: Config) -> None:
-    """Put the mixed precision twin in the place of the config's optimizer wrapper.
+    """Replace the config's optimizer wrapper by its mixed precision twin.
 
     Raises:
         ValueError: if there is no wrapper, or it has no twin.
@@ -31,8 +31,8 @@ def use_mixed_precision(config: Config) -> None:
     config.optim_wrapper.type = twin
 
 
-def say_what_is_maximised(config: Config) -> None:
-    """Put the hook that says what the training maximises its loss over among the config's, if it is not there."""
+def log_the_maximisations(config: Config) -> None:
+    """Add the hook that logs the maximisations of the training to the config, if it is missing."""
     hooks = dict(config.get('default_hooks') or {})
     hooks['training_summary'] = hooks.get('training_summary') or dict(type='TrainingSummaryHook')
     config.default_hooks = hooks
@@ -42,8 +42,8 @@ def train(config: Config, checkpoint: str | None) -> None:
     """Build, resume and train.
 
     Args:
-        config: of the training.
-        checkpoint: to resume from, see :func:`samat_mm.engine.resume.resume`; None to begin.
+        config: config of the training.
+        checkpoint: checkpoint to resume from, see :func:`samat_mm.engine.resume.resume`; None starts a new training.
 
     Raises:
         ValueError: if a part of a training is missing, or the config cannot be built.
@@ -54,7 +54,7 @@ def train(config: Config, checkpoint: str | None) -> None:
     check_optimizer(config)
     if checkpoint is not None:
         resume(runner, checkpoint)
-    with building(config):  # MMEngine builds the data, the loops and the optimizer as training begins
+    with building(config):  # MMEngine builds the data, the loops and the optimizer when training starts
         runner.train()
 
 
@@ -73,7 +73,7 @@ def main() -> None:
         config = load_config(args)
         if args.amp:
             use_mixed_precision(config)
-        say_what_is_maximised(config)
+        log_the_maximisations(config)
         train(config, args.resume)
 
 

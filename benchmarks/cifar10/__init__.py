@@ -1,1 +1,1 @@
-"""A row of table 2 of the duality paper, trained and tested on one device; the command is cifar10_row.py."""
+"""Train and test a row of the duality paper's table 2 on one device; the command is cifar10_row.py."""

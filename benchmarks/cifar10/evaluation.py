@@ -1,4 +1,4 @@
-"""A trained method under the attacks of the table, by the product's own test loop."""
+"""Test a trained method under the attacks of the table, with samat_mm's own test loop."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ from samat_mm.evaluation.folders import FILE
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks
 
-BATCH = 250  # and the parts of AutoAttack, which takes minutes for all images
-DOUBT = 2  # how many times as fast as training a test may be; nothing is lost if the last one is begun in vain
+BATCH = 250  # also the size of the parts of AutoAttack, which takes minutes for all images
+DOUBT = 2  # how many times as fast as training a test may be; starting the last test in vain does no harm
 NATURAL, ALL = 'natural', 'natural, all images'
 
 
@@ -28,25 +28,25 @@ def evaluate(
     files: Files,
     deadline: Deadline,
     seconds_per_pass: float,
-    tell: Callable[[dict[str, dict[str, Any]]], None],
+    report: Callable[[dict[str, dict[str, Any]]], None],
 ) -> bool:
-    """Test the checkpoint of a method, and return whether all was done but the natural accuracy on all test images.
+    """Test the checkpoint of a method; return whether everything but natural accuracy on all test images is done.
 
-    What was done before a kill is not done again: the loop keeps what it finds of each image.
+    Results from before a kill are reused, because the loop saves the result of each image.
 
     Args:
-        settings: of the run.
-        files: of the method.
-        deadline: nothing is begun that is not expected to end before it; what does not is ended by the starter.
-        seconds_per_pass: of an image, in training; a test that has run says itself how long the rest of it takes.
-        tell: is told the results so far after each test.
+        settings: settings of the run.
+        files: files of the method.
+        deadline: no test starts that is expected to end after it; a test that overruns is stopped by the parent.
+        seconds_per_pass: time of one pass of one image, in training; a running test estimates its own remaining time.
+        report: called with the results so far after each test.
     """
     runner = _runner(settings, files)
     results: dict[str, dict[str, Any]] = {}
-    spent = {name: passes * seconds_per_pass / DOUBT for name, passes in PASSES.items()}  # for an image
+    spent = {name: passes * seconds_per_pass / DOUBT for name, passes in PASSES.items()}  # per image
     left_out = set()
     for name, attack, first, last in _tests(runner, settings):
-        # All images are a courtesy, which may take a tenth of what AutoAttack has left.
+        # Natural accuracy on all images is optional; it may take a tenth of the time that AutoAttack leaves.
         expected = 10 * (last - first) * spent[NATURAL] if name == ALL else (last - first) * spent[name]
         if not deadline.allows(expected):
             print(f'{name}: images {first} to {last} are left out, for {expected:.0f} s.', flush=True)
@@ -57,12 +57,12 @@ def evaluate(
         parts = {**results.get(name, {}).get('parts', {}), str(last): found['accuracy']}
         results[name] = {**found, 'images': last, 'parts': parts}
         spent[name] = (time.perf_counter() - start) / (last - first)
-        tell(results)
+        report(results)
     return left_out <= {ALL}
 
 
 def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
-    """Yield the tests in order: name, attack, and which images are new, from the first to before the last."""
+    """Yield the tests in order: name, attack, and the range of new images (start, stop)."""
     everything = len(runner.test_loop.dataloader.dataset)
     images = min(settings.test_images, everything)
     yield NATURAL, {}, 0, images
@@ -76,7 +76,7 @@ def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, 
 
 
 def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) -> dict[str, Any]:
-    """Test the first images under an attack, or clean; images whose result is known are not tested again."""
+    """Test the first images under an attack, or clean, without repeating images that have a result."""
     loop = runner.test_loop
     loop.attacks, loop.numbers = dict(attack), list(range(images))
     loop.resume = any(files.folder.glob(f'{FOLDER}/*/{FILE}'))
@@ -88,7 +88,7 @@ def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) 
 
 
 def _runner(settings: Settings, files: Files) -> Runner:
-    """Return a runner that tests, with the weights of the checkpoint."""
+    """Return a runner that tests the weights of the checkpoint."""
     config = Config.fromfile(settings.model)
     config.work_dir, config.launcher = str(files.folder), 'none'
     config.test_evaluator = dict(type='Accuracy', topk=(1,))
@@ -105,15 +105,15 @@ def _runner(settings: Settings, files: Files) -> Runner:
 
 
 def _decide_on_the_cpu(head: Any) -> None:
-    """Have the scores and labels of a batch copied once; metrics copy those of each image.
+    """Copy the scores and labels of a batch to the CPU at once; metrics copy those of each image.
 
-    Each copy waits for the turns of the other processes, which is most of the time that a test of a thousand images
-    takes on a shared card.
+    Each copy waits for the other processes, which takes most of the time of a test of a thousand images on a shared
+    GPU.
     """
     decide = head._get_predictions
 
     def decided(scores: Tensor, samples: list[Any]) -> list[Any]:
-        if not all('gt_label' in sample for sample in samples):  # not to be scored
+        if not all('gt_label' in sample for sample in samples):  # without labels there is no score
             return decide(scores, samples)
         labels = torch.cat([sample.gt_label for sample in samples]).cpu()
         for sample, label in zip(samples, labels.split(1), strict=True):

@@ -1,4 +1,4 @@
-"""CIFAR-10 from jpeg files in one .npz: decoded once, kept on the device, augmented there."""
+"""CIFAR-10 from jpeg files in one .npz: decoded once, stored and augmented on the device."""
 
 import io
 import zipfile
@@ -43,10 +43,10 @@ def read_split(path: str | Path, name: str, most: int | None = None) -> Split:
         path: an .npz file, in which image i of the split 'train' is the jpeg file
             ``train_bytes[train_offsets[i]:train_offsets[i + 1]]``, with the label ``train_labels[i]``.
         name: 'train' or 'test'.
-        most: take only so many images, the first ones.
+        most: number of images to take from the start.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is not such a file, or an image cannot be decoded.
     """
     content, offsets, labels = _arrays(path, name)
@@ -90,12 +90,12 @@ def _decoded(jpeg: bytes, which: str) -> np.ndarray:
 
 
 def augmented(images: Tensor, numbers: Tensor, generator: torch.Generator) -> Tensor:
-    """Return crops of images padded by reflection, half of them mirrored, by one look-up of pixels.
+    """Return crops of images padded by reflection, half of them mirrored, with a single indexing operation.
 
     Args:
         images: (N, 32, 32, 3).
-        numbers: which of them, shape (n,).
-        generator: on the device of the images; each image draws its own place and whether it is mirrored.
+        numbers: indices of the images, shape (n,).
+        generator: generator on the device of the images; each image draws its own position and mirroring.
 
     Returns:
         Shape (n, 3, 32, 32), in channels-last layout.
@@ -110,7 +110,7 @@ def augmented(images: Tensor, numbers: Tensor, generator: torch.Generator) -> Te
 
 
 def _reflected(places: Tensor) -> Tensor:
-    """Return where the pixels that padding by reflection puts at these places come from."""
+    """Return the source positions of the pixels that padding by reflection puts at these places."""
     last = SIDE - 1
     return last - (last - places.abs()).abs()
 
@@ -119,13 +119,13 @@ def training_batch(split: Split, numbers: Tensor, generator: torch.Generator) ->
     """Return a batch for ``train_step``.
 
     All labels are in one data sample: mmpretrain's preprocessor and head join the labels of the samples into one
-    tensor, so the loss is the same, and making, moving and joining a sample for each image takes longer than the
-    network does on a fast card.
+    tensor, so the loss is the same. Creating, moving and joining a sample for each image takes longer than the network
+    itself on a fast GPU.
 
     Args:
-        split: on the device.
-        numbers: of the images, shape (n,).
-        generator: of the augmentation, on the device.
+        split: images on the device.
+        numbers: indices of the images, shape (n,).
+        generator: generator of the augmentation, on the device.
     """
     labels = DataSample().set_gt_label(split.labels[numbers])
     return {'inputs': augmented(split.images, numbers, generator), 'data_samples': [labels]}
@@ -133,12 +133,12 @@ def training_batch(split: Split, numbers: Tensor, generator: torch.Generator) ->
 
 @DATASETS.register_module()
 class JpegCIFAR10(BaseDataset):
-    """A split of such a file as a data set for tests: an image (3, 32, 32) and its data sample at a time.
+    """A split of such a file as a data set for tests: returns one image (3, 32, 32) and its data sample.
 
     Args:
         data_file: the .npz file.
         split: 'train' or 'test'.
-        most: take only so many images, the first ones.
+        most: number of images to take from the start.
     """
 
     METAINFO = {'classes': CLASSES}  # noqa: RUF012  (as MMEngine has it)
@@ -148,7 +148,7 @@ class JpegCIFAR10(BaseDataset):
         super().__init__(serialize_data=False)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return the numbers of the images."""
+        """Return the indices of the images."""
         return [{'number': number} for number in range(len(self.read))]
 
     def __getitem__(self, index: int) -> dict[str, Any]:

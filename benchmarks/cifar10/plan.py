@@ -6,18 +6,18 @@ from typing import Any
 
 from cifar10.settings import METHODS, PASSES, Settings
 
-MOST_EPOCHS = 100  # the paper's
-TEST_SHARE = 0.4  # of the time, at most; AutoAttack alone can take as long as 30 epochs of SGD
-RESERVE = 1.1  # an epoch also writes a checkpoint, and a measurement is no promise
+MOST_EPOCHS = 100  # as in the paper
+TEST_SHARE = 0.4  # upper bound on the share of tests; AutoAttack alone can take as long as 30 epochs of SGD
+RESERVE = 1.1  # for the checkpoint of each epoch, and for errors of the measurement
 
 
 def plan_for(left: float, parts: Mapping[str, Mapping[str, Any]], settings: Settings) -> dict[str, Any]:
-    """Return the number of epochs with what it follows from.
+    """Return the number of epochs and the values that determine it.
 
     Args:
         left: seconds for training and tests.
-        parts: what each method has told of itself: its images and the seconds of a step while the others run.
-        settings: of the run.
+        parts: reports of the methods: number of images, and seconds of a step while the others run.
+        settings: settings of the run.
     """
     epochs = {
         name: part['seconds_per_step'] * math.ceil(part['train_images'] / settings.batch)
@@ -37,25 +37,25 @@ def plan_for(left: float, parts: Mapping[str, Mapping[str, Any]], settings: Sett
 
 
 def planned_epochs(left: float, epoch: float, tests: float) -> int:
-    """Return how many epochs fit.
+    """Return the number of epochs that fit.
 
     Args:
         left: seconds for training and tests.
-        epoch: seconds of an epoch of the slowest method.
-        tests: seconds of the tests of the slowest.
+        epoch: seconds per epoch of the slowest method.
+        tests: seconds of the tests of the slowest method.
     """
     training = left - min(TEST_SHARE * left, tests)
     return max(0, min(MOST_EPOCHS, int(training / (RESERVE * epoch))))
 
 
 def seconds_per_pass(epoch: float, images: int, method: str) -> float:
-    """Return what an image's way through the network costs, in training.
+    """Return the cost of one pass of one image through the network, in training.
 
-    A backward pass gives gradients of weights and of activations, so that a gradient counts as three passes.
+    A backward pass computes gradients of weights and of activations, so a gradient counts as three passes.
 
     Args:
-        epoch: seconds of an epoch.
-        images: of an epoch.
-        method: by name.
+        epoch: seconds per epoch.
+        images: images per epoch.
+        method: name of the method.
     """
     return epoch / images / (3 * METHODS[method].gradients)

@@ -1,4 +1,4 @@
-"""The methods of the table side by side, a process for each, and the one file about them."""
+"""Run the methods of the table side by side, each in its own process, and collect their results in one file."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from samat_mm.command_line.endings import BUG
 from samat_mm.errors import FileError, StepError
 
 BENCHMARKS = Path(__file__).parents[1]
-LAST_SECONDS = 3.0  # kept for ending the processes and writing the file
+LAST_SECONDS = 3.0  # reserved for ending the processes and writing the file
 POLL = 0.1
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return what a JSON file holds, nothing if there is none.
+    """Return the content of a JSON file, or an empty dict if the file does not exist.
 
     Raises:
         OSError: if it is damaged.
@@ -31,18 +31,18 @@ def read(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding='utf-8')) if file.exists() else {}
     except ValueError as error:
-        raise FileError(f'{file} is damaged; remove it, and the checkpoints beside it if numbers matter.') from error
+        raise FileError(f'{file} is damaged; remove it, and the checkpoints next to it if numbers matter.') from error
 
 
 class Run:
     """All methods side by side.
 
     Args:
-        settings: of the run, which are in the folder as ``settings.json``.
-        methods: by name.
-        work: the folder.
-        out: the file about all of it.
-        deadline: nothing runs any more when it comes.
+        settings: settings of the run, which are in the folder as ``settings.json``.
+        methods: names of the methods.
+        work: folder of the run.
+        out: file with the results of all methods.
+        deadline: all processes end before it.
     """
 
     def __init__(self, settings: Settings, methods: Sequence[str], work: Path, out: Path, deadline: Deadline) -> None:
@@ -53,8 +53,8 @@ class Run:
         self._failures: dict[str, str] = {}
         self._machine: dict[str, Any] = {}
 
-    def go(self) -> dict[str, Any]:
-        """Work until all is done or the time is over, and return what was written at the end.
+    def run(self) -> dict[str, Any]:
+        """Run until everything is done or the time is over, and return the final document.
 
         Raises:
             RuntimeError: if a process failed.
@@ -63,44 +63,44 @@ class Run:
         try:
             self._machine = machine(self.settings.device)
             while self._is_to_wait() and any(process.poll() is None for process in running.values()):
-                self._failures = {name: self._said(name) for name, process in running.items() if process.poll()}
-                self._answer()
+                self._failures = {name: self._last_line(name) for name, process in running.items() if process.poll()}
+                self._coordinate()
                 self._write()
                 time.sleep(POLL)
-            self._failures = {name: self._said(name) for name, process in running.items() if process.poll()}
+            self._failures = {name: self._last_line(name) for name, process in running.items() if process.poll()}
         finally:
             for process in running.values():
                 process.kill()
                 process.wait()
             self._write()
-        for name, said in self._failures.items():
-            raise StepError(f'the process of {name} failed ({said}); see {self.files[name].log}.')
+        for name, line in self._failures.items():
+            raise StepError(f'the process of {name} failed ({line}); see {self.files[name].log}.')
         return self.written
 
     def _is_to_wait(self) -> bool:
-        """Tell whether there is time, and something to do in it: before there is a plan, all wait for each other."""
+        """Tell whether to wait: there is time, and work. Before there is a plan, all methods wait for each other."""
         nothing_to_do = (not self.plan and self._failures) or self.plan.get('epochs') == 0
         return not nothing_to_do and self.deadline.allows(LAST_SECONDS / 2)
 
     def _start(self, files: Files) -> subprocess.Popen:
-        """Start the process of a method; it ends when this one does, as its standard input is closed then."""
+        """Start the process of a method, which ends with this one, because its standard input is then closed."""
         files.folder.mkdir(exist_ok=True)
         environment = {'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1) // len(self.files))), **os.environ}
         if self.settings.device == 'cpu':
-            environment['CUDA_VISIBLE_DEVICES'] = ''  # MMEngine would take what it finds
+            environment['CUDA_VISIBLE_DEVICES'] = ''  # MMEngine would use any device that it finds
         end = time.time() + self.deadline.left() - LAST_SECONDS
         command = [sys.executable, '-m', 'cifar10.worker', str(files.work), files.method, str(end)]
         environment['PYTHONPATH'] = os.pathsep.join([str(BENCHMARKS), *filter(None, sys.path)])
         with files.log.open('ab') as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 
-    def _said(self, name: str) -> str:
-        """Return the last that a process said."""
+    def _last_line(self, name: str) -> str:
+        """Return the last line of a process's output."""
         lines = self.files[name].log.read_text(encoding='utf-8', errors='replace').splitlines()
         return next((line for line in reversed(lines) if line and line != BUG), 'without a word')
 
-    def _answer(self) -> None:
-        """Let the methods time a step once all are ready, and choose the number of epochs once all have done it."""
+    def _coordinate(self) -> None:
+        """Let the methods time a step once all are ready, and choose the number of epochs once all are done."""
         if self.plan:
             return
         if not self.go_file.exists():
@@ -113,7 +113,7 @@ class Run:
             print(
                 f'{self.plan["epochs"]} epochs for each method fit into {self.deadline.left():.0f} seconds', flush=True
             )
-            if self.plan['epochs']:  # or there may be more time at the next try
+            if self.plan['epochs']:  # otherwise the next run may have more time
                 write_json(self.plan_file, self.plan)
 
     def _parts(self) -> dict[str, dict[str, Any]]:
@@ -121,7 +121,7 @@ class Run:
         return {name: read(files.part) for name, files in self.files.items()}
 
     def _write(self) -> None:
-        """Write the file if there is news."""
+        """Write the file if anything has changed."""
         new = document(self.settings, self.plan, self._machine, self._parts(), self._failures)
         if new != self.written:
             self.written = new

@@ -1,4 +1,4 @@
-"""What is written and printed about a row of the table."""
+"""Write and print the results of a row of the table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ def document(
     parts: Mapping[str, Mapping[str, Any]],
     failures: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return all that is known so far.
+    """Return all results so far.
 
     Args:
-        settings: of the run.
-        plan: the number of epochs and where it comes from, empty while it is not known.
-        machine: what it runs on.
-        parts: what each method has told.
-        failures: of methods, what their processes said last.
+        settings: settings of the run.
+        plan: number of epochs and its derivation; empty until it is known.
+        machine: description of the machine.
+        parts: reports of the methods.
+        failures: last output of the processes of failed methods.
     """
     return {
         'benchmark': 'cifar10_row',
@@ -51,7 +51,7 @@ def document(
 
 
 def show_table(found: Mapping[str, Any]) -> None:
-    """Print the accuracies on the same images for all methods, with the published ones in brackets."""
+    """Print the accuracies on the same images for all methods, with the published values in brackets."""
     rows = []
     for name, part in found['methods'].items():
         row = {'method': name}
@@ -65,11 +65,11 @@ def show_table(found: Mapping[str, Any]) -> None:
     print(f'{found["data"]["note"]}; in brackets {found["paper"]}.')
     print(f'{found["schedule"]["note"]}; {found["schedule"]["precision"]}; {found["machine"]["name"]}.')
     if not found['complete']:
-        print('Not complete: what is missing did not fit into the time; with more of it, the same command goes on.')
+        print('Not complete: the rest did not fit into the time. Repeat the command with more time to continue.')
 
 
 def _accuracy(found: Mapping[str, Any], method: str, column: str) -> str:
-    """Return an accuracy on the most images for which all methods have one; how many, unless it is all."""
+    """Return the accuracy on the largest set of images that all methods share, with its size unless it is all."""
     known = {name: part.get('results', {}).get(column, {}).get('parts', {}) for name, part in found['methods'].items()}
     shared = set.intersection(*(set(parts) for parts in known.values() if parts)) if known[method] else set()
     if not shared:

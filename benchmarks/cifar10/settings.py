@@ -1,4 +1,4 @@
-"""What the row of table 2 consists of: methods, attacks, published numbers, and what a run was asked for."""
+"""The row of table 2: methods, attacks, published numbers, and the settings of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ PAPER = (
 DATA_NOTE = 'CIFAR-10 as jpeg files, not its exact pixels: not comparable with published numbers as they stand'
 PRECISION = 'bfloat16 autocast in training, channels-last; accuracies in float32 (cuDNN may take TF32)'
 
-# Name in the table, and the preset with the settings of the caption. AutoAttack costs most and comes last.
+# Name in the table, and the preset with the settings of the caption. AutoAttack is the most expensive and comes last.
 ATTACKS = {
     'fgsm': 'fgsm-linf',
     'pgd-linf': 'pgd-linf',
@@ -20,9 +20,9 @@ ATTACKS = {
     'autoattack': 'autoattack-l2',
 }
 COLUMNS = ('natural', *ATTACKS)
-TEST_IMAGES = 1_000  # the first ones, as in the paper's code
+TEST_IMAGES = 1_000  # from the start, as in the paper's code
 
-# Passes of an image through the network, at most; of AutoAttack where half of the images resist.
+# Upper bound on the passes of an image through the network; for AutoAttack if half of the images resist.
 PASSES = {'natural': 1, 'fgsm': 3, 'pgd-linf': 22, 'pgd-l2': 22, 'autoattack': 5_000}
 
 
@@ -32,7 +32,7 @@ class Method:
 
     Attributes:
         wrapper: config of the optimizer wrapper.
-        gradients: of the batch, for each step.
+        gradients: gradients of the batch per step.
         published: the paper's accuracies in percent, in the order of ``COLUMNS``.
     """
 
@@ -61,18 +61,18 @@ CHOSEN = ('sgd', 'sam-0.2', 'sam-0.4')
 
 @dataclass(frozen=True)
 class Settings:
-    """What all trainings of a run share, and what a run that goes on must have been begun with.
+    """The settings shared by all trainings of a run, which must be the same when a run continues.
 
     Attributes:
         data: the .npz file.
         digest: its SHA-256.
-        model: the config that has the model and its preprocessor.
+        model: config of the model and its preprocessor.
         device: 'cpu' or 'cuda'.
-        seed: of weights, order, augmentation and attacks.
-        batch: images of a training step.
-        images: take only so many of the training and of the test images, None for all.
+        seed: seed of weights, order, augmentation and attacks.
+        batch: images per training step.
+        images: number of training and of test images; None for all.
         attacks: names in the table.
-        craft_dtype: precision in which attacks run, None for the product's choice.
+        craft_dtype: precision of the attacks; None for the default.
     """
 
     data: str
@@ -87,17 +87,17 @@ class Settings:
 
     @property
     def test_images(self) -> int:
-        """How many test images are attacked, if there are as many."""
+        """Number of attacked test images, if there are enough."""
         return TEST_IMAGES if self.images is None else min(TEST_IMAGES, self.images)
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where a method keeps what.
+    """The files of a method.
 
     Attributes:
-        work: the folder of the run.
-        method: its name.
+        work: folder of the run.
+        method: name of the method.
     """
 
     work: Path
@@ -105,20 +105,20 @@ class Files:
 
     @property
     def folder(self) -> Path:
-        """All that is the method's alone."""
+        """Folder of the method."""
         return self.work / self.method
 
     @property
     def checkpoint(self) -> Path:
-        """The training after its latest epoch."""
+        """State of the training after its latest epoch."""
         return self.folder / 'checkpoint.pth'
 
     @property
     def part(self) -> Path:
-        """The method's numbers so far."""
+        """Numbers of the method so far."""
         return self.folder / 'part.json'
 
     @property
     def log(self) -> Path:
-        """What the process prints."""
+        """Output of the process."""
         return self.folder / 'log.txt'

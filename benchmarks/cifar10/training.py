@@ -1,7 +1,7 @@
-"""One training of the table: MMEngine's ``train_step`` under a registered optimizer wrapper, epoch by epoch.
+"""A training of the table: MMEngine's ``train_step`` with a registered optimizer wrapper, epoch by epoch.
 
-The loop is not the Runner's. A step of this network takes a few milliseconds on a fast card, less than a data loader
-takes to decode, augment and move 128 images; so the images are on the device, and the loss is read once per epoch.
+This replaces the Runner's loop. On a fast GPU, a step of this network takes a few milliseconds, less than a data loader
+takes to decode, augment and move 128 images. So the images are on the device, and the loss is read once per epoch.
 """
 
 import itertools
@@ -24,9 +24,9 @@ from cifar10.settings import Settings
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.errors import NonFiniteError
 
-LEARNING_RATE, MILESTONES, FACTOR = 0.1, (0.75, 0.9), 0.1  # the paper's, of 100 epochs
+LEARNING_RATE, MILESTONES, FACTOR = 0.1, (0.75, 0.9), 0.1  # as in the paper's 100 epochs
 OPTIMIZER = {'type': 'SGD', 'lr': LEARNING_RATE, 'momentum': 0.9, 'weight_decay': 5e-4}
-WARM_UP = 2  # steps before time counts
+WARM_UP = 2  # untimed steps
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -36,50 +36,50 @@ def learning_rate(step: int, steps: int) -> float:
 
 @dataclass
 class Progress:
-    """How far a training is: the mean loss and the seconds of each epoch."""
+    """The progress of a training: the mean loss and the seconds of each epoch."""
 
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
 
 class Training:
-    """A model, its optimizer wrapper, and how far they are.
+    """A model, its optimizer wrapper, and their progress.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         wrapper: config of the optimizer wrapper, without its optimizer and precision.
         split: the training images, on the device.
     """
 
     def __init__(self, settings: Settings, wrapper: dict[str, Any], split: Split) -> None:
         self.settings, self.split, self.progress = settings, split, Progress()
-        torch.backends.cudnn.benchmark = settings.device == 'cuda'  # batches are of one size, but for an epoch's last
+        torch.backends.cudnn.benchmark = settings.device == 'cuda'  # batches have one size, except an epoch's last
         torch.manual_seed(settings.seed)
         config = Config.fromfile(settings.model)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.model = MODELS.build({**config.model, 'data_preprocessor': config.data_preprocessor})
             self.model.init_weights()
             self.model.to(settings.device).to(memory_format=torch.channels_last).train()
-            # bfloat16 has the exponents of float32 and needs no loss scale, whose check would wait for the device.
+            # bfloat16 has the exponents of float32, so it needs no loss scale, whose check would wait for the device.
             precision = {'dtype': 'bfloat16', 'loss_scale': {'enabled': False}}
             self.wrapper = build_optim_wrapper(self.model, ConfigDict({**wrapper, **precision, 'optimizer': OPTIMIZER}))
         self.generator = torch.Generator(settings.device)
 
     @property
     def epochs(self) -> int:
-        """How many epochs are done."""
+        """Number of completed epochs."""
         return len(self.progress.losses)
 
     @property
     def steps_per_epoch(self) -> int:
-        """The steps of an epoch; the last one may be of fewer images."""
+        """Number of steps per epoch; the last one may have fewer images."""
         return math.ceil(len(self.split) / self.settings.batch)
 
     def run_epoch(self, epochs: int) -> None:
-        """Train the next one of so many epochs.
+        """Train the next of ``epochs`` epochs.
 
-        All that is random in an epoch follows from the seed and its number, so a training that goes on after an epoch
-        needs no state of generators.
+        All randomness of an epoch follows from the seed and the epoch's number, so a training can continue after an
+        epoch without the state of generators.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -91,16 +91,16 @@ class Training:
             total += self.model.train_step(batch, self.wrapper)['loss'].detach() * size
         loss = float(total) / len(self.split)  # waits for the device
         if not math.isfinite(loss):
-            raise NonFiniteError(f'the loss of epoch {self.epochs + 1} is {loss}; nothing can be said of such weights.')
+            raise NonFiniteError(f'the loss of epoch {self.epochs + 1} is {loss}, so the weights are meaningless.')
         self.progress.losses.append(loss)
         self.progress.seconds.append(time.perf_counter() - start)
 
     def seconds_per_step(self, all_are_ready: Callable[[], None], seconds: float) -> float:
-        """Take steps for so many seconds and return how long one takes; the weights are of no use afterwards.
+        """Take steps for ``seconds`` and return the time per step; the weights are useless afterwards.
 
         Args:
-            all_are_ready: returns when the other trainings of this device are about to be timed, too.
-            seconds: at least one step is taken.
+            all_are_ready: returns when the other trainings on this device are also ready to be timed.
+            seconds: duration; at least one step is taken.
         """
         batches = itertools.chain.from_iterable(self._batches(epoch) for epoch in itertools.count())
         self._take(batches, WARM_UP)
@@ -113,13 +113,13 @@ class Training:
         return passed / steps
 
     def _take(self, batches: Iterator[tuple[dict[str, Any], int]], count: int) -> None:
-        """Train on so many batches, and wait for the device."""
+        """Train on ``count`` batches, and wait for the device."""
         for batch, _ in itertools.islice(batches, count):
             loss = self.model.train_step(batch, self.wrapper)['loss']
         float(loss)
 
     def _batches(self, epoch: int) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield the batches of an epoch in a random order, and how many images each has."""
+        """Yield the batches of an epoch in random order, each with its number of images."""
         torch.manual_seed(self.settings.seed + (epoch << 32))
         self.generator.manual_seed(self.settings.seed + (epoch << 32))
         order = torch.randperm(len(self.split), generator=self.generator, device=self.settings.device)
@@ -131,7 +131,7 @@ class Training:
             group['lr'] = rate
 
     def save(self, path: Path) -> None:
-        """Write all that the training needs to go on; the file is whole at any moment."""
+        """Write the state of the training; the file is complete at any moment."""
         state = {
             'state_dict': self.model.state_dict(),
             'optimizer': self.wrapper.state_dict(),
@@ -142,7 +142,7 @@ class Training:
         os.replace(unfinished, path)
 
     def load(self, path: Path) -> None:
-        """Go on from what was saved, if anything was.
+        """Continue from the saved state, if there is one.
 
         Raises:
             ValueError: if the file is damaged.

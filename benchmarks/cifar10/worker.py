@@ -1,4 +1,4 @@
-"""Train and test one method of the table, in a process of its own that ends with the one that started it.
+"""Train and test one method of the table, in a process that ends with its parent.
 
 cifar10_row.py starts ``python -m cifar10.worker WORK_DIR METHOD END``; END is in seconds since 1970.
 """
@@ -22,16 +22,16 @@ from cifar10.settings import METHODS, Files, Settings
 from cifar10.training import Training
 from samat_mm.command_line import errors_as_sentences
 
-TIMED = 5.0  # seconds of the measurement, or a sixtieth of the time where this is less
+TIMED = 5.0  # seconds of the measurement, or a sixtieth of the time if this is less
 
 
 class Worker:
-    """The training and the test of a method, and what is known of them.
+    """The training and the test of a method, and their results.
 
     Args:
         work: folder of the run, with ``settings.json``.
-        method: its name.
-        deadline: nothing is begun that is not expected to end before it.
+        method: name of the method.
+        deadline: nothing starts that is expected to end after it.
     """
 
     def __init__(self, work: Path, method: str, deadline: Deadline) -> None:
@@ -48,39 +48,39 @@ class Worker:
         epochs: int = json.loads(_wait_for(self.plan).read_text(encoding='utf-8'))['epochs']
         training = self._new_training()
         training.load(self.files.checkpoint)
-        self._tell_of(training, 'training')
+        self._report_training(training, 'training')
         while training.epochs < epochs:
             if not self.deadline.allows(self._expected_seconds(training)):
-                self._tell(state='training cut off')
+                self._report(state='training cut off')
                 return
             training.run_epoch(epochs)
             training.save(self.files.checkpoint)
-            self._tell_of(training, 'training')
-        self._tell(state='testing')
+            self._report_training(training, 'training')
+        self._report(state='testing')
         pace = seconds_per_pass(statistics.median(training.progress.seconds), len(self.split), self.files.method)
         del training
-        done = evaluate(self.settings, self.files, self.deadline, pace, self._tell_of_tests)
-        self._tell(state='done' if done else 'test cut off')
+        done = evaluate(self.settings, self.files, self.deadline, pace, self._report_tests)
+        self._report(state='done' if done else 'test cut off')
 
     def _new_training(self) -> Training:
         return Training(self.settings, self.method.wrapper, self.split)
 
     def _expected_seconds(self, training: Training) -> float:
-        """Return what the next epoch takes, as far as is known."""
+        """Return the expected time of the next epoch."""
         measured = training.steps_per_epoch * self.part.get('seconds_per_step', 0.0)
         return statistics.median(training.progress.seconds or [measured])
 
     def _measure(self) -> None:
-        """Time a step while the other methods take theirs."""
+        """Time a step at the same time as the other methods."""
 
         def all_are_ready() -> None:
             (self.files.folder / 'ready').touch()
             _wait_for(self.plan.with_name('go'))
 
         seconds = self._new_training().seconds_per_step(all_are_ready, min(TIMED, self.deadline.left() / 60))
-        self._tell(state='measured', seconds_per_step=seconds)
+        self._report(state='measured', seconds_per_step=seconds)
 
-    def _tell_of(self, training: Training, state: str) -> None:
+    def _report_training(self, training: Training, state: str) -> None:
         done = training.progress
         if training.epochs:
             seconds = statistics.median(done.seconds)
@@ -89,12 +89,12 @@ class Worker:
                 'seconds_per_epoch': seconds,
                 'images_per_second': len(self.split) / seconds,
             }
-        self._tell(state=state, epochs_done=training.epochs, losses=done.losses, seconds_of_epochs=done.seconds)
+        self._report(state=state, epochs_done=training.epochs, losses=done.losses, seconds_of_epochs=done.seconds)
 
-    def _tell_of_tests(self, results: dict[str, Any]) -> None:
-        self._tell(results={**self.part.get('results', {}), **results})
+    def _report_tests(self, results: dict[str, Any]) -> None:
+        self._report(results={**self.part.get('results', {}), **results})
 
-    def _tell(self, **facts: Any) -> None:
+    def _report(self, **facts: Any) -> None:
         self.part |= facts
         write_json(self.files.part, self.part)
 
@@ -106,7 +106,7 @@ def _wait_for(file: Path) -> Path:
 
 
 def _end_with_the_starter() -> None:
-    """End when the other end of standard input is closed, as it is however the process there ends."""
+    """End this process when its standard input is closed, which happens however the parent ends."""
 
     def wait() -> None:
         os.read(sys.stdin.fileno(), 1)
@@ -116,7 +116,7 @@ def _end_with_the_starter() -> None:
 
 
 def main() -> None:
-    """Work on the method that the arguments name."""
+    """Run the method that the arguments name."""
     work, method, end = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     _end_with_the_starter()
     with errors_as_sentences():

@@ -1,4 +1,4 @@
-"""Which attack of ours meets which of others, on which model."""
+"""The comparisons of our attacks with others, by model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from costs.attack_rivals import Rival, cospgd_weights, dense_loop, library, library_ensemble, segpgd_weights
 
 STEPS, LIBRARY, LOOP = 10, 'torchattacks', "SemSegBench's loop"
-SMALL, LARGE = 1 / 255, 8 / 255  # a quarter of the radius is the step, as in the paper
+SMALL, LARGE = 1 / 255, 8 / 255  # steps are a quarter of the radius, as in the paper
 
 
 @dataclass
@@ -18,13 +18,13 @@ class Contest:
 
 
 def dense(name: str, weighting: Any) -> Contest:
-    """Return PGD with weights for the pixels, which torchattacks does not have."""
+    """Return PGD with pixel weights, which torchattacks does not have."""
     settings = dict(type=name, norm='linf', eps=LARGE, step_size=0.01, steps=STEPS)
     return Contest(settings, {LOOP: dense_loop(LARGE, 0.01, STEPS, weighting)})
 
 
 def contests(steps: int, queries: int) -> dict[str, dict[str, Contest]]:
-    """Return what is compared on each model; ``steps`` are those of APGD, FAB and AutoAttack."""
+    """Return the comparisons for each model; ``steps`` applies to APGD, FAB and AutoAttack."""
     pgd = Contest(
         dict(type='PGD', norm='linf', eps=LARGE, step_size=LARGE / 4, steps=STEPS),
         {

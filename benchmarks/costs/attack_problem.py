@@ -1,4 +1,4 @@
-"""A model with a batch and its labels, as attacks of ours and of others see it."""
+"""A model with a batch and its labels, in the form that our attacks and others take."""
 
 import argparse
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from samat_mm.registry import ATTACKS
 
 
 class Predict(nn.Module):
-    """Pixels in [0, 1] to logits at the labels' resolution: what the rivals attack."""
+    """A module from pixels in [0, 1] to logits at the labels' resolution, for the other attacks."""
 
     def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Problem:
                 sample.gt_sem_seg = PixelData(data=label[None])
 
     def competitors(self, contest: Contest, dtypes: list[str]) -> dict[str, Callable[[], Tensor]]:
-        """Return what runs in a contest, ours first."""
+        """Return the functions to compare, ours first."""
         attack, numbers = ATTACKS.build(contest.ours), range(len(self.pixels))
         crafting = {dtype: Crafting(self.model, dtype) for dtype in dtypes}
         ours: dict[str, Callable[[], Tensor]] = {
@@ -73,7 +73,7 @@ class Problem:
         return ours | rivals
 
     def share_of_convolutions(self, device: str) -> float:
-        """Return how much of the time of a forward and backward goes into convolutions, which folding cannot save."""
+        """Return the share of convolutions in the time of a forward and backward, which folding cannot save."""
 
         def step() -> None:
             pixels = self.pixels.clone().requires_grad_()
@@ -85,7 +85,7 @@ class Problem:
 
     @torch.no_grad()
     def judge(self, images: Tensor) -> tuple[float, float]:
-        """Return the mean cross-entropy and the share of right labels, in plain float32."""
+        """Return the mean cross-entropy and the accuracy, in plain float32."""
         with NUMERICS[PLAIN].active():
             logits = self.predict(images)
         accuracy = (logits.argmax(1) == self.target).float().mean()
@@ -93,13 +93,13 @@ class Problem:
 
 
 def problem_of(name: str, args: argparse.Namespace, batch: int | None = None) -> Problem:
-    """Return the problem of that model; ResNet-20 with its public weights and real images where they are given."""
+    """Return the problem of a model; ResNet-20 uses its public weights and real images if they are given."""
     load, trained = workload(name, args.device, batch), name == 'resnet20' and args.checkpoint is not None
     if trained:
         load.model.load_state_dict(convert(args.checkpoint))
         with np.load(args.data) as arrays:
             images = torch.from_numpy(arrays['test_images'][: len(load.samples)])
-            load.images = images.permute(0, 3, 1, 2).contiguous()  # as FAB of torchattacks wants its gradients
+            load.images = images.permute(0, 3, 1, 2).contiguous()  # torchattacks' FAB needs contiguous gradients
             for sample, label in zip(load.samples, arrays['test_labels'], strict=False):
                 sample.set_gt_label(int(label))
     return Problem(load, trained)

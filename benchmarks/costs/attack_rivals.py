@@ -1,4 +1,4 @@
-"""The attacks that ours are measured against: those of torchattacks, and the loop of SemSegBench."""
+"""The attacks that ours are compared with: torchattacks' and SemSegBench's loop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,19 +8,19 @@ import torchattacks
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# From the model (pixels in [0, 1] to logits of the labels' size), the pixels and the labels to adversarial pixels.
+# Maps the model (pixels in [0, 1] to logits of the labels' size), the pixels and the labels to adversarial pixels.
 Rival = Callable[[nn.Module, Tensor, Tensor], Tensor]
-# From the losses of all labels, the logits, the labels and the share of the steps that are done to weighted losses.
+# Maps the losses of all labels, the logits, the labels and the completed share of the steps to weighted losses.
 Weighting = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
 def library(name: str, **parameters: Any) -> Rival:
-    """Return an attack of torchattacks."""
+    """Return a torchattacks attack."""
     return lambda model, pixels, target: getattr(torchattacks, name)(model, **parameters)(pixels, target)
 
 
 def library_ensemble(eps: float, steps: int, queries: int) -> Rival:
-    """Return AutoAttack from the parts in torchattacks, whose own AutoAttack passes no steps on."""
+    """Return AutoAttack built from its parts in torchattacks, whose own AutoAttack ignores the number of steps."""
     shared = {'norm': 'Linf', 'eps': eps}
 
     def attack(model: nn.Module, pixels: Tensor, target: Tensor) -> Tensor:
@@ -36,10 +36,10 @@ def library_ensemble(eps: float, steps: int, queries: int) -> Rival:
 
 
 def dense_loop(eps: float, step_size: float, steps: int, weighting: Weighting | None = None) -> Rival:
-    """Return PGD the way SemSegBench runs it.
+    """Return PGD as SemSegBench implements it.
 
-    A full backward pass through trainable parameters, and a second forward (here without a graph, which favours it)
-    for the prediction after each step.
+    It runs a full backward pass through trainable parameters, and after each step a second forward for the prediction
+    (here without a graph, which makes it cheaper).
     """
 
     def attack(model: nn.Module, pixels: Tensor, target: Tensor) -> Tensor:

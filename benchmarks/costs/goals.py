@@ -1,4 +1,4 @@
-"""The goals on a card, and whether the numbers meet them."""
+"""The goals on a GPU, and whether the results meet them."""
 
 import statistics
 from typing import Any
@@ -10,7 +10,7 @@ from costs.training_steps import HALF_ASCENT
 Row = dict[str, Any]
 STEP_GOALS = {'SAM': 2.05, HALF_ASCENT: 1.5}
 ATTACK_GOALS = [('float32', LIBRARY, 1.4), ('bfloat16', LIBRARY, 2.5), ('mixed', LIBRARY, 2.5), ('float32', LOOP, 3)]
-AS_STRONG = 0.005  # of the images or pixels that may stay right beside those of the rival
+AS_STRONG = 0.005  # share of images or pixels that may stay right in excess of the rival's
 
 
 def step_goals(results: dict[str, Any]) -> list[Row]:
@@ -43,7 +43,7 @@ def attack_goals(results: dict[str, Any]) -> list[Row]:
 
 
 def table_name(name: str, numerics: str) -> str:
-    """Return the key of a table in the results: in plain float32 the bare name."""
+    """Return the key of a table in the results: the bare name for plain float32."""
     return name if numerics == PLAIN else f'{name}, {numerics}'
 
 

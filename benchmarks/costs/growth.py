@@ -1,4 +1,4 @@
-"""How many images per second are worked off as the batch grows."""
+"""Measure images per second for growing batches."""
 
 import statistics
 import time
@@ -21,14 +21,14 @@ def growth(
     device: str,
     deadline: Deadline,
 ) -> tuple[Throughput, list[str]]:
-    """Return images per second, and a sentence where it ended before the largest batch.
+    """Return images per second, and a sentence if the measurement ended before the largest batch.
 
     Args:
-        title: of what runs.
-        batches: numbers of images, rising.
-        competitors: makes what runs for a batch of so many.
-        device: where it runs.
-        deadline: each batch is expected to take twice as long as the one before.
+        title: title of the measurement.
+        batches: increasing numbers of images.
+        competitors: function that returns the runs for a batch size.
+        device: device of the runs.
+        deadline: end of the time; each batch is expected to take twice as long as the one before.
     """
     found: Throughput = {}
     took = 0.0
@@ -62,4 +62,4 @@ def show_and_record(title: str, model: str, found: Throughput, sentences: list[s
 
 def _seconds(run: Callable[[], Any], device: str) -> float:
     _, times = warmed_up(run, device)
-    return statistics.median(timed(run, times, device).own[0] for _ in range(3))
+    return statistics.median(timed(run, times, device).seconds[0] for _ in range(3))

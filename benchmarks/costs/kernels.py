@@ -1,4 +1,4 @@
-"""How much of a run is spent in kernels: the rest is the host, which cannot launch them any faster."""
+"""Measure the share of a run that is spent in kernels; the rest is the host, which limits the launch rate."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -14,12 +14,12 @@ def share_in_kernels(run: Callable[[], Any], seconds: float, device: str) -> flo
     """Return the share of a run in which a kernel ran; on a CPU, one of torch's operators.
 
     Args:
-        run: what is looked at.
-        seconds: what it takes without a profiler. On a CPU, which the profiler slows, the time under it counts.
-        device: where it runs.
+        run: function to profile.
+        seconds: its time without a profiler. On a CPU, which the profiler slows down, the profiled time counts.
+        device: device of the run.
 
     Returns:
-        None where the profiler may not see kernels.
+        The share, or None if the profiler cannot see kernels.
     """
     kind, activity = DeviceType.CPU, ProfilerActivity.CPU
     if device.startswith('cuda'):
@@ -39,7 +39,7 @@ def share_in_kernels(run: Callable[[], Any], seconds: float, device: str) -> flo
 
 
 def covered(spans: Iterable[tuple[int, int]]) -> float:
-    """Return the seconds that these spans, (begin, end) in nanoseconds, cover together."""
+    """Return the total seconds covered by spans (begin, end) in nanoseconds."""
     total, reached = 0, 0
     for begin, end in sorted(spans):
         total += max(0, end - max(begin, reached))
@@ -48,7 +48,7 @@ def covered(spans: Iterable[tuple[int, int]]) -> float:
 
 
 def share_by_name(run: Callable[[], Any], part: str, device: str) -> float:
-    """Return which share of the time of torch's operators those take whose name contains ``part``."""
+    """Return the share of the operators whose name contains ``part`` in the time of all torch operators."""
     on_cuda = device.startswith('cuda')
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]) as profiler:
         run()

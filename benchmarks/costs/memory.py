@@ -1,4 +1,4 @@
-"""The most memory that training steps hold."""
+"""Measure the peak memory of training steps."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ from costs.timing import release
 
 
 def peak_bytes(build: Callable[[], Callable[[], None]], device: str) -> int:
-    """Return the most bytes that a new model and two of its steps, the first included, hold.
+    """Return the peak memory in bytes of a new model and two of its steps, including the first.
 
     Args:
-        build: makes the model and returns its step.
-        device: where it runs.
+        build: creates the model and returns its step.
+        device: device of the run.
     """
 
     def build_and_step() -> None:

@@ -1,4 +1,4 @@
-"""In which precision and memory layout, and with which compiler, a model is run."""
+"""The precision, memory layout and compiler with which a model runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ CUDNN, CUBLAS = torch.backends.cudnn, torch.backends.cuda.matmul
 
 @dataclass(frozen=True)
 class Numerics:
-    """How the same model is computed.
+    """How a model is computed.
 
     Attributes:
-        tf32: whether convolutions and matrix products in float32 may run in TF32 (no processor has it).
-        dtype: of autocast, None without it.
-        layout: of the weights, which the features take on.
-        compiler: the backend of torch.compile, None without it.
+        tf32: whether convolutions and matrix products in float32 may use TF32 (CPUs do not support it).
+        dtype: type of autocast; None without it.
+        layout: memory layout of the weights, which the features adopt.
+        compiler: backend of torch.compile; None without it.
     """
 
     tf32: bool = False
@@ -29,7 +29,7 @@ class Numerics:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Let float32 mean what it means here, inside the block."""
+        """Apply the float32 precision inside the block."""
         before = CUDNN.allow_tf32, CUBLAS.allow_tf32
         CUDNN.allow_tf32 = CUBLAS.allow_tf32 = self.tf32
         try:
@@ -38,21 +38,21 @@ class Numerics:
             CUDNN.allow_tf32, CUBLAS.allow_tf32 = before
 
     def autocast(self, device: str) -> torch.autocast:
-        """Return the context of a forward."""
+        """Return the autocast context of a forward."""
         dtype = getattr(torch, self.dtype or 'bfloat16')
         return torch.autocast(device.partition(':')[0], dtype=dtype, enabled=self.dtype is not None)
 
     def lay_out(self, model: nn.Module) -> nn.Module:
-        """Give the weights their layout."""
+        """Convert the weights to the layout."""
         return model.to(memory_format=self.layout)
 
     def compiled(self, function: Any) -> Any:
-        """Return the function, compiled where there is a compiler."""
+        """Return the function, compiled if there is a compiler."""
         return function if self.compiler is None else torch.compile(function, backend=self.compiler)
 
 
 LAST = torch.channels_last
-COMPILING = 40  # seconds that a compiler takes at least
+COMPILING = 40  # least number of seconds for compilation
 PLAIN, TF32 = 'float32', 'TF32'
 NUMERICS: dict[str, Numerics] = {
     PLAIN: Numerics(),

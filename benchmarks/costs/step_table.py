@@ -1,4 +1,4 @@
-"""One table of training steps: of one model, in one precision and layout."""
+"""A table of training steps for one model in one precision and layout."""
 
 import argparse
 import statistics
@@ -17,7 +17,7 @@ from costs.timing import Cost, interleaved, spread
 from costs.training_steps import BFLOAT16, HALF_ASCENT, ROWS, competitor
 from costs.workloads import Workload
 
-ENOUGH = 5  # seconds, to look at memory or kernels
+ENOUGH = 5  # seconds for profiling memory or kernels
 
 
 class Table:
@@ -25,9 +25,9 @@ class Table:
 
     Args:
         load: the model and its batch.
-        key: of the precision and layout.
+        key: name of the precision and layout.
         args: the settings.
-        deadline: when the numbers have to be there.
+        deadline: end of the time.
     """
 
     def __init__(self, load: Workload, key: str, args: argparse.Namespace, deadline: Deadline) -> None:
@@ -57,7 +57,7 @@ class Table:
     def _busy(self, step: Callable[[], None], cost: Cost) -> float | None:
         if not self._has_time_for('kernels'):
             return None
-        return share_in_kernels(step, statistics.median(cost.own), self.args.device)
+        return share_in_kernels(step, statistics.median(cost.seconds), self.args.device)
 
     def _peak(self, name: str) -> int | None:
         if self.how.compiler or not self._has_time_for('memory'):
@@ -76,7 +76,7 @@ class Table:
             **cost.numbers(),
             'ratio': statistics.median(cost.ratios(sgd, 'device' if cost.device else 'wall')),
             'cpu_ratio': statistics.median(cost.ratios(sgd, 'cpu')),
-            'images_per_second': len(self.load.images) / statistics.median(cost.own),
+            'images_per_second': len(self.load.images) / statistics.median(cost.seconds),
             'in_kernels': busy,
             'type': ROWS[name].wrapper.get('perturbation', {}).get('type'),
             'floor': ROWS[name].floor,
@@ -97,7 +97,7 @@ class Table:
 
     def _line_on_cuda(self, name: str, numbers: dict[str, Any], costs: dict[str, Cost]) -> dict[str, str]:
         cost = costs[name].per(ROWS[name].period)
-        milliseconds = spread([1000 * seconds for seconds in cost.own], 2)
+        milliseconds = spread([1000 * seconds for seconds in cost.seconds], 2)
         columns = {'step': name, 'ms': milliseconds, 'x SGD': spread(cost.ratios(costs['SGD']))}
         return columns | {'images/s': f'{numbers["images_per_second"]:.0f}'} | _common_columns(numbers)
 
@@ -113,7 +113,7 @@ def _common_columns(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
-    """Return a function that takes so many steps."""
+    """Return a function that takes ``times`` steps."""
 
     def run() -> None:
         for _ in range(times):

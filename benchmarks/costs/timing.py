@@ -1,4 +1,4 @@
-"""How long competitors take, in turn: by events on CUDA, by the clock and processor time on a CPU."""
+"""Time competitors in turn: with events on CUDA, with wall and processor time on a CPU."""
 
 import gc
 import statistics
@@ -11,49 +11,49 @@ import torch
 from records import Deadline
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-REGION = 0.06  # seconds between two events; what the host needs to begin and to end is lost in it
+REGION = 0.06  # seconds between two events; host time at the start and the end is lost in it
 NO_LIMIT = Deadline(None)
 
 
 class OutOfTime(Exception):
-    """What was begun, or is to begin, would not end in time; the message is a sentence."""
+    """Raised if work would not end in time; the message is a sentence."""
 
 
 @dataclass
 class Cost:
-    """Seconds per round of one competitor: on the clock, of this process's processors, and on CUDA between events."""
+    """Seconds per round of one competitor: wall time, processor time of this process, and on CUDA between events."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     device: list[float] = field(default_factory=list)
 
     @property
-    def own(self) -> list[float]:
-        """The seconds to go by: between events on CUDA; of the processors on a CPU, which others disturb less."""
+    def seconds(self) -> list[float]:
+        """The seconds to compare: between events on CUDA, processor time on a CPU, which others disturb less."""
         return self.device or self.cpu
 
-    def ratios(self, reference: 'Cost', clock: str = 'own') -> list[float]:
-        """Return this cost over that of the reference, round by round."""
+    def ratios(self, reference: 'Cost', clock: str = 'seconds') -> list[float]:
+        """Return this cost divided by the reference's, round by round."""
         return [a / b for a, b in zip(getattr(self, clock), getattr(reference, clock), strict=True)]
 
     def per(self, steps: int) -> 'Cost':
-        """Return the cost of one of so many steps."""
-        return Cost(*([seconds / steps for seconds in values] for values in (self.wall, self.cpu, self.device)))
+        """Return the cost of one of ``steps`` steps."""
+        return Cost(*([value / steps for value in values] for values in (self.wall, self.cpu, self.device)))
 
     def add(self, other: 'Cost') -> None:
-        """Append the rounds of another."""
+        """Append the rounds of another cost."""
         self.wall += other.wall
         self.cpu += other.cpu
         self.device += other.device
 
     def numbers(self) -> dict[str, list[float]]:
-        """Return what a record keeps."""
+        """Return the values for the record."""
         events = {'device_seconds': self.device} if self.device else {}
         return {'seconds': self.wall, 'cpu_seconds': self.cpu, **events}
 
 
 def timed(run: Callable[[], Any], times: int, device: str) -> Cost:
-    """Return the cost of one run, from so many in a row with nothing else waiting on the device."""
+    """Return the cost of one run, from ``times`` runs in a row with nothing else queued on the device."""
     events = []
     if device.startswith('cuda'):
         synchronise(device)
@@ -71,20 +71,20 @@ def timed(run: Callable[[], Any], times: int, device: str) -> Cost:
 
 
 def synchronise(device: str) -> None:
-    """Wait for what was launched on the device."""
+    """Wait for all work launched on the device."""
     if device.startswith('cuda'):
         torch.cuda.synchronize()
 
 
 def release(device: str) -> None:
-    """Give memory back that nothing holds any longer."""
+    """Release unused memory."""
     gc.collect()
     if device.startswith('cuda'):
         torch.cuda.empty_cache()
 
 
 def warmed_up(run: Callable[[], Any], device: str) -> tuple[float, int]:
-    """Run once or, on CUDA, where the first run chooses algorithms, twice; return seconds and runs for a round."""
+    """Run once, or twice on CUDA, where the first run chooses algorithms; return seconds and runs per round."""
     cost = timed(run, 1, device)
     if not device.startswith('cuda'):
         return cost.wall[0], 1
@@ -96,7 +96,7 @@ def warmed_up(run: Callable[[], Any], device: str) -> tuple[float, int]:
 def interleaved(
     competitors: dict[str, Callable[[], Any]], rounds: int, device: str, title: str, deadline: Deadline = NO_LIMIT
 ) -> dict[str, Cost]:
-    """Time every competitor once per round, A B C A B C ..., after a warm-up: so many rounds, or as many as fit.
+    """Time every competitor once per round, A B C A B C ..., after a warm-up, for all rounds or those that fit.
 
     Raises:
         OutOfTime: if not even one round would end in time.

@@ -1,4 +1,4 @@
-"""The training steps whose cost is measured: plain SGD, every weight perturbation, and SAM as scripts have it."""
+"""The training steps to measure: plain SGD, every weight perturbation, and SAM as most scripts implement it."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REFERENCE, HALF_ASCENT, BFLOAT16 = 'two-step optimizer', 'SAM, ascent in bfloat1
 
 @dataclass(frozen=True)
 class Row:
-    """An optimizer wrapper, the least that its step can cost in SGD steps, and after how many steps it repeats."""
+    """An optimizer wrapper, the lowest possible cost of its step in SGD steps, and the period of its steps."""
 
     wrapper: dict[str, Any]
     floor: float | None
@@ -66,7 +66,7 @@ for _name in (cls.__name__ for cls in WEIGHT_PERTURBATION_TYPES):
 
 
 class TwoStepSAM(torch.optim.Optimizer):
-    """SAM as a torch optimizer around another one, the way most training scripts have it."""
+    """SAM as a torch optimizer around another one, as most training scripts implement it."""
 
     def __init__(self, parameters: Any, base: type[torch.optim.Optimizer], rho: float = 0.05, **kwargs: Any) -> None:
         super().__init__(parameters, dict(rho=rho, **kwargs))
@@ -85,7 +85,7 @@ class TwoStepSAM(torch.optim.Optimizer):
 
     @torch.no_grad()
     def second_step(self) -> None:
-        """Go back and let the base optimizer step along the gradient in ``.grad``."""
+        """Restore the weights and let the base optimizer step along the gradient in ``.grad``."""
         for group in self.param_groups:
             for p in group['params']:
                 if p.grad is not None:
@@ -103,10 +103,10 @@ def in_mixed_precision(wrapper: dict[str, Any], dtype: str) -> dict[str, Any]:
 def mmengine_step(model: BaseModel, workload: Workload, wrapper: dict[str, Any], how: Numerics) -> Callable[[], None]:
     wrapper = in_mixed_precision(wrapper, how.dtype) if how.dtype else wrapper
     optimizer = build_optim_wrapper(model, copy.deepcopy(dict(wrapper, optimizer=SGD)))
-    train_step = how.compiled(model.train_step)  # as MMEngine's Runner compiles
+    train_step = how.compiled(model.train_step)  # like MMEngine's Runner
 
     def step() -> None:
-        if 'last' in wrapper:  # a training of ten steps, over and over
+        if 'last' in wrapper:  # repeats a training of ten steps
             optimizer.initialize_count_status(model, optimizer.inner_count % 10, 10)
         train_step(workload.batch(), optimizer)
 
@@ -135,7 +135,7 @@ def reference_step(model: BaseModel, workload: Workload, how: Numerics) -> Calla
 
 
 def competitor(name: str, workload: Workload, how: Numerics) -> Callable[[], None]:
-    """Return the training step of that name, on a model of its own."""
+    """Return the training step of that name, on its own model."""
     model = how.lay_out(copy.deepcopy(workload.model).train())
     if name == REFERENCE:
         return reference_step(model, workload, how)
@@ -143,7 +143,7 @@ def competitor(name: str, workload: Workload, how: Numerics) -> Callable[[], Non
 
 
 def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
-    """Return a function that takes so many steps."""
+    """Return a function that takes ``times`` steps."""
 
     def run() -> None:
         for _ in range(times):

@@ -1,4 +1,4 @@
-"""The models that are measured, with random weights and one batch each, by name and size."""
+"""The models to measure, with random weights and one batch each, by name and size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from samat_mm.presets import configs_folder
 
 @dataclass(frozen=True)
 class Size:
-    """Images in a batch, their side in pixels, and the batches over which throughput is followed."""
+    """The batch size, the image side in pixels, and the batch sizes for measuring throughput."""
 
     batch: int
     side: int
@@ -42,7 +42,7 @@ SIZES: dict[str, dict[str, Size]] = {
 
 @dataclass
 class Workload:
-    """A model and one batch of random uint8 images: on the device, so that no copy to it is part of a step."""
+    """A model and one batch of random uint8 images on the device, so steps do not include a copy."""
 
     title: str
     model: BaseModel
@@ -50,12 +50,12 @@ class Workload:
     samples: list[Any]
 
     def batch(self) -> dict[str, Any]:
-        """Return the batch as a data loader would give it; preprocessors write into samples what is there already."""
+        """Return the batch as from a data loader; preprocessors write the same values into the samples each time."""
         return {'inputs': self.images, 'data_samples': list(self.samples)}
 
 
 def workload(name: str, device: str, batch: int | None = None) -> Workload:
-    """Return a workload in the size for that device, or with another number of images."""
+    """Return a workload in the size for that device, or with another batch size."""
     size = SIZES[device.partition(':')[0]][name]
     return BUILDERS[name](size if batch is None else replace(size, batch=batch), device)
 
@@ -110,7 +110,7 @@ BUILDERS: dict[str, Callable[[Size, str], Workload]] = {
 
 
 def set_statistics(model: nn.Module, inputs: Tensor) -> None:
-    """Give the normalisation layers the statistics of this batch, so that evaluation mode has sensible activations."""
+    """Set the statistics of the normalisation layers from this batch, for sensible activations in evaluation mode."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = 1.0

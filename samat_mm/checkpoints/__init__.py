@@ -1,1 +1,1 @@
-"""Weights from checkpoints, whoever wrote them: for a backbone, and for a model that is tested."""
+"""Load weights from checkpoints of any project, for a backbone or for a model under test."""

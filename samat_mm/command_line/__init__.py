@@ -1,4 +1,4 @@
-"""What the command line tools have in common: options, configs, runners, and what they say when something is wrong."""
+"""Shared parts of the command line tools: options, configs, runners, and error messages."""
 
 from samat_mm.command_line.arguments import common_parser, seed_number
 from samat_mm.command_line.config_errors import building

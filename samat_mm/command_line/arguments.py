@@ -1,12 +1,12 @@
-"""The options that every command line tool has."""
+"""The options of every command line tool."""
 
 import argparse
 from typing import Any
 
 from mmengine.config import DictAction
 
-LARGEST_SEED = 2**32 - 1  # of numpy
-STARTED_BY = {  # what a launcher tells its processes, by which MMEngine finds the others
+LARGEST_SEED = 2**32 - 1  # numpy's limit
+STARTED_BY = {  # environment variables that a launcher sets, from which MMEngine finds the other processes
     'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
     'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),
@@ -19,10 +19,10 @@ class Overrides(DictAction):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
-        """Add the entries to those that are there.
+        """Add the entries to the existing ones.
 
         Raises:
-            argparse.ArgumentError: if one is none, or its brackets do not match.
+            argparse.ArgumentError: if one is not an entry, or its brackets do not match.
         """
         for entry in values:
             key, sign, _ = entry.partition('=')
@@ -35,7 +35,7 @@ class Overrides(DictAction):
 
 
 def seed_number(text: str) -> int:
-    """Return the seed that an argument gives, which every generator must take."""
+    """Return the seed in an argument, within the range that every generator accepts."""
     if not text.strip().isdecimal() or int(text) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f'a seed is a whole number from 0 to {LARGEST_SEED}; got {text!r}')
     return int(text)
@@ -44,7 +44,7 @@ def seed_number(text: str) -> int:
 def common_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options of every tool."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--work-dir', help='where logs and checkpoints go; work_dirs/CONFIG by default')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints; default work_dirs/CONFIG')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -1,7 +1,7 @@
-"""Mistakes in a config, told from bugs in the code that it names.
+"""Tell mistakes in a config from bugs in the code that it names.
 
-MMEngine reports both by whatever exception comes up. A mistake gets a sentence with MMEngine's reason, and a bug keeps
-its traceback; which one it is follows from the code that the exception came through.
+MMEngine raises all kinds of exceptions for both. A mistake becomes a sentence with MMEngine's reason; a bug keeps its
+traceback. The code that the exception passed through decides which one it is.
 """
 
 import linecache
@@ -18,21 +18,21 @@ from mmengine.config import Config
 
 from samat_mm.command_line.endings import DEBUG_VARIABLE
 from samat_mm.command_line.sentences import message_of, sentence_of
-from samat_mm.command_line.traces import built_by, frames_of, is_foreign, module_of
+from samat_mm.command_line.traces import built_by, frames_of, is_user_code, module_of
 from samat_mm.errors import InputError, UserError
 
 LONGEST = 400  # characters of a reason
 # Functions of runners and loops:
-BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # and those called build_...
+BUILDING = ('from_cfg', '__init__', 'scale_lr', 'wrap_model', '_maybe_compile')  # and all build_... functions
 RUNNING = ('train', 'val', 'test')
 REFUSED_ARGUMENTS = re.compile(r'([\w.<>]+)\.__init__\(\) (?:got|missing|takes) ')
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turn what is wrong in a config file, or in a file that it inherits from, into an :class:`InputError`.
+    """Turn errors in a config file, or in a file that it inherits from, into an :class:`InputError`.
 
-    A module that the config imports is code of its own: its errors stay as they are.
+    Errors from modules that the config imports are not changed, because these modules are separate code.
     """
     try:
         yield
@@ -41,23 +41,23 @@ def reading(path: str | Path) -> Iterator[None]:
     except SystemExit as end:
         place = _place_in_config(end, path)
         raise InputError(
-            f'config {path} ends the program (exit status {end.code or 0}) while it is read{place}; take that out.'
+            f'config {path} ends the program (exit status {end.code or 0}) while it is read{place}; remove that.'
         ) from end
     except Exception as error:
         first = _first_import_error(error)
         after = frames_of(first)[_position(first, 'mmengine') :]
         configs = _config_files(after)
-        if any(is_foreign(frame) and frame.f_code.co_filename not in configs for frame in after):
+        if any(is_user_code(frame) and frame.f_code.co_filename not in configs for frame in after):
             raise
         what = f'config {path} cannot be read{_place_in_config(error, path)}'
         if isinstance(error, RecursionError) and not configs:
-            raise InputError(f'{what}: its _base_ leads back to itself; take one out of the circle.') from error
+            raise InputError(f'{what}: its _base_ leads back to itself; remove one file from the circle.') from error
         raise _mistake(what, first) from error
 
 
 @contextmanager
 def merging(path: str | Path) -> Iterator[None]:
-    """Turn what is wrong in options that are merged into a config into an :class:`InputError`."""
+    """Turn errors in options that are merged into a config into an :class:`InputError`."""
     try:
         yield
     except Exception as error:
@@ -66,11 +66,11 @@ def merging(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def building(config: Config) -> Iterator[None]:
-    """Turn what MMEngine cannot build, because of the config, into an :class:`InputError`.
+    """Turn errors of building from a config into an :class:`InputError`.
 
-    It may also surround a run, in which MMEngine builds much only when it needs it. An error that came through code
-    which is neither MMEngine's nor another library's stays as it is, unless it says that a constructor does not take
-    the arguments that the config gives.
+    The block may also run the runner, because MMEngine builds many parts only when it needs them. An error that passed
+    through code outside MMEngine and other libraries is not changed, unless it says that a constructor does not accept
+    the arguments from the config.
     """
     try:
         yield
@@ -82,7 +82,7 @@ def building(config: Config) -> Iterator[None]:
         part = _part(frames_of(end))
         raise InputError(
             f'config {config.filename}: {part} ends the program (exit status {end.code or 0}) while it is built; '
-            'take that out.'
+            'remove that.'
         ) from end
     except Exception as error:
         frames = frames_of(error)
@@ -92,33 +92,33 @@ def building(config: Config) -> Iterator[None]:
 
 
 def _mistake(what: str, error: BaseException) -> InputError:
-    said, kind = message_of(error).rstrip('.'), type(error).__name__
-    if ' ' not in said:  # no message or the bare key of a KeyError
+    reason, kind = message_of(error).rstrip('.'), type(error).__name__
+    if ' ' not in reason:  # no message, or the bare key of a KeyError
         frame, line = list(walk_tb(error.__traceback__))[-1]
-        said = f'{said} in {linecache.getline(frame.f_code.co_filename, line).strip()}'.strip()
-    said = f'{said[:LONGEST]} ...' if len(said) > LONGEST else said
-    return InputError(f'{what}: {said} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
+        reason = f'{reason} in {linecache.getline(frame.f_code.co_filename, line).strip()}'.strip()
+    reason = f'{reason[:LONGEST]} ...' if len(reason) > LONGEST else reason
+    return InputError(f'{what}: {reason} ({kind}; {DEBUG_VARIABLE}=1 shows where).')
 
 
 def _is_mistake(error: Exception, frames: Sequence[FrameType]) -> bool:
     last = frames[-1]
     if module_of(last).startswith('mmengine.runner') and last.f_code.co_name in RUNNING:
-        return error.__context__ is None  # a check of the runner's
+        return error.__context__ is None  # a check of the runner itself
     inside = _being_built(frames)
     if inside is None:
         return False
-    return _are_arguments_refused(error, last) or not any(map(is_foreign, _without_derived(inside)))
+    return _are_arguments_refused(error, last) or not any(map(is_user_code, _without_derived(inside)))
 
 
 def _being_built(frames: Sequence[FrameType]) -> Sequence[FrameType] | None:
-    """Return what ran below the innermost thing that was being built; None if nothing was."""
+    """Return the frames below the innermost part that was being built; None if nothing was being built."""
     builders = [number for number, frame in enumerate(frames) if _builds(frame)]
     return frames[builders[-1] + 1 :] if builders else None
 
 
 def _without_derived(frames: Sequence[FrameType]) -> list[FrameType]:
-    """Return the frames without constructors that were in that of their base class, in a library."""
-    bases = [built_by(frame) for frame in frames if not is_foreign(frame)]
+    """Return the frames without constructors that had called their base class's constructor in a library."""
+    bases = [built_by(frame) for frame in frames if not is_user_code(frame)]
     return [frame for frame in frames if all(built_by(frame) is None or built_by(frame) is not base for base in bases)]
 
 
@@ -130,7 +130,7 @@ def _builds(frame: FrameType) -> bool:
 
 
 def _part(frames: Sequence[FrameType]) -> str:
-    """Return what the config calls the thing that was being built."""
+    """Return the config's name for the part that was being built."""
     for frame in reversed(frames):
         if module_of(frame) == 'mmengine.registry.build_functions':
             given: Any = frame.f_locals.get('cfg')
@@ -143,7 +143,7 @@ def _part(frames: Sequence[FrameType]) -> str:
 
 
 def _are_arguments_refused(error: Exception, frame: FrameType) -> bool:
-    """Tell whether a constructor handed on to its base class what neither of them takes."""
+    """Tell whether a constructor passed arguments to its base class that neither of them accepts."""
     refused = REFUSED_ARGUMENTS.match(message_of(error)) if isinstance(error, TypeError) else None
     if refused is None or built_by(frame) is None:
         return False
@@ -155,12 +155,12 @@ def _config_files(frames: Sequence[FrameType]) -> set[str]:
     return {
         frame.f_code.co_filename
         for caller, frame in pairwise(frames)
-        if module_of(caller).startswith('mmengine.config') and is_foreign(frame)
+        if module_of(caller).startswith('mmengine.config') and is_user_code(frame)
     }
 
 
 def _place_in_config(error: BaseException, path: str | Path) -> str:
-    """Return in which line of which file a config went wrong, as far as that can be told."""
+    """Return the line and file of the error in a config, if they are known."""
     trace = list(walk_tb(error.__traceback__))
     configs = _config_files([frame for frame, _ in trace])
     for frame, line in reversed(trace):
@@ -172,7 +172,7 @@ def _place_in_config(error: BaseException, path: str | Path) -> str:
 
 
 def _first_import_error(error: BaseException) -> BaseException:
-    """Return what MMEngine, which raises failed imports again with other words, has caught."""
+    """Return the original import error, which MMEngine catches and raises again with another message."""
     while isinstance(error, ImportError) and (error.__cause__ or error.__context__) is not None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return error

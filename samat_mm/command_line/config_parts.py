@@ -1,4 +1,4 @@
-"""What every config must have, and in which form; MMEngine itself would notice late or never, and say it in riddles."""
+"""The required parts of a config and their form; MMEngine itself reports mistakes late, obscurely or not at all."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from samat_mm.errors import InputError
 
-COUNTING = ('AttackEvaluationHook', 'SharpnessHook')  # our hooks with an interval; those of others may mean anything
+COUNTING = ('AttackEvaluationHook', 'SharpnessHook')  # our hooks with an interval; other hooks may differ
 MAPPINGS = (
     'model',
     *(f'{phase}_{part}' for phase in ('train', 'val', 'test') for part in ('dataloader', 'cfg')),
@@ -20,7 +20,7 @@ MAPPINGS = (
 
 
 def check_parts(config: Config) -> None:
-    """Refuse a config whose parts have not the form in which MMEngine and the tools read them.
+    """Refuse a config whose parts do not have the form that MMEngine and the tools expect.
 
     Raises:
         ValueError: if there is no model, or a part is of another kind; the message names it.
@@ -52,10 +52,10 @@ def check_parts(config: Config) -> None:
 
 
 def check_training(config: Config) -> None:
-    """Refuse a config without the parts of a training, or one that would train or validate at no step.
+    """Refuse a config without the parts of a training, or one that would never train or validate.
 
     Raises:
-        ValueError: if there is such a part; the message names it.
+        ValueError: naming the part.
     """
     missing = [name for name in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not config.get(name)]
     if missing:
@@ -70,10 +70,10 @@ def check_training(config: Config) -> None:
 
 
 def check_optimizer(config: Config) -> None:
-    """Refuse an optimizer that is not registered; the runner must be there, whose scope counts.
+    """Refuse an optimizer that is not registered; call this after building the runner, whose scope counts.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it is not registered.
     """
     optimizer = config.optim_wrapper.get('optimizer')
     name = optimizer.get('type') if isinstance(optimizer, Mapping) else None

@@ -1,4 +1,4 @@
-"""From arguments to a config and a runner."""
+"""Build a config and a runner from arguments."""
 
 import argparse
 import os
@@ -51,11 +51,11 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(config: Config) -> Any:
-    """Build the runner that a config names by its ``runner_type``, or else MMEngine's.
+    """Build the runner that a config names in ``runner_type``, by default MMEngine's.
 
     Raises:
         ValueError: if the config cannot be built; the message has MMEngine's reason.
-        OSError: if nothing can be written to the folder of the run.
+        OSError: if the folder of the run cannot be written to.
     """
     writable_folder(config.work_dir, '--work-dir')
     with building(config):
@@ -63,12 +63,12 @@ def build_runner(config: Config) -> Any:
 
 
 def build_runner_and_model(config: Config) -> Runner:
-    """Build a runner as :func:`build_runner` does, which must have its model before it runs.
+    """Build a runner like :func:`build_runner`, and require that it has its model before it runs.
 
     Raises:
         ValueError: if the config cannot be built; the message has MMEngine's reason.
         TypeError: if the runner builds its model later, as MMEngine's FlexibleRunner does.
-        OSError: if nothing can be written to the folder of the run.
+        OSError: if the folder of the run cannot be written to.
     """
     runner = build_runner(config)
     if not isinstance(getattr(runner, 'model', None), torch.nn.Module):
@@ -80,6 +80,6 @@ def build_runner_and_model(config: Config) -> Runner:
 
 
 def _start_on_processors(config: Config) -> None:
-    """Join the other processes over gloo: MMEngine takes it that there is a GPU for each."""
+    """Join the other processes over gloo, because MMEngine assumes a GPU for each process."""
     torch.distributed.init_process_group('gloo')
     config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'device_ids': None})

@@ -1,4 +1,4 @@
-"""How the command line tools end on an error."""
+"""End the command line tools on an error."""
 
 import os
 import sys
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from samat_mm.command_line.sentences import sentence_of
 
 DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
-BUG = 'If this comes from samat-mm rather than from code of your own, please report it with the traceback above.'
-INTERRUPTED = 130  # as shells have it
+BUG = 'If this comes from samat-mm and not from your own code, please report it with the traceback above.'
+INTERRUPTED = 130  # as in shells
 
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """End the program with status 1 on an error: with one sentence if a user can mend it.
+    """End the program with status 1 on an error, with one sentence if the user can fix it.
 
-    A bug, of the package's or of the user's own code, keeps its traceback. ``SAMAT_MM_DEBUG=1`` shows where the other
-    errors came from, too. Interrupted from the keyboard, the program ends quietly with status 130.
+    A bug in the package or in the user's code keeps its traceback. ``SAMAT_MM_DEBUG=1`` also shows where the other
+    errors were raised. On an interrupt from the keyboard, the program ends quietly with status 130.
     """
     try:
         yield

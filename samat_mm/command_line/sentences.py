@@ -1,4 +1,4 @@
-"""What the command line tools say of an error that a user can mend; of a bug they show the traceback instead."""
+"""The messages of the command line tools for errors that a user can fix; for bugs, they show the traceback."""
 
 import errno
 import io
@@ -26,13 +26,13 @@ ADVICE = {
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """Return an error in one line, for somebody who did not write the code.
+    """Return an error in one line, for a user who did not write the code.
 
-    Sentences are there for the package's own errors, for what the operating system refuses and for lack of
-    memory. MMEngine raises some errors of hooks again as its own; these count as what they were.
+    Sentences exist for the package's own errors, for errors of the operating system and for lack of memory. MMEngine
+    raises some errors of hooks again as its own; these count as the original errors.
 
     Returns:
-        None if the error is a bug, of the package's or of the user's own code.
+        The sentence, or None if the error is a bug in the package or in the user's code.
     """
     for known in (error, error.__cause__, error.__context__):
         if isinstance(known, UserError) and (known is error or str(known) in str(error)):
@@ -47,7 +47,7 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error in one line, without the trace in which a data loader's worker wraps it."""
+    """Return the message of an error in one line, without the trace that a data loader's worker adds."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if text.startswith('Caught ') and 'Original Traceback' in text:
         text = text.rpartition(f'{type(error).__name__}: ')[2]
@@ -55,20 +55,20 @@ def message_of(error: BaseException) -> str:
 
 
 def _refusal_of_system(error: OSError) -> str | None:
-    """Return what the operating system refused; an error that it did not number was raised by some library."""
+    """Return the operating system's error as a sentence; an error without its number comes from a library."""
     number, reason, file = error.errno, error.strerror, _file_of(error)
     wrapped = re.fullmatch(r"\[Errno (\d+)\] (.*?)(?:: '(.*)')?", message_of(error))
-    if number is None and wrapped is not None:  # by a worker, as text
+    if number is None and wrapped is not None:  # from a worker, as text
         number, reason, file = int(wrapped[1]), wrapped[2], wrapped[3]
     if number is None:
         return None
-    subject = f'{file} cannot be read or written' if file else 'the operating system refused what was asked of it'
+    subject = f'{file} cannot be read or written' if file else 'the operating system refused the operation'
     advice = f'; {ADVICE[number]}' if number in ADVICE else ''
     return f'{subject} ({reason}){advice}.'
 
 
 def _file_of(error: OSError) -> str | None:
-    """Return the file that an error is about: as the error says, or the last one that was open where it arose."""
+    """Return the file of an error: the one it names, or the last one that was open where it was raised."""
     if error.filename is not None:
         return str(error.filename)
     for frame in reversed(frames_of(error)):

@@ -1,4 +1,4 @@
-"""Which code an exception came through."""
+"""The code that an exception passed through."""
 
 import sysconfig
 from functools import cache
@@ -7,29 +7,29 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-OWN = Path(__file__).parents[1]  # the package
+PACKAGE = Path(__file__).parents[1]  # the package
 STANDARD_LIBRARY = Path(sysconfig.get_path('stdlib'))
-AROUND = 'samat_mm.compat'  # wraps functions of MMEngine, and calls them
+AROUND = 'samat_mm.compat'  # wraps and calls functions of MMEngine
 OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'mmdet3d', 'mmpose', 'mmaction', 'mmocr', 'mmagic')
 
 
 def frames_of(error: BaseException) -> list[FrameType]:
-    """Return the frames of an exception, the one where it was raised last."""
+    """Return the frames of an exception, ending with the one that raised it."""
     return [frame for frame, _ in walk_tb(error.__traceback__)]
 
 
 def module_of(frame: FrameType) -> str:
-    """Return the name of the module whose code it is; '' for a config."""
+    """Return the name of the frame's module; '' for a config."""
     return str(frame.f_globals.get('__name__', ''))
 
 
 def built_by(frame: FrameType) -> Any:
-    """Return the object that a constructor makes; None for other functions."""
+    """Return the object that a constructor is building; None for other functions."""
     return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_name == '__init__' else None
 
 
-def is_foreign(frame: FrameType) -> bool:
-    """Tell code of the user's, or of samat-mm, from that of libraries."""
+def is_user_code(frame: FrameType) -> bool:
+    """Tell the user's or samat-mm's code from that of libraries."""
     module = module_of(frame)
     inside = module.partition('.')[0] in OPENMMLAB or module.startswith(AROUND)
     return not inside and not _is_in_library(frame.f_code.co_filename)
@@ -41,4 +41,4 @@ def _is_in_library(name: str) -> bool:
     if not file.is_absolute():
         return True  # compiled code
     installed = {'site-packages', 'dist-packages'} & set(file.parts) or STANDARD_LIBRARY in file.parents
-    return bool(installed) and OWN not in file.parents
+    return bool(installed) and PACKAGE not in file.parents

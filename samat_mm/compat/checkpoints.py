@@ -1,4 +1,4 @@
-"""Load a checkpoint without executing anything, and only if it is whole."""
+"""Load intact checkpoints without executing code from them."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from samat_mm.errors import InputError, MissingFileError
 
 TRUST_VARIABLE = 'SAMAT_MM_TRUST_CHECKPOINTS'
 
-# What readers of pickles and archives stumble over in a file of any content.
+# Exceptions that readers of pickles and archives raise for arbitrary file content.
 UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -36,19 +36,19 @@ _ZIP = b'PK\x03\x04'
 
 
 def is_trusted() -> bool:
-    """Tell whether the user has said that files may run code."""
+    """Tell whether the user allows files to run code."""
     return os.environ.get(TRUST_VARIABLE) == '1'
 
 
 def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any:
     """Load a local checkpoint without letting it run code.
 
-    Only tensors, plain containers and the log buffers that MMEngine stores are admitted, unless the environment
-    variable ``SAMAT_MM_TRUST_CHECKPOINTS=1`` says that the file is trusted. The checksums of the file are compared,
-    which torch leaves out; the form before torch 1.6 has none.
+    Only tensors, plain containers and the log buffers that MMEngine stores are accepted, unless the environment
+    variable ``SAMAT_MM_TRUST_CHECKPOINTS=1`` declares the file trusted. The checksums of the file are compared, which
+    torch does not do; the format before torch 1.6 has none.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if the file is not a checkpoint, is damaged, or holds objects that loading would have to execute.
     """
     path = _existing(filename)
@@ -57,12 +57,12 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any
 
 
 def load_checkpoint_bytes(content: bytes, origin: str, map_location: Any = 'cpu') -> Any:
-    """Load a checkpoint that is a part of something, as :func:`load_checkpoint_file` does.
+    """Load a checkpoint from bytes, like :func:`load_checkpoint_file`.
 
     Args:
-        content: of the checkpoint.
-        origin: where it comes from, for errors.
-        map_location: of its tensors.
+        content: content of the checkpoint.
+        origin: source of the checkpoint, for errors.
+        map_location: device of its tensors.
 
     Raises:
         ValueError: if it is not a checkpoint, is damaged, or holds objects that loading would have to execute.
@@ -72,10 +72,10 @@ def load_checkpoint_bytes(content: bytes, origin: str, map_location: Any = 'cpu'
 
 
 def peek_checkpoint_file(filename: str | Path) -> Any:
-    """Load a local checkpoint but for its tensors, which are read when they are used; nothing says they are whole.
+    """Load a local checkpoint with tensors that are only read on use, without checking that they are intact.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if the file is not a checkpoint, or holds objects that loading would have to execute.
     """
     path = _existing(filename)
@@ -104,9 +104,9 @@ def _refuse_damage(source: Path | io.BytesIO, origin: str) -> None:
                 # torch.serialization.set_crc32_options(False) writes zeros
                 damaged = archive.testzip() if any(member.CRC for member in archive.infolist()) else None
     except UNREADABLE as error:
-        raise InputError(f'checkpoint {origin} is damaged or no checkpoint: {_cause(error)}') from None
+        raise InputError(f'checkpoint {origin} is damaged or not a checkpoint: {_cause(error)}') from None
     if damaged is not None:
-        raise InputError(f'checkpoint {origin} is damaged: the checksum of {damaged} in it does not fit.')
+        raise InputError(f'checkpoint {origin} is damaged: the checksum of {damaged} in it does not match.')
 
 
 def _load(source: Path | io.BytesIO, origin: str, **options: Any) -> Any:
@@ -116,7 +116,7 @@ def _load(source: Path | io.BytesIO, origin: str, **options: Any) -> Any:
         with torch.serialization.safe_globals(_admitted_types()):
             return _without_program(torch.load(source, weights_only=True, **options))
     except torch.OutOfMemoryError:
-        raise  # which says nothing of the file
+        raise  # not an error of the file
     except UNREADABLE as error:
         if isinstance(error, pickle.UnpicklingError) and 'unsupported global' in str(error).lower():
             refused = str(error).partition('GLOBAL ')[2].split(' ')[0] or 'an unknown object'
@@ -124,13 +124,13 @@ def _load(source: Path | io.BytesIO, origin: str, **options: Any) -> Any:
                 f'checkpoint {origin} was refused: it holds {refused}, which loading would have to execute. '
                 f'If you trust the file, set {TRUST_VARIABLE}=1 and run again.'
             ) from None
-        raise InputError(f'checkpoint {origin} is damaged or no checkpoint: {_cause(error)}') from None
+        raise InputError(f'checkpoint {origin} is damaged or not a checkpoint: {_cause(error)}') from None
 
 
 def _without_program(checkpoint: Any) -> Any:
-    """Drop ``meta['config']``, the text of a config that old checkpoints carry: MMEngine executes it on resuming.
+    """Drop ``meta['config']``, the text of a config in old checkpoints, which MMEngine executes on resuming.
 
-    It looks for the number of GPUs there and needs nothing else of it; its own checkpoints have ``meta['cfg']``.
+    It only reads the number of GPUs from that config; its own checkpoints have ``meta['cfg']``.
     """
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if isinstance(meta, dict):
@@ -139,14 +139,14 @@ def _without_program(checkpoint: Any) -> Any:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first sentence about the cause; torch goes on with the advice to let the file run code."""
+    """Return the first sentence of the cause, without torch's advice to let the file run code."""
     text = str(error).strip()
     text = text.partition('WeightsUnpickler error: ')[2] or text
     return text.partition('\n')[0].partition('. ')[0].rstrip('.') or f'it cannot be read ({type(error).__name__})'
 
 
 def _admitted_types() -> list[Any]:
-    """Return what checkpoints of MMEngine hold beside tensors: log buffers and numpy scalars."""
+    """Return the types that MMEngine's checkpoints contain besides tensors: log buffers and numpy scalars."""
     import numpy
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -161,7 +161,7 @@ def _admitted_types() -> list[Any]:
         numpy.float64,
         numpy.int64,
         *dtypes,
-        # By the names under which files hold them: methods of log buffers, and the arrays of numpy 1.
+        # By their names in the files: methods of log buffers, and the arrays of numpy 1.
         (_method_of_log_buffer, 'builtins.getattr'),
         (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
         (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
@@ -169,7 +169,7 @@ def _admitted_types() -> list[Any]:
 
 
 def _method_of_log_buffer(owner: Any, name: str) -> Any:
-    """Stand in for the ``getattr`` with which log buffers store the statistics they offer."""
+    """Replace the ``getattr`` with which log buffers store their statistics."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):

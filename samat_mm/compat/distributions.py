@@ -1,4 +1,4 @@
-"""What is installed, and how OpenMMLab's names lead to it."""
+"""Installed distributions, and how OpenMMLab's names lead to them."""
 
 from importlib import metadata
 from typing import Any
@@ -26,7 +26,7 @@ REPORTED = (
 
 
 def is_installed(distribution: str) -> bool:
-    """Tell whether a distribution is installed, by its name on the package index."""
+    """Tell whether a distribution is installed, given its name on the package index."""
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -35,10 +35,10 @@ def is_installed(distribution: str) -> bool:
 
 
 def map_config_references() -> None:
-    """Make ``mmseg::`` and ``mmpretrain::`` resolve to the distributions that are installed.
+    """Make ``mmseg::`` and ``mmpretrain::`` resolve to the installed distributions.
 
-    MMEngine maps an import name to one distribution, and where that is missing it runs ``pip install`` for it, which
-    would overwrite a maintained fork with files of another version.
+    MMEngine maps an import name to one distribution, and runs ``pip install`` if that is missing, which would overwrite
+    a maintained fork with files of another version.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
@@ -48,7 +48,7 @@ def map_config_references() -> None:
 
 
 def refuse_installations() -> None:
-    """Keep ``mmengine.hub``, which asks for every library it reads, from running ``pip install`` for a missing one."""
+    """Keep ``mmengine.hub`` from running ``pip install`` for missing libraries."""
     from mmengine.hub import hub
 
     hub.install_package = _require_installed
@@ -59,15 +59,15 @@ def _require_installed(package: str) -> None:
 
     if not is_installed(package) and not is_importable(package):
         raise MissingPackageError(
-            f'{package} is not installed, and samat_mm keeps mmengine from installing it; install it.'
+            f'{package} is not installed, and samat_mm does not let mmengine install it; install it yourself.'
         )
 
 
 def let_torchvision_import() -> None:
-    """Let a torchvision built for CUDA be imported beside a CPU-only torch.
+    """Make a torchvision built for CUDA importable next to a CPU-only torch.
 
-    Its compiled operators do not load there, and it fails at import because the schemas of two of them are missing.
-    Where they do load, nothing is done.
+    Its compiled operators do not load there, and the import fails because the schemas of two of them are missing. If
+    they do load, this does nothing.
     """
     try:
         import torchvision
@@ -91,5 +91,5 @@ def _declare_torchvision_operators() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the distributions a result depends on."""
+    """Return the versions of the distributions that results depend on."""
     return {name: metadata.version(name) for name in REPORTED if is_installed(name)}

@@ -1,4 +1,4 @@
-"""Let every way in which MMEngine loads a checkpoint be the safe one."""
+"""Make MMEngine load every checkpoint safely."""
 
 import io
 from pathlib import Path
@@ -12,9 +12,9 @@ from samat_mm.errors import FileError, InputError
 
 
 def load_checkpoints_safely() -> None:
-    """Make every checkpoint that MMEngine loads go through :func:`load_checkpoint_file`, wherever it comes from.
+    """Make every checkpoint that MMEngine loads go through :func:`load_checkpoint_file`, whatever its source.
 
-    MMEngine itself falls back to unpickling anything where the safe way fails, and unpickles all that it downloads.
+    MMEngine itself falls back to unpickling anything if safe loading fails, and unpickles everything that it downloads.
     """
     from mmengine.runner import CheckpointLoader, checkpoint
 
@@ -24,14 +24,14 @@ def load_checkpoints_safely() -> None:
 
 
 def _load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
-    """Stand in for MMEngine's function of this signature; whether code may run is for the user to say."""
+    """Replace MMEngine's function of this signature; only the user decides whether code may run."""
     if isinstance(file, io.BytesIO):
         return load_checkpoint_bytes(file.read(), 'from a remote store', map_location)
     return load_checkpoint_file(file, map_location)
 
 
 def _download_and_load(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> Any:
-    """Stand in for ``torch.hub.load_state_dict_from_url``, and keep files where it keeps them."""
+    """Replace ``torch.hub.load_state_dict_from_url``, with the same file cache."""
     folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
     file = folder / Path(urlparse(url).path).name
     if not file.exists():
@@ -46,9 +46,9 @@ def _download_and_load(url: str, model_dir: str | None = None, map_location: Any
 
 
 def refuse_models_from_checkpoints() -> None:
-    """Keep inferencers from executing the text of a config that a checkpoint carries.
+    """Keep inferencers from executing the text of a config in a checkpoint.
 
-    They do so where they are given weights but no model. Even without executing the text, building what it describes
+    They do this if they get weights but no model. Even without executing the text, building the model that it describes
     would call anything by its name.
     """
     from mmengine.infer import BaseInferencer

@@ -1,4 +1,4 @@
-"""Let ``mmengine.load`` read pickles and YAML files as data: annotations, class weights, indices, results."""
+"""Make ``mmengine.load`` read pickles and YAML files as data: annotations, class weights, indices, results."""
 
 import pickle
 from functools import cache
@@ -15,9 +15,9 @@ _BUILTINS = (set, frozenset, complex, bytearray, slice, range, int, float, str, 
 
 
 def load_files_safely() -> None:
-    """Register handlers that read plain data only, unless the user trusts the files.
+    """Register handlers that only read plain data, unless the user trusts the files.
 
-    MMEngine's own run whatever a pickle asks for, and what a YAML file asks for by ``!!python/object/apply``.
+    MMEngine's own handlers run any function that a pickle names, or a YAML file with ``!!python/object/apply``.
     """
     import yaml
     from mmengine.fileio import PickleHandler, YamlHandler, register_handler
@@ -46,8 +46,8 @@ def load_files_safely() -> None:
             except yaml.constructor.ConstructorError as error:
                 raise InputError(_refusal('a YAML file', error.problem or str(error))) from None
             except yaml.YAMLError as error:
-                said = ' '.join(str(error).split())
-                raise InputError(f'a YAML file cannot be read ({said}); repair it.') from error
+                reason = ' '.join(str(error).split())
+                raise InputError(f'a YAML file cannot be read ({reason}); repair it.') from error
 
     register_handler(['pkl', 'pickle'])(PlainPickleHandler)
     register_handler(['yaml', 'yml'])(PlainYamlHandler)
@@ -70,7 +70,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 @cache
 def _admitted() -> dict[str, Any]:
-    """Return what builds plain data, by the names that pickles of Python 2 and 3, numpy 1 and 2, and torch have."""
+    """Return the constructors of plain data, by their names in pickles of Python 2 and 3, numpy 1 and 2, and torch."""
     import codecs
     from collections import Counter, OrderedDict, defaultdict, deque
 
@@ -94,13 +94,13 @@ def _admitted() -> dict[str, Any]:
 
 
 def _storage_of(content: bytes) -> Any:
-    """Stand in for the function by which tensors are pickled, which unpickles anything."""
+    """Replace the function by which tensors are pickled, which unpickles anything."""
     return load_checkpoint_bytes(content, 'in a pickle')
 
 
 @cache
 def _yaml_loader() -> Any:
-    """Return the safe loader, with the tuples that MMEngine writes."""
+    """Return the safe loader, extended by the tuples that MMEngine writes."""
     import yaml
 
     base: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def save_checkpoints_whole() -> None:
-    """Give a checkpoint its name when it is complete: a training that is killed while it saves leaves no torn file."""
+    """Give a checkpoint its name only when it is complete, so a training killed while saving leaves no partial file."""
     from mmengine.fileio import LocalBackend, get_file_backend
     from mmengine.runner import runner
 
@@ -53,10 +53,10 @@ def resume_what_can_be_resumed(resume: Callable[[Any], None]) -> None:
 
 
 def stay_in_the_own_folder() -> None:
-    """Keep a resumed training from removing files elsewhere.
+    """Keep a resumed training from removing files in other folders.
 
-    A checkpoint says where the best one of its training is, to be removed when there is a better one. After a
-    work_dir was copied, that is a file of the original's; in a file from somebody else, it may be any folder.
+    A checkpoint states the path of the best checkpoint of its training, which is removed when there is a better one.
+    After a work_dir was copied, that path is a file of the original; in somebody else's file, it may be any folder.
     """
     from mmengine.hooks import CheckpointHook
 
@@ -65,7 +65,7 @@ def stay_in_the_own_folder() -> None:
     @wraps(original)
     def before_train(self: Any, runner: Any) -> None:
         hub = runner.message_hub
-        if 'keep_ckpt_ids' in hub.runtime_info:  # numbers of which file names are made
+        if 'keep_ckpt_ids' in hub.runtime_info:  # numbers in file names
             numbers = hub.get_info('keep_ckpt_ids')
             hub.update_info('keep_ckpt_ids', [number for number in numbers if type(number) is int])
         original(self, runner)
@@ -82,7 +82,7 @@ def stay_in_the_own_folder() -> None:
 
 
 def let_default_hooks_be_left_out() -> None:
-    """Let ``default_hooks.NAME=None`` leave out any default hook: MMEngine admits it for its own only."""
+    """Make ``default_hooks.NAME=None`` leave out any default hook; MMEngine only allows it for its own."""
     from mmengine.hooks import Hook
     from mmengine.runner import Runner
 

@@ -1,1 +1,1 @@
-"""What attacks run on: a frozen, faster copy of the model, in the precision that was asked for."""
+"""The model that attacks run on: a frozen, faster copy in the requested precision."""

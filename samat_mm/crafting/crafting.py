@@ -1,4 +1,4 @@
-"""Attacks run on a fast copy of the model: any image inside the ball is an attack, and the model itself scores it."""
+"""Run attacks on a fast copy of the model: any image inside the ball is an attack, and the model itself scores it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,20 +22,20 @@ PRECISIONS = (*DTYPES, MIXED)
 
 
 class Crafting:
-    """Runs attacks on a copy of a model with folded normalisation, in channels-last layout, in a precision of its own.
+    """Runs attacks on a copy of a model with folded normalisation, in channels-last layout and a chosen precision.
 
-    The copy takes over the model's current weights at each attack. Where a model cannot be copied, or its copy would
-    not compute the same, attacks run on the model itself, which is logged. An image that only the copy gets wrong is
-    attacked again on the model itself by attacks that stop at the first error.
+    The copy takes the model's current weights at each attack. If the model cannot be copied, or its copy would compute
+    something else, attacks run on the model itself and a log line says so. Attacks that stop at the first error attack
+    an image again on the model itself if only the copy gets it wrong.
 
     Args:
         model: the bare model (not its distributed wrapper).
-        dtype: 'float32', 'bfloat16' (autocast), 'mixed' for bfloat16 in the early steps and the model's own precision
-            in the last fifth of them, or None for that of the surrounding autocast. float16 is never used: without
+        dtype: 'float32'; 'bfloat16' (autocast); 'mixed' for bfloat16 in the early steps and the model's own precision
+            in the last fifth; or None for the precision of the surrounding autocast. float16 is not offered: without
             a loss scale, gradients with respect to the input underflow in it.
 
     Raises:
-        ValueError: if ``dtype`` is another one.
+        ValueError: if ``dtype`` is none of these.
     """
 
     def __init__(self, model: nn.Module, dtype: str | None = None) -> None:
@@ -45,7 +45,7 @@ class Crafting:
 
     @staticmethod
     def check(dtype: str | None) -> None:
-        """Refuse a precision that is unknown, before there is a model.
+        """Refuse an unknown precision, before there is a model.
 
         Raises:
             ValueError: if it is neither None nor one of ``PRECISIONS``.
@@ -59,16 +59,16 @@ class Crafting:
             return space.pixels.clone()
         if space.model is not self.model:
             space = space.on(self.model)
-        with _no_trials_of_kernels() if _stops_at_errors(attack) else nullcontext():
+        with _without_kernel_search() if _stops_at_errors(attack) else nullcontext():
             return self._attacked(space, attack, indices, training)
 
     def _attacked(self, space: PixelSpace, attack: Attack, indices: Sequence[int], training: bool) -> Tensor:
         device = space.inputs.device
-        own = _ambient(device)  # the precision of the model's own predictions
+        own = _autocast_dtype(device)  # the precision of the model's own predictions
         late = own if self.dtype in (None, MIXED) else self.dtype
         early = 'bfloat16' if self.dtype == MIXED else late
         if 'bfloat16' in (early, late) and device.type == 'cpu':
-            _tell_of_slow_bfloat16()
+            _warn_of_slow_bfloat16()
         copied = self._synced(late, space, attack, training)
         with _precision(device, late):
             if copied is None:
@@ -88,11 +88,11 @@ class Crafting:
         return pixels
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the copies out of copies and pickles: they are made anew where they are needed."""
+        """Leave the copies out of copies and pickles; they are created again when needed."""
         return {**vars(self), '_copies': {}}
 
     def _synced(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
-        """Return the copy in that precision with the weights that the model has now, or None where there is none."""
+        """Return the copy in that precision with the model's current weights, or None if there is none."""
         copied = self._copy(dtype, space, attack, training)
         if copied is not None:
             copied.sync()
@@ -102,10 +102,10 @@ class Crafting:
         key = dtype, attack.objective.output  # the forwards of logits and of the training loss may differ
         known = self._copies.get(key)
         if key not in self._copies or (known is not None and known.is_outdated):
-            self._copies[key] = self._made(dtype, space, attack, training)
+            self._copies[key] = self._create(dtype, space, attack, training)
         return self._copies[key]
 
-    def _made(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
+    def _create(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
         first = space.subset(torch.zeros(1, dtype=torch.long))
         first.passes = Passes()
 
@@ -113,7 +113,7 @@ class Crafting:
             return first.on(model, memory_format).output(attack, training=training)
 
         device = space.inputs.device
-        with _no_trials_of_kernels(), isolated_randomness(device), _precision(device, 'float32'):
+        with _without_kernel_search(), isolated_randomness(device), _precision(device, 'float32'):
             try:
                 return FastCopy(self.model, probe, DTYPES[dtype])
             except RuntimeError as error:
@@ -127,10 +127,10 @@ def _stops_at_errors(attack: Attack) -> bool:
 
 
 @contextmanager
-def _no_trials_of_kernels() -> Iterator[None]:
-    """Keep cuDNN from timing its kernels anew for sizes that are not to come again.
+def _without_kernel_search() -> Iterator[None]:
+    """Keep cuDNN from timing its kernels for sizes that will not recur.
 
-    Such are a batch from which finished images drop out, and the single image by which a copy is checked.
+    Examples are a batch from which finished images drop out, and the single image on which a copy is checked.
     """
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
@@ -140,14 +140,14 @@ def _no_trials_of_kernels() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _ambient(device: torch.device) -> str:
+def _autocast_dtype(device: torch.device) -> str:
     enabled = torch.is_autocast_enabled(device.type)
     return 'bfloat16' if enabled and torch.get_autocast_dtype(device.type) == torch.bfloat16 else 'float32'
 
 
 @cache
-def _tell_of_slow_bfloat16() -> None:
-    """Log, once, that this processor has no instructions for bfloat16; where that cannot be told, nothing."""
+def _warn_of_slow_bfloat16() -> None:
+    """Log, once, that this processor has no instructions for bfloat16; do nothing if that is unknown."""
     is_x86 = torch.backends.cpu.get_cpu_capability().startswith('AVX')
     if is_x86 and not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         print_log(

@@ -1,4 +1,4 @@
-"""A frozen copy of a model that computes the same faster: normalisation folded in, other layouts, one precision."""
+"""A faster frozen copy of a model: folded normalisation, other memory layouts, one precision."""
 
 import copy
 import math
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samat_mm.crafting.folding import CLOSE, Wiring, close, fold, foldable, give_own_weights, is_heard
+from samat_mm.crafting.folding import CLOSE, ForwardTrace, close, fold, foldable, has_forward_hooks, separate_weights
 from samat_mm.crafting.packed_convolution import PackedConvolution, packable
 from samat_mm.model_state import frozen
 
@@ -18,21 +18,21 @@ Probe = Callable[[nn.Module, torch.memory_format], Tensor]
 
 
 class FastCopy:
-    """A copy of a model in evaluation mode without gradients for its weights, kept in step by :meth:`sync`.
+    """A copy of a model in evaluation mode without weight gradients; :meth:`sync` updates it to the model's weights.
 
-    Convolutions whose output goes into a batch normalisation and nowhere else take over its scale and shift. Which ones
-    these are is seen in a forward. Whatever is made faster is checked, and left as it is where it computes something
-    else. Forward hooks on inner modules are heard from the copy as from the model.
+    Convolutions whose output only goes into a batch normalisation absorb its scale and shift; a forward pass finds
+    them. Each speed-up is checked, and undone if the output changes. Forward hooks on inner modules run in the copy as
+    in the model.
 
     Args:
-        model: what is copied; it is not touched.
-        probe: a forward of whichever model it is given, on images in that memory format, whose output is compared.
-        dtype: of the weights of convolutions and linear layers, for autocast in that type. Convolutions of the image
-            stay in single precision: in bfloat16 a change of 1/255 is hardly more than the rounding of a pixel.
+        model: the model to copy; it does not change.
+        probe: function of a model and a memory format that runs a forward pass; its outputs are compared.
+        dtype: type of the weights of convolutions and linear layers, for autocast in that type. Convolutions of the
+            image stay in single precision: in bfloat16 a change of 1/255 is hardly more than the rounding of a pixel.
 
     Attributes:
         model: the copy.
-        memory_format: in which it is to get images.
+        memory_format: memory format of its images.
 
     Raises:
         RuntimeError: if the model cannot be copied, or its copy computes something else.
@@ -45,20 +45,20 @@ class FastCopy:
             expected = probe(model, self.memory_format)
             self.model = _copied(model)
             self._twins = dict(zip(self.model.modules(), model.modules(), strict=True))
-            wiring = Wiring(model)
-            with wiring.watch(self.model):
+            trace = ForwardTrace(model)
+            with trace.watch(self.model):
                 same = self._computes(expected, probe)
-            if not same or wiring.reaches_source:
+            if not same or trace.reaches_source:
                 fault = 'still runs the model itself (is it compiled?)' if same else 'computes something else'
                 raise RuntimeError(f'a copy of {type(model).__name__} {fault}')
-            self._fuse(wiring.pairs())
+            self._fuse(trace.pairs())
             if not self._computes(expected, probe):
                 self._unfuse()
             self._lay_out(torch.channels_last)
             if not self._computes(expected, probe):
                 self._lay_out(torch.contiguous_format)
             if dtype != torch.float32:
-                self._reduce_precision(wiring.calls, dtype)
+                self._reduce_precision(trace.calls, dtype)
             with torch.autocast(expected.device.type, dtype=torch.bfloat16, enabled=dtype != torch.float32):
                 if dtype != torch.float32 and not self._computes(expected, probe, tolerance=math.inf):
                     raise RuntimeError(f'a copy of {type(model).__name__} cannot run in {dtype}')
@@ -66,18 +66,18 @@ class FastCopy:
 
     @property
     def fused(self) -> int:
-        """How many batch normalisations are folded into a convolution."""
+        """Number of batch normalisations folded into a convolution."""
         return len(self._fused)
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the model has other modules or kinds of tensors than when it was copied, or a hook where we fold."""
+        """Whether the model has other modules or tensor types than when it was copied, or a hook on a folded layer."""
         folded = chain(self._fused, self._fused.values())
-        return self._layout != _layout(self.source) or any(is_heard(self._twins[module]) for module in folded)
+        return self._layout != _layout(self.source) or any(has_forward_hooks(self._twins[module]) for module in folded)
 
     @torch.no_grad()
     def sync(self) -> None:
-        """Take over the weights, statistics and plain settings that the model has now."""
+        """Copy the model's current weights, statistics and plain settings."""
         for ours, theirs in self._twins.items():
             vars(ours).update({name: value for name, value in vars(theirs).items() if _is_setting(name, value)})
             if ours in self._fused:
@@ -89,10 +89,10 @@ class FastCopy:
                         value.copy_(other[name])  # type: ignore[arg-type]
 
     def _computes(self, expected: Tensor, probe: Probe, tolerance: float = CLOSE) -> bool:
-        """Tell whether the copy gives what the model gave."""
+        """Tell whether the copy's output matches the model's."""
         try:
             return close(probe(self.model, self.memory_format), expected, tolerance)
-        except Exception:  # whatever a model may raise that is not made for this
+        except Exception:  # any error of a model that was not made for this
             return False
 
     def _fuse(self, pairs: dict[nn.Module, nn.Module]) -> None:
@@ -100,7 +100,7 @@ class FastCopy:
             convolution: norm for convolution, norm in pairs.items() if foldable(convolution, norm)
         }
         for convolution, norm in self._fused.items():
-            give_own_weights(convolution)
+            separate_weights(convolution)
             vars(norm)['forward'] = _unchanged
         self.sync()
 
@@ -140,12 +140,12 @@ class FastCopy:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """Return a frozen copy that shares the hooks, for these may belong to objects that cannot be copied."""
+    """Return a frozen copy that shares the hooks, because hooks may belong to objects that cannot be copied."""
     name = type(model).__name__
     hooks = {id(value): value for module in model.modules() for key, value in vars(module).items() if 'hooks' in key}
     try:
         copied = copy.deepcopy(model, hooks)
-    except Exception as error:  # whatever an attribute may raise that is not made for this
+    except Exception as error:  # any error of an attribute that was not made for this
         raise RuntimeError(f'{name} cannot be copied: {error}') from error
     if len(list(copied.modules())) != len(list(model.modules())) or _memory(copied) & _memory(model):
         raise RuntimeError(f'{name} cannot be copied: its own __deepcopy__ leaves out modules or shares weights')
@@ -155,14 +155,14 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _memory(model: nn.Module) -> set[Any]:
-    """Return what identifies modules with tensors, and the memory of these."""
+    """Return the identities of modules with tensors, and of their memory."""
     owners = {module for module in model.modules() if module._parameters or module._buffers}
     tensors = chain(model.parameters(), model.buffers())
     return owners | {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
 
 
 def _layout(model: nn.Module) -> list[tuple]:
-    """Return what a copy has to have in common with a model, to be kept in step."""
+    """Return the properties that a copy must share with a model to stay in sync."""
     return [
         (module, name, None if tensor is None else (tensor.shape, tensor.dtype, tensor.device))
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""Batch normalisation in evaluation mode as a part of the convolution before it."""
+"""Fold batch normalisation in evaluation mode into the convolution before it."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -15,17 +15,17 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 CLOSE = 5e-3  # relative to the largest value; reduced precision on GPUs (TF32) stays below
 
 
-class Wiring(TorchDispatchMode):
-    """Sees, while it is active, what convolutions and batch normalisations get and give, and what becomes of it.
+class ForwardTrace(TorchDispatchMode):
+    """Records the inputs and outputs of convolutions and batch normalisations, and how often each output is used.
 
-    Modules that somebody listens to are left out: the hook would hear something else after folding.
+    Modules with forward hooks are left out, because folding would change the output that the hook receives.
 
     Args:
-        source: the model of whose copy this sees a forward.
+        source: the model whose copy is traced.
 
     Attributes:
         calls: module, input and output of each call, in order.
-        reaches_source: whether a tensor of the source itself was used.
+        reaches_source: whether the forward used a tensor of the source itself.
     """
 
     def __init__(self, source: nn.Module) -> None:
@@ -37,15 +37,15 @@ class Wiring(TorchDispatchMode):
 
     @contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
-        """Record what ``model`` does inside the block."""
+        """Record the forward of ``model`` inside the block."""
         watched = [
             (module, module._forward_hooks)
             for module in model.modules()
-            if isinstance(module, (nn.Conv2d, BatchNorm)) and not is_heard(module)
+            if isinstance(module, (nn.Conv2d, BatchNorm)) and not has_forward_hooks(module)
         ]
         try:
             for module, hooks in watched:
-                module._forward_hooks = hooks.copy()  # the model that this is a copy of has the same ones
+                module._forward_hooks = hooks.copy()  # the copy shares this dict with the model
                 module.register_forward_hook(self._record)
             with self:
                 yield
@@ -59,7 +59,7 @@ class Wiring(TorchDispatchMode):
             self._uses[id(output)] = 0
 
     def __torch_dispatch__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Count the operations that each output goes into."""
+        """Count the operations that use each output."""
         for value in tree_iter((args, kwargs)):
             if id(value) in self._uses:
                 self._uses[id(value)] += 1
@@ -67,7 +67,7 @@ class Wiring(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def pairs(self) -> dict[nn.Module, nn.Module]:
-        """Return convolutions and the normalisation that took all they gave, alone, and nothing else."""
+        """Return each convolution with the normalisation that is the only user of its outputs."""
         given: dict[nn.Module, set[int]] = {}
         taken: dict[nn.Module, set[int]] = {}
         for module, taking, giving in self.calls:
@@ -83,16 +83,17 @@ class Wiring(TorchDispatchMode):
         }
 
 
-def is_heard(module: nn.Module) -> bool:
-    """Tell whether a forward hook listens to a module."""
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Tell whether a module has forward hooks."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 @torch.no_grad()
 def foldable(convolution: Any, norm: Any) -> bool:
-    """Tell whether a convolution can take in a normalisation, by trying both on random weights and statistics.
+    """Tell whether a convolution can absorb a normalisation, by a trial with random weights and statistics.
 
-    Those they have now would not do: fresh or zero ones hide that a convolution standardises its weights, say.
+    Their current values would not do: fresh or zero values hide, for instance, that a convolution standardises its
+    weights.
     """
     if norm.running_mean is None or convolution._parameters.get('weight') is None:  # no statistics; made at each call
         return False
@@ -104,23 +105,23 @@ def foldable(convolution: Any, norm: Any) -> bool:
     shape = [dilation * (size - 1) + 2 for size, dilation in sides]
     given = torch.randn(2, convolution.in_channels, *shape, generator=numbers).to(convolution.weight)
     folded = copy.deepcopy(convolution)
-    give_own_weights(folded)
+    separate_weights(folded)
     fold(folded, convolution, norm)
     try:
         return close(folded(given), norm(convolution(given)))
-    except Exception:  # of a convolution that takes more than features, say
+    except Exception:  # for example, a convolution that takes more arguments than features
         return False
 
 
-def give_own_weights(convolution: Any) -> None:
-    """Replace the parameters by frozen ones to fold into, with a bias, and shared with no other module."""
+def separate_weights(convolution: Any) -> None:
+    """Replace the parameters by unshared frozen ones to fold into, with a bias."""
     weight = convolution.weight
     convolution.weight = nn.Parameter(torch.empty_like(weight), requires_grad=False)
     convolution.bias = nn.Parameter(weight.new_empty(convolution.out_channels), requires_grad=False)
 
 
 def fold(folded: Any, convolution: Any, norm: Any) -> None:
-    """Give ``folded`` the weights with which it computes ``norm(convolution(x))``, written into its parameters."""
+    """Write weights into ``folded`` so that it computes ``norm(convolution(x))``."""
     factor = (norm.running_var + norm.eps).rsqrt()
     factor = factor if norm.weight is None else factor * norm.weight
     shift = 0 if convolution.bias is None else convolution.bias
@@ -130,7 +131,7 @@ def fold(folded: Any, convolution: Any, norm: Any) -> None:
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = CLOSE) -> bool:
-    """Tell whether two outputs are the same up to rounding, relative to the largest value; NaN never is."""
+    """Tell whether two outputs agree up to rounding, relative to the largest value; NaN never agrees."""
     if found.shape != expected.shape or not expected.numel():
         return found.shape == expected.shape
     scale = max(float(expected.abs().amax()), 1e-6)

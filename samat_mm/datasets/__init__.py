@@ -1,4 +1,4 @@
-"""Data sets and transforms, in MMEngine's root registries, so that every ``default_scope`` finds them."""
+"""Data sets and transforms, registered in MMEngine's root registries, so any ``default_scope`` finds them."""
 
 from samat_mm.compat import distributions
 

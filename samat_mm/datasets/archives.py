@@ -1,4 +1,4 @@
-"""Listing a tar or zip file, once all of it has been read and compared with its checksums."""
+"""List a tar or zip file after reading it to the end and comparing its checksums."""
 
 import struct
 import tarfile
@@ -16,7 +16,7 @@ from samat_mm.files.access import reading, writing
 
 MOST_MEMBERS = 500_000  # twelve times PASCAL VOC 2012; each takes about a kilobyte of memory
 END_OF_ZIP = struct.Struct('<4s4HIIH')  # signature, disks, numbers of members, size and place of the list, comment
-# What the standard library raises for bytes that are no archive; it is not particular about it.
+# Exceptions that the standard library raises for bytes that are not an archive.
 DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -33,16 +33,16 @@ DAMAGED = (
 
 
 def list_archive(path: Path, limit: int, stack: ExitStack) -> Source:
-    """Return what an archive holds.
+    """Return the contents of an archive.
 
     Args:
-        path: of the file.
-        limit: bytes that it may unpack to.
-        stack: closes the archive, after which nothing can be copied out of it.
+        path: path of the file.
+        limit: maximum number of unpacked bytes.
+        stack: closes the archive; afterwards, nothing can be copied out of it.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is damaged or no archive, holds too much, or would write outside the folder it is unpacked to.
+        ValueError: if it is damaged, not an archive or too large, or would write outside the folder it is unpacked to.
     """
     with _decoding(path):
         with path.open('rb') as file:
@@ -52,7 +52,7 @@ def list_archive(path: Path, limit: int, stack: ExitStack) -> Source:
 
 @contextmanager
 def _decoding(path: Path) -> Iterator[None]:
-    """Name the archive in errors of reading it."""
+    """Name the archive in read errors."""
     try:
         with reading(path):
             yield
@@ -79,7 +79,7 @@ def _list_tar(path: Path, limit: int, stack: ExitStack) -> Source:
 
     source, total = Source(copy), 0
     for count, listed in enumerate(tar):
-        # The folder to unpack to is not there yet. Nothing lies below a file, so no link on the disk leads astray.
+        # The folder to unpack to does not exist yet. Nothing lies below a file, so links on the disk cannot redirect.
         member = tarfile.data_filter(listed, str(path))
         total += member.size
         check_size(path, total, limit)
@@ -96,7 +96,7 @@ def _list_tar(path: Path, limit: int, stack: ExitStack) -> Source:
 
 
 def _check_end(path: Path, tar: tarfile.TarFile, stream: Stream) -> None:
-    """Refuse a tar file that goes on after its last member: ``tarfile`` takes a damaged header for the end."""
+    """Refuse a tar file with data after its last member: ``tarfile`` takes a damaged header for the end."""
     zeros = 0
     stream.seek(tar.offset)
     while block := stream.read(CHUNK):
@@ -120,11 +120,11 @@ def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
     _check_number(path, len(listed))
     check_size(path, sum(member.file_size for member in listed), limit)
     if number not in (len(listed) % 0x10000, 0xFFFF) or min((member.header_offset for member in listed), default=0):
-        raise InputError(f'{path} is damaged, or several in one: its list of members is not whole; download it again.')
+        raise InputError(f'{path} is damaged, or several in one: its list of members is incomplete; download it again.')
     source = Source(copy)
     for member in listed:
         name = PurePosixPath(member.filename.replace('\\', '/'))
-        if name.is_absolute() or '..' in name.parts:  # zipfile would quietly put it elsewhere
+        if name.is_absolute() or '..' in name.parts:  # zipfile would silently put it elsewhere
             raise InputError(f'{path} was refused: its member {member.filename!r} would land outside the folder.')
         with zipped.open(member) as file:
             while file.read(CHUNK):  # compares the checksum at the end
@@ -138,7 +138,7 @@ def _list_zip(path: Path, limit: int, stack: ExitStack) -> Source:
 
 
 def _read_end_of_zip(path: Path) -> int:
-    """Return how many members a zip file should have, modulo 65536; ``zipfile`` looks neither at that nor at the end.
+    """Return a zip file's stated number of members, modulo 65536; ``zipfile`` checks neither that nor the end.
 
     Raises:
         ValueError: if the end is missing, or something follows it.

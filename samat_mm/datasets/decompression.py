@@ -1,8 +1,8 @@
-"""Archives as streams of bytes that are checked to their end and never grow beyond a bound.
+"""Read archives as byte streams that are checked to their end and limited in size.
 
-gzip, bzip2 and xz carry a checksum of all that they hold, but ``tarfile`` stops reading at the end of its own format,
-before the sum is compared. An uncompressed tar file has sums of its headers only: a bit that flips in the content of a
-file cannot be seen here, but where that spoils the decoding of an image or a label.
+gzip, bzip2 and xz have a checksum of their whole content, but ``tarfile`` stops at the end of its own format, before
+the comparison. An uncompressed tar file only has checksums of its headers: a flipped bit in the content of a file goes
+unnoticed here unless the image or label no longer decodes.
 """
 
 import bz2
@@ -17,38 +17,38 @@ from samat_mm.datasets.sources import too_large
 from samat_mm.errors import InputError
 
 CHUNK = 1 << 16
-LARGEST_READ = 1 << 20  # of tarfile at once: for the name of a member, which a header may say to be of any length
+LARGEST_READ = 1 << 20  # bytes per read of tarfile: a header may state a name of any length
 XZ_MEMORY = 1 << 28  # `xz -9` needs 65 MiB to unpack; a header may ask for 4 GiB
-MOST_EXPANSION = 200  # times that pictures and their labels shrink at the very most; zeros shrink a thousand times
-UNSUSPICIOUS = 1 << 26  # bytes that may come out of an archive however small it is
+MOST_EXPANSION = 200  # upper bound for images and their labels; zeros compress a thousand times
+UNSUSPICIOUS = 1 << 26  # unpacked bytes that are accepted from an archive of any size
 
 
 def check_size(archive: Path, size: int, limit: int) -> None:
-    """Refuse an archive that unpacks to so many bytes, if that is more than the limit or than images could shrink.
+    """Refuse an archive that unpacks to more bytes than the limit, or than compressed images could.
 
     Args:
-        archive: its path.
-        size: bytes that it unpacks to, as far as is known.
-        limit: bytes.
+        archive: path of the archive.
+        size: unpacked bytes, as far as known.
+        limit: maximum number of bytes.
 
     Raises:
-        ValueError: if the size is too much.
+        ValueError: if the size is too large.
     """
     if size > limit:
         raise too_large(archive, limit)
     if size > max(UNSUSPICIOUS, MOST_EXPANSION * archive.stat().st_size):
         raise InputError(
-            f'{archive} unpacks to more than {MOST_EXPANSION} times its size, as images never do; give another one.'
+            f'{archive} unpacks to more than {MOST_EXPANSION} times its size, which images never do; give another one.'
         )
 
 
 class Stream(io.BufferedReader):
-    """What an archive unpacks to, up to a bound.
+    """The unpacked bytes of an archive, up to a limit.
 
     Args:
         raw: the unpacked bytes.
-        archive: which.
-        limit: bytes; reading on beyond them is refused.
+        archive: path of the archive, for errors.
+        limit: maximum number of bytes; reading more raises an error.
     """
 
     def __init__(self, raw: io.RawIOBase, archive: Path, limit: int) -> None:
@@ -56,14 +56,14 @@ class Stream(io.BufferedReader):
         self._archive, self._limit = archive, limit
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to so many bytes; raises ValueError if they are too many."""
+        """Read up to ``size`` bytes; raises ValueError if that is too many."""
         if size is None or not 0 <= size <= LARGEST_READ:
             raise InputError(f'{self._archive} is damaged: a header has {size} bytes; download it again.')
         check_size(self._archive, self.tell() + size - LARGEST_READ, self._limit)
         return super().read(size)
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position, which unpacks all that is before it; raises ValueError if that is too far."""
+        """Go to a position by unpacking everything before it; raises ValueError if that is too far."""
         check_size(self._archive, position - LARGEST_READ, self._limit)
         return super().seek(position, whence)
 
@@ -73,7 +73,7 @@ def open_stream(path: Path, limit: int) -> Stream:
 
     Args:
         path: the file.
-        limit: how many bytes it may unpack to.
+        limit: maximum number of unpacked bytes.
     """
     with path.open('rb') as file:
         start = file.read(6)
@@ -90,11 +90,11 @@ def open_stream(path: Path, limit: int) -> Stream:
 
 
 class _Decompressed(io.RawIOBase):
-    """A file of bzip2 or xz, which may be several in a row; the standard library ignores what else follows them.
+    """A bzip2 or xz file, possibly several concatenated ones; the standard library ignores any other data after them.
 
     Args:
         path: the file.
-        new: makes a decompressor.
+        new: function that creates a decompressor.
     """
 
     def __init__(self, path: Path, new: Callable[[], Any]) -> None:
@@ -130,7 +130,7 @@ class _Decompressed(io.RawIOBase):
         return len(data)
 
     def _next(self, size: int) -> bytes:
-        """Return some of the next bytes, none only at the end of the file."""
+        """Return some of the next bytes; none only at the end of the file."""
         data = b''
         while not data:
             if self._decompressor.eof:
@@ -148,7 +148,7 @@ class _Decompressed(io.RawIOBase):
         return data
 
     def _after_zeros(self) -> bytes:
-        """Return what follows the padding that a compressed file may end with."""
+        """Return the bytes after the padding that may end a compressed file."""
         for chunk in iter(lambda: self._file.read(CHUNK), b''):
             if chunk := chunk.lstrip(b'\0'):
                 return chunk

@@ -1,4 +1,4 @@
-"""Scenes of handwritten digits: a segmentation data set that needs no download and no disk."""
+"""Scenes of handwritten digits: a segmentation data set without downloads or files."""
 
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -10,21 +10,21 @@ from mmseg.datasets import BaseSegDataset
 
 from samat_mm.errors import InputError
 
-# The handwriting in scikit-learn's order. Blocks rather than every fifth one: neighbours resemble each other, so
+# The handwriting in scikit-learn's order. Blocks instead of every fifth digit: neighbours resemble each other, so
 # interleaving would leak (a nearest-neighbour classifier scores 98.6 % interleaved and 96.7 % on this split).
 HANDWRITING = {'train': range(0, 1437), 'val': range(1437, 1797)}
 
-# Large bright digits on dark ground, so that a small network learns them within minutes on a CPU.
-SMALLEST, LARGEST = 36, 56  # a digit's height in pixels of an image of 96
+# Large bright digits on dark ground, so a small network learns them within minutes on a CPU.
+SMALLEST, LARGEST = 36, 56  # height of a digit in pixels, in an image of 96
 FEWEST, MOST = 2, 4  # digits in a scene
-ATTEMPTS = 20  # to find a free place for a digit, before the scene goes without it
+ATTEMPTS = 20  # to find free space for a digit before the scene leaves it out
 INK_CONTRAST = 90  # least difference in lightness (0..255) between the ink and the ground's mean
 FULL_INK = 16.0  # scikit-learn's digits have values 0..16
 
 
 @lru_cache(maxsize=1)
 def _handwriting() -> tuple[np.ndarray, np.ndarray]:
-    """Return scikit-learn's digits, (1797, 8, 8) float32 with values 0..16, and what they show, (1797,)."""
+    """Return scikit-learn's digits, (1797, 8, 8) float32 with values 0..16, and their labels, (1797,)."""
     from sklearn.datasets import load_digits  # here, because the import takes a second
 
     digits = load_digits()
@@ -33,19 +33,19 @@ def _handwriting() -> tuple[np.ndarray, np.ndarray]:
 
 @DATASETS.register_module()
 class DigitScenes(BaseSegDataset):
-    """Scenes of several handwritten digits in colour on textured ground, with a label per pixel.
+    """Scenes of several coloured handwritten digits on textured ground, with a label per pixel.
 
     The handwriting is the 1,797 digits of 8x8 pixels that scikit-learn ships; train and val use different ones. Scene
-    ``i`` depends on ``(seed, split, i)`` alone and is drawn when it is asked for. The pipeline finds the image
-    (``img``, H x W x 3, BGR, uint8) and the labels (``gt_seg_map``, H x W, uint8: 0 is background, d + 1 is digit d)
-    loaded, so ``[dict(type='PackSegInputs')]`` is enough. Do not flip: a mirrored digit is no digit.
+    ``i`` depends only on ``(seed, split, i)`` and is drawn on access. The pipeline receives a loaded image
+    (``img``, H x W x 3, BGR, uint8) and loaded labels (``gt_seg_map``, H x W, uint8: 0 is background, d + 1 is digit
+    d), so ``[dict(type='PackSegInputs')]`` is enough. Do not flip: a mirrored digit is not a digit.
 
     Args:
         split: 'train' or 'val'.
         length: number of scenes.
         image_size: height and width in pixels; the digits scale with it.
-        seed: another seed gives other scenes from the same handwriting.
-        kwargs: what mmseg's ``BaseSegDataset`` takes (``pipeline``, ``indices``, ``test_mode`` ...).
+        seed: seed of the scenes; the handwriting stays the same.
+        kwargs: arguments of mmseg's ``BaseSegDataset`` (``pipeline``, ``indices``, ``test_mode`` ...).
 
     Raises:
         ValueError: if the split is unknown, or a number is too small.
@@ -86,7 +86,7 @@ class DigitScenes(BaseSegDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Name the scenes: 'digits-val-00012' stands where other data sets have the path of the image."""
+        """Name the scenes: 'digits-val-00012' takes the place of an image path."""
         return [dict(img_path=f'digits-{self.split}-{index:05d}', scene=index) for index in range(self.length)]
 
     def prepare_data(self, idx: int) -> Any:
@@ -108,10 +108,10 @@ class DigitScenes(BaseSegDataset):
         """Draw one scene.
 
         Args:
-            scene: its number.
+            scene: number of the scene.
 
         Returns:
-            The image (H x W x 3, BGR, uint8), the labels (H x W, uint8), and which of scikit-learn's digits it shows.
+            The image (H x W x 3, BGR, uint8), the labels (H x W, uint8), and the indices of its digits in scikit-learn.
         """
         rng = np.random.default_rng([self.seed, list(HANDWRITING).index(self.split), scene])
         size = self.image_size
@@ -134,12 +134,12 @@ class DigitScenes(BaseSegDataset):
                     labels[place][ink > 0.5] = shows[index] + 1
                     used.append(index)
                     break
-        image += rng.normal(0, 2, image.shape).astype(np.float32)  # grain, so that ink is no flat colour either
+        image += rng.normal(0, 2, image.shape).astype(np.float32)  # grain, so ink is not a flat colour either
         return np.clip(image, 0, 255).astype(np.uint8), labels, used
 
 
 def _ground(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return ground of (size, size, 3) BGR float32: two related colours mixed by blotches, with a fine texture."""
+    """Return ground of (size, size, 3) BGR float32: two related colours mixed in blotches, with a fine texture."""
     hue, saturation, value = rng.uniform(0, 180), rng.uniform(60, 170), rng.uniform(45, 95)
     pair = [_from_hsv(hue + shift, saturation, value + lighter) for shift, lighter in ((0, -20), (25, 20))]
     coarse = cv2.resize(rng.random((4, 4), np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
@@ -149,7 +149,7 @@ def _ground(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _write(digit: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return one digit enlarged, slightly turned and slanted: its ink in [0, 1], cropped to where there is some."""
+    """Return one digit, enlarged, slightly rotated and slanted: its ink in [0, 1], cropped to the inked area."""
     height = rng.integers(SMALLEST, LARGEST + 1) * size / 96
     scale = height / 8
     angle, slant, stretch = np.deg2rad(rng.uniform(-8, 8)), rng.uniform(-0.1, 0.1), rng.uniform(0.85, 1.1)

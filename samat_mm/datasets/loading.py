@@ -1,7 +1,7 @@
-"""Reading images and labels so that a bad file is named.
+"""Load images and labels, with errors that name a bad file.
 
 The loaders of mmcv and mmseg report a damaged file as ``cannot identify image file <_io.BytesIO object>`` or as an
-assertion within OpenCV, and pass any label value on to the loss.
+assertion in OpenCV, and pass any label value on to the loss.
 """
 
 from pathlib import Path
@@ -19,12 +19,12 @@ IGNORED = 255  # mmseg's label of pixels that are neither trained nor scored
 
 
 def list_names(folder: Path, suffix: str) -> set[str]:
-    """Return the names, without the suffix, of the files in a folder; hidden files (``._1.jpg``) do not count."""
+    """Return the names, without the suffix, of the files in a folder; hidden files (``._1.jpg``) are skipped."""
     return {path.name.removesuffix(suffix) for path in folder.glob(f'[!.]*{suffix}')}
 
 
 def check_labels(labels: np.ndarray, num_classes: int, path: Any) -> None:
-    """Check that labels are classes or ignored.
+    """Check that every label is a class or ignored.
 
     Args:
         labels: (H, W), with 255 where ignored.
@@ -67,20 +67,20 @@ class CheckedLoadAnnotations(LoadAnnotations):
 
 @TRANSFORMS.register_module()
 class CheckLabels(BaseTransform):
-    """Check ``gt_seg_map`` in any pipeline of mmseg; goes after ``LoadAnnotations``.
+    """Check ``gt_seg_map`` in any mmseg pipeline; goes after ``LoadAnnotations``.
 
     Args:
-        num_classes: every label must be below it, or 255.
+        num_classes: number of classes; every label must be below it, or 255.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
 
     def transform(self, results: dict) -> dict:
-        """Return the results unchanged, or raise ValueError with the file and what is wrong with its values or size."""
+        """Return the results unchanged, or raise ValueError with the file and the wrong values or size."""
         labels, path = results['gt_seg_map'], results.get('seg_map_path')
         check_labels(labels, self.num_classes, path)
-        # The image may have been resized before its labels were loaded: in tests, these are for its size on the disk.
+        # The image may be resized before its labels are loaded, as in tests: then they have its size on disk.
         sizes = [tuple(results[key][:2]) for key in ('ori_shape', 'img_shape') if key in results]
         if sizes and labels.shape not in sizes:
             raise InputError(

@@ -1,8 +1,8 @@
-"""Bringing a downloaded archive or folder into the layout that the data sets read.
+"""Bring a downloaded archive or folder into the layout that the data sets read.
 
-All of an archive is read and listed before anything is written. The data set is unpacked beside the target and checked
-there; only a folder that passed is renamed into place. So a target that exists is whole, and a run that was killed
-leaves nothing that the next one does not clear away.
+The whole archive is read and listed before anything is written. The data set is unpacked next to the target and checked
+there; only a folder that passes is renamed into place. So an existing target is complete, and the leftovers of a killed
+run are removed by the next one.
 """
 
 import os
@@ -22,32 +22,32 @@ from samat_mm.files.access import reading, writing
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on the disk."""
+    """The layout of a data set on disk."""
 
     target: str  # below the output folder
-    parts: tuple[str, ...]  # folders that it consists of
-    root: str  # the usual name of the folder that holds them
-    most_bytes: int  # four times what was published; a source that holds more is another one
+    parts: tuple[str, ...]  # its folders
+    root: str  # usual name of the folder that contains them
+    most_bytes: int  # four times the published size; a larger source is another data set
     check: Callable[[Path, Track], Findings]
 
 
 def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path, Findings]:
-    """Put a data set into place, or check the one that is there already.
+    """Put a data set into place, or check one that is already there.
 
     Args:
         source: archive (.tar, .tar.gz, .zip ...) or folder, which is copied.
-        out: folder that is to hold the data sets.
-        layout: which data set.
+        out: folder for the data sets.
+        layout: layout of the data set.
         track: shows progress.
 
     Returns:
-        The folder of the data set, and what the check found. If there are problems, nothing was put into place.
+        The folder of the data set, and the findings of the check. If there are problems, nothing was put into place.
 
     Raises:
-        FileNotFoundError: if there is no such source, or the data set's folders are not in it.
+        FileNotFoundError: if the source does not exist, or lacks the folders of the data set.
         OSError: if the source cannot be read, or the data set cannot be written.
-        ValueError: if the source is no archive, is damaged, is too large, would write outside the folder it is unpacked
-            to, or overlaps with it.
+        ValueError: if the source is not an archive, is damaged, is too large, would write outside the folder it is
+            unpacked to, or overlaps with it.
     """
     target, staging = out / layout.target, out / f'.{Path(layout.target).name}.partial'
     with reading(source):
@@ -60,7 +60,7 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
         held = _open(source, layout.most_bytes, stack)
         root = _find_root(held.folders, layout)
         chosen = {name: size for name, size in held.sizes.items() if PurePosixPath(name).is_relative_to(root)}
-        stack.enter_context(_made(staging, out))
+        stack.enter_context(_staging_folder(staging, out))
         _refuse_excess(source, sum(chosen.values()), layout.most_bytes, staging)
         for name in track(list(chosen), 'copying'):
             held.copy(name, staging)
@@ -73,18 +73,18 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
 
 
 def _refuse_overlap(source: Path, out: Path, made: Iterable[Path]) -> None:
-    """Refuse a folder that would be copied into itself, or is what is to be made."""
+    """Refuse to copy a folder into itself, or from a folder that will be created."""
     if not source.is_dir():
         return
     here = os.path.realpath(source)
     if Path(os.path.realpath(out)).is_relative_to(here):
-        raise InputError(f'{out}, where the data set is to go, lies in {source}; give another --out.')
+        raise InputError(f'{out}, the destination of the data set, is inside {source}; give another --out.')
     if inside := next((path for path in made if Path(here).is_relative_to(os.path.realpath(path))), None):
-        raise InputError(f'{source} lies in {inside}, which is to be made; give the archive or folder you downloaded.')
+        raise InputError(f'{source} is inside {inside}, which will be created; give the downloaded archive or folder.')
 
 
 def _open(source: Path, limit: int, stack: ExitStack) -> Source:
-    """Return what a folder or an archive holds, as long as the stack is open."""
+    """Return the contents of a folder or an archive, which stays open as long as the stack."""
     if not source.exists():
         raise MissingFileError(f'{source} does not exist; give the archive or the folder of the data set.')
     if source.is_dir():
@@ -99,14 +99,14 @@ def _open(source: Path, limit: int, stack: ExitStack) -> Source:
 
 
 def _find_root(folders: Iterable[PurePosixPath], layout: Layout) -> PurePosixPath:
-    """Return the folder that holds the parts: one with the usual name if there is, else the outermost."""
+    """Return the folder that contains the parts: one with the usual name if there is one, else the outermost."""
     known, candidates = set(folders), []
     for folder in known:
         missing = [part for part in layout.parts if folder / part not in known]
         if len(missing) < len(layout.parts):
             candidates.append((len(missing), folder.name != layout.root, len(folder.parts), folder, missing))
     if not candidates:
-        raise MissingFileError(f'the source holds no folder with {", ".join(layout.parts)}; give another one.')
+        raise MissingFileError(f'the source has no folder with {", ".join(layout.parts)}; give another one.')
     *_, root, missing = min(candidates)
     if missing:
         raise MissingFileError(f'the source lacks the folder(s) {", ".join(missing)}; get the rest of the data set.')
@@ -114,7 +114,7 @@ def _find_root(folders: Iterable[PurePosixPath], layout: Layout) -> PurePosixPat
 
 
 def _refuse_excess(source: Path, size: int, limit: int, staging: Path) -> None:
-    """Refuse what is too large for the data set, or for the disk, before any of it is written."""
+    """Refuse a source that is too large for the data set or the disk, before anything is written."""
     if size > limit:
         raise too_large(source, limit)
     free = shutil.disk_usage(staging).free
@@ -125,10 +125,10 @@ def _refuse_excess(source: Path, size: int, limit: int, staging: Path) -> None:
 
 
 @contextmanager
-def _made(staging: Path, out: Path) -> Iterator[None]:
-    """Make a folder to work in on the file system of the target, and leave no trace of it."""
+def _staging_folder(staging: Path, out: Path) -> Iterator[None]:
+    """Create a working folder on the file system of the target, and remove it afterwards."""
     existed = out.exists()
-    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(staging, ignore_errors=True)  # left by a killed run
     try:
         with writing(staging):
             staging.mkdir(parents=True)
@@ -136,7 +136,7 @@ def _made(staging: Path, out: Path) -> Iterator[None]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if not existed:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # it is not empty
                 out.rmdir()
 
 

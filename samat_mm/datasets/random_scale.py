@@ -12,13 +12,13 @@ from samat_mm.errors import InputError
 class RandomScale(BaseTransform):
     """Scale image and labels by one random factor of their own size.
 
-    ``RandomResize`` with a ``ratio_range`` scales a fixed size instead, so that every image is first brought to that.
+    ``RandomResize`` with a ``ratio_range`` instead scales a fixed size, to which it brings every image.
 
     Args:
-        ratio_range: least and greatest factor; the factor is uniform between them.
+        ratio_range: smallest and largest factor; factors are uniform in between.
 
     Raises:
-        ValueError: if not 0 < least <= greatest.
+        ValueError: unless 0 < smallest <= largest.
 
     Source: L.-C. Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation, 2017 (0.5 to 2.0).
     """
@@ -26,7 +26,7 @@ class RandomScale(BaseTransform):
     def __init__(self, ratio_range: tuple[float, float]) -> None:
         least, greatest = ratio_range
         if not 0 < least <= greatest:
-            raise InputError(f'RandomScale: ratio_range must be (least, greatest) above 0, got {ratio_range}.')
+            raise InputError(f'RandomScale: ratio_range must be (smallest, largest) above 0, got {ratio_range}.')
         self.ratio_range = (least, greatest)
 
     @cache_randomness

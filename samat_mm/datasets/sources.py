@@ -1,4 +1,4 @@
-"""What a data set is made from. Folders and archives are listed and copied in the same way."""
+"""The source of a data set: folders and archives, listed and copied in the same way."""
 
 import os
 import shutil
@@ -10,17 +10,17 @@ from pathlib import Path, PurePosixPath
 from samat_mm.errors import InputError
 from samat_mm.files.access import reading, writing
 
-LONGEST_PATH = 4096  # of Linux
+LONGEST_PATH = 4096  # limit of Linux
 
 
 @dataclass
 class Source:
-    """The files that a source holds.
+    """The files of a source.
 
     Attributes:
-        copy: writes the file of a name below a folder.
+        copy: function that writes a named file below a folder.
         sizes: bytes of each file, in the order in which they are read fastest.
-        folders: which there are.
+        folders: the folders.
     """
 
     copy: Callable[[str, Path], None]
@@ -28,20 +28,20 @@ class Source:
     folders: set[PurePosixPath] = field(default_factory=set)
 
     def add(self, name: str, size: int) -> None:
-        """Add a file; the last one of a name counts, as it would overwrite the others.
+        """Add a file; among files of the same name the last counts, as it would overwrite the others.
 
         Raises:
-            ValueError: if no file can have such a name.
+            ValueError: if a file cannot have such a name.
         """
         self.add_folder(str(PurePosixPath(name).parent))
         self.sizes.pop(name, None)
         self.sizes[name] = size
 
     def add_folder(self, name: str) -> None:
-        """Add a folder and those that it is in.
+        """Add a folder and its parents.
 
         Raises:
-            ValueError: if no folder can have such a name.
+            ValueError: if a folder cannot have such a name.
         """
         if len(name) > LONGEST_PATH:
             raise InputError(f'the source has a name of {len(name):,} characters, {name[:40]!r}...; give another one.')
@@ -52,12 +52,12 @@ class Source:
 
 
 def too_large(path: Path, limit: int) -> InputError:
-    """Return the error of a source that holds more bytes than the limit."""
+    """Return the error for a source with more bytes than the limit."""
     return InputError(f'{path} holds more than {limit / 1e6:,.0f} MB, too much for this data set; is it another one?')
 
 
 def list_folder(path: Path) -> Source:
-    """Return what a folder holds, also behind links; nothing is read yet."""
+    """Return the contents of a folder, following links; nothing is read yet."""
     source = Source(partial(_copy_file, path))
     for folder, files in _walk(path):
         source.add_folder(str(folder.relative_to(path)))
@@ -67,7 +67,7 @@ def list_folder(path: Path) -> Source:
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield each folder and its files, also behind links, but for those that lead back to where they are."""
+    """Yield each folder and its files, following links except those that lead back to a parent."""
     for path, folders, names in os.walk(root, followlinks=True):
         here = Path(path)
         if any((here / name).is_symlink() for name in folders):
@@ -80,7 +80,7 @@ def _copy_file(root: Path, name: str, folder: Path) -> None:
     """Copy the content but not the permissions: a read-only folder could not be renamed into place."""
     path, copy = root / name, folder / name
     if not path.is_file():
-        raise InputError(f'{path} is a device, a pipe, a socket or a link to nothing; take it away.')
+        raise InputError(f'{path} is a device, a pipe, a socket or a broken link; remove it.')
     with reading(path):
         file = path.open('rb')
     with file, writing(copy):

@@ -1,4 +1,4 @@
-"""Stanford Background: 715 outdoor scenes with eight classes of region."""
+"""Stanford Background: 715 outdoor scenes with eight region classes."""
 
 import hashlib
 import os
@@ -20,17 +20,17 @@ CLASSES = ('sky', 'tree', 'road', 'grass', 'water', 'building', 'mountain', 'for
 UNKNOWN = -1
 FOLDS = 5
 SPLIT_SEED = 0
-LONGEST_NUMBER = 25  # bytes that numpy's savetxt takes for one; the published files take 2 or 3
+LONGEST_NUMBER = 25  # bytes per number from numpy's savetxt; the published files take 2 or 3
 
 
 def names_in_folds(names: Iterable[str]) -> list[list[str]]:
-    """Deal image names out into five folds.
+    """Split image names into five folds.
 
-    The names are ordered by the SHA-256 of ``'0:NAME'`` and cut into five equal runs. That is a shuffle which depends
-    on the names alone: not on the file system, nor on a version of Python or numpy.
+    The names are ordered by the SHA-256 of ``'0:NAME'`` and cut into five equal runs. This shuffle depends only on the
+    names, not on the file system or the version of Python or numpy.
 
     Args:
-        names: distinct names without suffix; 715 of them make folds of 143.
+        names: distinct names without suffix; 715 names give folds of 143.
 
     Returns:
         The five folds, each sorted.
@@ -51,9 +51,10 @@ def read_regions(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
         (H, W) uint8, with 255 for unknown.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         OSError: if it cannot be read.
-        ValueError: if it is no matrix of whole numbers, is not as large as its image, or holds other values than -1..7.
+        ValueError: if it is not a matrix of whole numbers, does not have the size of its image, or has values outside
+            -1..7.
     """
     most = LONGEST_NUMBER * (shape[0] + 1) * (shape[1] + 1)
     if os.path.exists(path) and not (os.path.isfile(path) and os.path.getsize(path) <= most):
@@ -77,7 +78,7 @@ class LoadRegions(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add ``gt_seg_map`` (H x W, uint8); raises FileNotFoundError or ValueError, see :func:`read_regions`."""
         labels = read_regions(results['seg_map_path'], results['ori_shape'][:2])
-        if results.get('label_map'):  # a subset of the classes was asked for
+        if results.get('label_map'):  # a subset of the classes was requested
             mapping = np.arange(IGNORED + 1, dtype=np.uint8)
             mapping[list(results['label_map'])] = list(results['label_map'].values())
             labels = mapping[labels]
@@ -88,16 +89,16 @@ class LoadRegions(BaseTransform):
 
 @DATASETS.register_module()
 class StanfordBackgroundDataset(BaseSegDataset):
-    """The Stanford Background data set, read as it was published.
+    """The Stanford Background data set, read as published.
 
-    The data set has no split of its own. Ours is that of :func:`names_in_folds`: the fifth fold is val (143 images),
-    the others are train (572). ``fold`` chooses another one for val, for the five-fold protocol of the authors.
+    The data set has no official split. Ours comes from :func:`names_in_folds`: the fifth fold is val (143 images), the
+    others are train (572). ``fold`` selects another fold for val, for the authors' five-fold protocol.
 
     Args:
         data_root: folder with ``images/ID.jpg`` and ``labels/ID.regions.txt``.
         split: 'train' or 'val'.
-        fold: 0 to 4, the fold that is val; None is the same as 4.
-        kwargs: what mmseg's ``BaseSegDataset`` takes (``pipeline``, ``indices``, ``test_mode`` ...).
+        fold: 0 to 4, the fold for val; None is the same as 4.
+        kwargs: arguments of mmseg's ``BaseSegDataset`` (``pipeline``, ``indices``, ``test_mode`` ...).
 
     Raises:
         FileNotFoundError: if the folder, an image or its labels are missing.

@@ -1,4 +1,4 @@
-"""Checking a data set file by file, so that training does not stop at a bad one hours later."""
+"""Check a data set file by file, so training does not stop at a bad file hours later."""
 
 import os
 from collections import defaultdict
@@ -16,12 +16,12 @@ from samat_mm.datasets.stanford_background import read_regions
 from samat_mm.errors import InputError, UserError
 from samat_mm.files.images import decode
 
-Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows the progress over items, under a title
+Track = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress over items, with a title
 
 
 @dataclass
 class Findings:
-    """What a check of a prepared folder found: the counts to report, and the names that something is wrong with."""
+    """The findings in a prepared folder: counts to report, and names with problems."""
 
     counts: dict[str, int] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -35,7 +35,7 @@ class Findings:
 
 
 def check_stanford(root: Path, track: Track) -> Findings:
-    """Check Stanford Background: images and labels in pairs, all of them readable and of one size, labels in range."""
+    """Check Stanford Background: images and labels in pairs, readable and of equal size, labels in range."""
     images = list_names(root / 'images', '.jpg')
     labels = list_names(root / 'labels', '.regions.txt')
     findings = Findings({'images': len(images), 'labels': len(labels)})
@@ -50,7 +50,7 @@ def check_stanford(root: Path, track: Track) -> Findings:
 
 
 def check_voc(root: Path, track: Track) -> Findings:
-    """Check PASCAL VOC: every name in train.txt and val.txt has a readable image and labels of its size in range."""
+    """Check PASCAL VOC: every name in train.txt and val.txt has a readable image, and labels of its size in range."""
     images = list_names(root / voc.IMAGES, '.jpg')
     labels = list_names(root / voc.LABELS, '.png')
     findings = Findings()
@@ -75,7 +75,7 @@ def check_voc(root: Path, track: Track) -> Findings:
 
 
 def _pair(findings: Findings, images: set[str], labels: set[str], names: set[str] | None = None) -> None:
-    """Note names that lack an image or labels; without a list of names, those of the images and labels count."""
+    """Record names that lack an image or labels; without a list of names, all images and labels count."""
     expected = images | labels if names is None else names
     for kind, there in (('without an image', images), ('without labels', labels)):
         if expected - there:
@@ -84,7 +84,7 @@ def _pair(findings: Findings, images: set[str], labels: set[str], names: set[str
 
 @contextmanager
 def _noting(findings: Findings, root: Path) -> Iterator[None]:
-    """Note an unreadable file and go on, so that one run reports all of them."""
+    """Record an unreadable file and continue, so one run reports all of them."""
     try:
         yield
     except UserError as error:

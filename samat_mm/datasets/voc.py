@@ -14,11 +14,11 @@ NUM_CLASSES = len(PascalVOCDataset.METAINFO['classes'])
 
 
 def read_names(path: Path) -> list[str]:
-    """Return the names that a list of images holds.
+    """Return the names in an image list.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is no text.
+        ValueError: if it is not text.
     """
     with naming('list', path):
         return path.read_text(encoding='utf-8').split()
@@ -26,16 +26,16 @@ def read_names(path: Path) -> list[str]:
 
 @DATASETS.register_module()
 class VOC2012Dataset(PascalVOCDataset):
-    """mmseg's ``PascalVOCDataset``, which says what is missing instead of failing an assertion.
+    """mmseg's ``PascalVOCDataset``, with errors that name missing files instead of a failed assertion.
 
     Args:
         data_root: folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets/Segmentation``.
         split: name of the list in ``ImageSets/Segmentation``: 'train', 'val' or 'trainval'.
-        kwargs: what mmseg's ``BaseSegDataset`` takes (``pipeline``, ``indices``, ``test_mode`` ...).
+        kwargs: arguments of mmseg's ``BaseSegDataset`` (``pipeline``, ``indices``, ``test_mode`` ...).
 
     Raises:
         FileNotFoundError: if a folder or the list is missing.
-        ValueError: if the list is empty or no text.
+        ValueError: if the list is empty or not text.
 
     Source: M. Everingham et al., The PASCAL Visual Object Classes Challenge: A Retrospective, IJCV 2015.
     """
@@ -49,7 +49,7 @@ class VOC2012Dataset(PascalVOCDataset):
                 'run `python tools/prepare_data.py voc SOURCE`.'
             )
         if not read_names(Path(data_root) / names):
-            raise InputError(f'list {Path(data_root) / names} names no image; restore it.')
+            raise InputError(f'list {Path(data_root) / names} does not name any image; restore it.')
         super().__init__(
             ann_file=names,
             data_root=data_root,

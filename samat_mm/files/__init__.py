@@ -1,1 +1,1 @@
-"""Reading and writing files: what they are called, where they may go, and sentences for what goes wrong."""
+"""Read and write files: their names, checks of output locations, and clear errors."""

@@ -1,4 +1,4 @@
-"""Reading and writing: what the operating system refuses is said with the name of the file and what to do."""
+"""Report errors of the operating system with the file name and the remedy."""
 
 import errno
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ REMEDIES = {
     errno.EPERM: 'change the permissions or choose another place',
     errno.ENOENT: 'check the path',
     errno.ENAMETOOLONG: 'choose a shorter name',
-    errno.ENOTDIR: 'choose another name, because a file has that of a folder',
+    errno.ENOTDIR: 'choose another name, because a part of this path is a file',
     errno.EEXIST: 'choose another name, because this one is taken',
-    errno.EISDIR: 'choose another name, because a folder has this one',
+    errno.EISDIR: 'choose another name, because this one is a folder',
     errno.EMFILE: 'allow more open files (ulimit -n) or use fewer workers',
 }
 
 
 @contextmanager
 def writing(path: Any) -> Iterator[None]:
-    """Name the file or folder that is being written if the operating system refuses; a full disk does not name it.
+    """Name the file or folder in errors of writing; the error of a full disk does not name it.
 
     Args:
-        path: of the file or folder.
+        path: path of the file or folder.
 
     Raises:
         OSError: with a sentence.
@@ -37,20 +37,20 @@ def writing(path: Any) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        if error.errno is None:  # Python code that encodes raises those without, not the operating system
+        if error.errno is None:  # raised by encoders in Python, not by the operating system
             raise
         raise FileError(f'{path} cannot be written {_reason(error)}.') from error
 
 
 @contextmanager
 def reading(path: Any) -> Iterator[None]:
-    """Name the file or folder that is being read if the operating system refuses.
+    """Name the file or folder in errors of reading.
 
     Args:
-        path: of the file or folder.
+        path: path of the file or folder.
 
     Raises:
-        OSError: with a sentence; FileNotFoundError if there is no such file.
+        OSError: with a sentence; FileNotFoundError if the file does not exist.
     """
     try:
         yield
@@ -59,10 +59,10 @@ def reading(path: Any) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingFileError(f'{path} is missing; restore it.') from error
     except OSError as error:
-        if error.errno in (None, errno.EINVAL):  # decoders of damaged files seek to where there is nothing
+        if error.errno in (None, errno.EINVAL):  # decoders of damaged files seek beyond the end
             raise
         raise FileError(f'{path} cannot be read {_reason(error)}.') from error
 
 
 def _reason(error: OSError) -> str:
-    return f'({error.strerror}); {REMEDIES.get(error.errno or 0, "see whether the disk works")}'
+    return f'({error.strerror}); {REMEDIES.get(error.errno or 0, "check whether the disk works")}'

@@ -1,4 +1,4 @@
-"""Decoding images and labels so that a bad file is named, whatever the decoder says of it."""
+"""Decode images and labels, with errors that name the file."""
 
 import os
 import struct
@@ -12,7 +12,7 @@ from PIL import Image
 from samat_mm.errors import InputError, UserError
 from samat_mm.files.access import reading
 
-UNDECODABLE = (OSError, ValueError, SyntaxError, AssertionError, EOFError, struct.error, cv2.error)  # of the decoders
+UNDECODABLE = (OSError, ValueError, SyntaxError, AssertionError, EOFError, struct.error, cv2.error)  # decoder errors
 
 
 @contextmanager
@@ -20,12 +20,12 @@ def naming(what: str, path: Any) -> Iterator[None]:
     """Turn the errors of reading and decoding a file into one that names the file.
 
     Args:
-        what: what the file holds, such as 'image'.
+        what: content of the file, such as 'image'.
         path: the file.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        OSError: if the operating system does not let it be read.
+        OSError: if the operating system refuses to read it.
         ValueError: if it cannot be decoded.
     """
     try:
@@ -39,11 +39,11 @@ def naming(what: str, path: Any) -> Iterator[None]:
 
 
 def check_file(what: str, path: Any) -> None:
-    """Refuse what would be read without end: a device or a pipe, or an image of more pixels than Pillow takes.
+    """Refuse inputs of unlimited size: a device, a pipe, or an image with more pixels than Pillow accepts.
 
     Args:
-        what: what the file holds, such as 'image'.
-        path: on this machine; nothing is checked elsewhere.
+        what: content of the file, such as 'image'.
+        path: a local path; other paths are not checked.
 
     Raises:
         ValueError: if it is not a file, or its header declares more than ``PIL.Image.MAX_IMAGE_PIXELS``.
@@ -51,7 +51,7 @@ def check_file(what: str, path: Any) -> None:
     if not os.path.exists(path):
         return
     if not os.path.isfile(path):
-        raise InputError(f'{what} {path} is no file, but a folder, a device or a pipe; replace it.')
+        raise InputError(f'{what} {path} is a folder, a device or a pipe, not a file; replace it.')
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -62,19 +62,19 @@ def check_file(what: str, path: Any) -> None:
         reason = str(error).partition(',')[0]
         raise InputError(f'{what} {path} is too large ({reason}); replace the file.') from error
     except UNDECODABLE:
-        return  # not for Pillow; another decoder may know it, and says what is wrong
+        return  # not an image for Pillow; another decoder may read it or report the error
 
 
 def decode(what: str, path: Any) -> Image.Image:
-    """Read all of an image, since a truncated file still has a good header.
+    """Decode the whole image, because a truncated file still has a good header.
 
     Args:
-        what: what the file holds, such as 'image'.
+        what: content of the file, such as 'image'.
         path: the file.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        OSError: if the operating system does not let it be read.
+        OSError: if the operating system refuses to read it.
         ValueError: if it cannot be decoded, or is too large.
     """
     check_file(what, path)

@@ -1,4 +1,4 @@
-"""The networks of the duality paper that OpenMMLab lacks."""
+"""The duality paper's networks that OpenMMLab does not provide."""
 
 from samat_mm.networks.cifar_resnet import CIFARResNet
 from samat_mm.networks.preact_resnet import PreActResNet

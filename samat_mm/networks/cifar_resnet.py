@@ -14,11 +14,11 @@ _CHANNELS = (16, 32, 64)
 class CIFARResNet(BaseModule):
     """ResNet of depth 6n + 2 for 32x32 images: a 3x3 stem and three stages of n blocks with 16, 32 and 64 channels.
 
-    He et al., "Deep residual learning for image recognition", 2016, section 4.2, with the shortcuts without weights
-    that they use there (option A). The names of the weights are those of most public checkpoints.
+    He et al., "Deep residual learning for image recognition", 2016, section 4.2, with their parameter-free shortcuts
+    (option A). The weights have the same names as in most public checkpoints.
 
     Args:
-        depth: number of layers with weights, the linear classifier's included.
+        depth: number of layers with weights, including the linear classifier.
         init_cfg: initial weights; by default those of He et al. (2015).
 
     Raises:
@@ -43,7 +43,7 @@ class CIFARResNet(BaseModule):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut without weights."""
+    """Two 3x3 convolutions with a parameter-free shortcut."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Block(nn.Module):
         return F.relu(residual + self._shortcut(x))
 
     def _shortcut(self, x: Tensor) -> Tensor:
-        """Return every other pixel, between channels of zeros (He et al. leave open where these go)."""
+        """Return every other pixel, padded with zero channels on both sides (He et al. do not specify where)."""
         before = self.added // 2
         return F.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.added - before))
 

@@ -1,4 +1,4 @@
-"""Residual networks with pre-activation, the PRN-18 of the duality paper among them."""
+"""Pre-activation residual networks, including the duality paper's PRN-18."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class PreActivationStages(BaseModule):
-    """A 3x3 stem without normalisation, stages of pre-activation blocks, and the normalisation that closes them.
+    """A 3x3 stem without normalisation, stages of pre-activation blocks, and a final normalisation.
 
     Every stage but the first halves the resolution.
 
@@ -34,8 +34,8 @@ class PreActivationStages(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d'))
-        # Were the stem a child beside `norm`, OpenMMLab's fuse_conv_bn, which goes by the order of children, would take
-        # the two for a pair.
+        # If the stem were a child next to `norm`, OpenMMLab's fuse_conv_bn, which goes by the order of children, would
+        # fuse the two.
         self.layers = nn.Sequential(nn.Conv2d(3, stem_channels, 3, padding=1, bias=False))
         previous = stem_channels
         for number, (width, count) in enumerate(zip(channels, blocks, strict=True)):
@@ -53,14 +53,14 @@ class PreActivationStages(BaseModule):
 
 
 class PreActivationBlock(nn.Module):
-    """Normalisation, ReLU and 3x3 convolution, twice, beside a shortcut.
+    """Normalisation, ReLU and 3x3 convolution, twice, with a shortcut.
 
-    The shortcut is the identity, or a 1x1 convolution of the pre-activated input where the shape changes.
+    The shortcut is the identity, or a 1x1 convolution of the pre-activated input if the shape changes.
 
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
-        stride: of the first convolution.
+        stride: stride of the first convolution.
         dropout: probability of dropout before the second convolution.
     """
 
@@ -86,15 +86,15 @@ class PreActivationBlock(nn.Module):
 class PreActResNet(PreActivationStages):
     """Pre-activation ResNet for 32x32 images: four stages with 64, 128, 256 and 512 channels.
 
-    He et al., "Identity mappings in deep residual networks", 2016, with the stem and the stages that the literature on
-    adversarial training gives it for CIFAR, and the duality paper with it (PRN-18).
+    He et al., "Identity mappings in deep residual networks", 2016, with the stem and stages that the literature on
+    adversarial training, including the duality paper (PRN-18), uses for CIFAR.
 
     Args:
         depth: 18 or 34.
         init_cfg: initial weights; by default those of He et al. (2015).
 
     Raises:
-        ValueError: if the depth is another one.
+        ValueError: if the depth is neither.
     """
 
     def __init__(self, depth: int = 18, init_cfg: dict | list[dict] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Wide residual networks, the WRN-28-10 of the duality paper among them."""
+"""Wide residual networks, including the duality paper's WRN-28-10."""
 
 from mmengine.registry import MODELS
 
@@ -14,12 +14,12 @@ class WideResNet(PreActivationStages):
 
     Args:
         depth: number of 3x3 convolutions, 1x1 convolutions and the linear classifier: 6n + 4.
-        widen_factor: k of the authors, the factor of the channels.
-        dropout: probability of dropout between the convolutions of a block; the authors' 0.3.
-        init_cfg: initial weights; by default those of He et al. (2015), as the authors have them.
+        widen_factor: the authors' k, which multiplies the channels.
+        dropout: probability of dropout between the convolutions of a block; the authors use 0.3.
+        init_cfg: initial weights; by default those of He et al. (2015), as in the authors' code.
 
     Raises:
-        ValueError: if the depth is not 6n + 4 or the factor not positive.
+        ValueError: if the depth is not 6n + 4 or the factor is not positive.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""The way from images to what is attacked: pixels in [0, 1], then everything the model does to them."""
+"""The input space of attacks: pixels in [0, 1], and the model as a function of them."""

@@ -1,1 +1,1 @@
-"""The loss of a training step, captured and computed again at other weights, inputs or samples."""
+"""Capture the loss of a training step, and compute it again at other weights, inputs or samples."""

@@ -1,4 +1,4 @@
-"""The samples of a preprocessed batch, whatever form a model takes them in."""
+"""The samples of a preprocessed batch, in any form that a model takes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def batch_size(args: tuple, kwargs: dict[str, Any]) -> int:
     """Return the number of samples in the arguments of a model's forward.
 
     Raises:
-        TypeError: if they hold neither data samples nor a tensor.
+        TypeError: if the arguments contain neither data samples nor a tensor.
     """
     samples = kwargs.get('data_samples')
     if isinstance(samples, (list, tuple)) and samples:
@@ -32,20 +32,20 @@ def _first_tensor(value: Any) -> Tensor | None:
     return next((tensor for tensor in map(_first_tensor, entries) if tensor is not None), None)
 
 
-Indices = Tensor | slice  # which samples; a slice is known on the host, and needs no copy to the device
+Indices = Tensor | slice  # selected samples; a slice is known on the host and needs no copy to the device
 
 
 def subset(args: tuple, kwargs: dict[str, Any], indices: Indices, samples: int) -> tuple[tuple, dict[str, Any]]:
-    """Return the arguments of a forward with the given samples only, in the order given.
+    """Return the arguments of a forward with the given samples only, in the given order.
 
-    Tensors whose first dimension is the batch are indexed, lists of one entry per sample are picked from, and other
-    containers are looked into; a list of batches (the views of a self-supervised model) counts as a container.
+    Tensors whose first dimension is the batch are indexed, and lists with one entry per sample are filtered. Other
+    containers are searched recursively; a list of batches (the views of a self-supervised model) counts as a container.
 
     Args:
         args: positional arguments for ``samples`` samples.
-        kwargs: those with a name.
-        indices: which samples to keep, shape (M,) or a slice.
-        samples: how many there are.
+        kwargs: keyword arguments.
+        indices: samples to keep, shape (M,) or a slice.
+        samples: number of samples in the arguments.
     """
     return (
         tuple(_picked(value, indices, samples) for value in args),

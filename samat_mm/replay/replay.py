@@ -1,4 +1,4 @@
-"""Capture the one loss forward of a training step, and run it again."""
+"""Capture the loss forward of a training step, and run it again."""
 
 import math
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from samat_mm.replay.sample_losses import SampleLosses
 class Replay:
     """The loss forward of the current training step.
 
-    ``BaseModel.train_step`` preprocesses a batch, runs the forward inside ``optim_context`` and hands over a bare loss.
-    A pre-hook put on the model for that time sees the *preprocessed* batch, so the second pass needs no change to any
-    model and draws no augmentation anew.
+    ``BaseModel.train_step`` preprocesses a batch, runs the forward inside ``optim_context`` and passes on a bare loss.
+    During that time, a pre-hook on the model sees the *preprocessed* batch. So the second pass works with any
+    unmodified model and does not repeat the augmentation.
 
     Args:
-        same_dropout: give the other forwards the random numbers of the first.
-        share: share of the batch that the first forward runs on, its first samples and at least two.
+        same_dropout: use the random numbers of the first forward in the others.
+        share: share of the batch for the first forward, which gets its first samples and at least two.
         sample_losses: keep the loss of each sample of the first forward in ``first_losses``.
     """
 
@@ -33,7 +33,7 @@ class Replay:
         self.model: nn.Module | None = None
         self._recording = False
         self.first_losses: Tensor | None = None
-        self.total: Tensor | None = None  # what losses of samples were last taken from
+        self.total: Tensor | None = None  # the total loss that belongs to the latest per-sample losses
         self._calls: list[tuple[tuple, dict[str, Any]]] = []
         self._random_state: list[tuple[str, Tensor]] = []
 
@@ -42,13 +42,13 @@ class Replay:
         """Record the loss forward that ``model`` runs inside the block.
 
         Raises:
-            TypeError: if the model's training step is not one that can be replayed.
+            TypeError: if the model's training step cannot be replayed.
         """
         check_train_step(model)
         if self.same_dropout and any(hasattr(part, '_torchdynamo_orig_callable') for part in vars(model).values()):
             raise UnsupportedError(
                 'same_dropout gives the second forward the random numbers of the first, but a compiled forward may '
-                'draw them in a way of its own; leave out same_dropout, or `compile` in the config.'
+                'draw them differently; leave out same_dropout, or `compile` in the config.'
             )
         self.clear()
         self.model, self._recording = model, True
@@ -60,9 +60,9 @@ class Replay:
 
     @contextmanager
     def standby(self, model: nn.Module) -> Iterator[None]:
-        """Listen to the forwards inside the block, and keep nothing of them.
+        """Register the capturing hooks for the forwards inside the block, without recording anything.
 
-        A forward that is compiled without hooks does not hear those of a later call.
+        A forward that is compiled without hooks does not run hooks that are added later.
         """
         watched = SampleLosses()
         with ExitStack() as stack:
@@ -73,7 +73,7 @@ class Replay:
                 stack.callback(model.register_forward_hook(keep, with_kwargs=True).remove)
             yield
 
-    @torch.compiler.disable  # a compiled forward must not bake in what is recorded
+    @torch.compiler.disable  # a compiled forward must not bake in the recorded values
     def _record(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         if not self._recording or kwargs.get('mode') != 'loss':
             return None
@@ -95,7 +95,7 @@ class Replay:
                 total, _ = unwrapped(model).parse_losses(losses)
                 self.total = total.detach()
                 with torch.no_grad():
-                    self.first_losses = watched.of(losses, total, batch_size(args, kwargs))
+                    self.first_losses = watched.per_sample(losses, total, batch_size(args, kwargs))
 
         return keep
 
@@ -109,14 +109,14 @@ class Replay:
         return unwrapped(self.model).parse_losses(losses)[0]  # type: ignore[arg-type]
 
     def losses_of_samples(self) -> Tensor | None:
-        """Run the captured forward again and return the loss of each sample, or None where it has no such form."""
+        """Run the captured forward again and return the loss of each sample, or None if it does not split."""
         model = unwrapped(self.model)  # type: ignore[arg-type]  # nothing here is for other processes
         watched = SampleLosses()
         with watched.watch(model):
             losses = self._run(model, None)
         total, _ = model.parse_losses(losses)
         self.total = total.detach()
-        return watched.of(losses, total, batch_size(*self._calls[0]))
+        return watched.per_sample(losses, total, batch_size(*self._calls[0]))
 
     def _run(self, model: nn.Module | None, samples: Tensor | None) -> dict[str, Any]:
         if model is None or len(self._calls) != 1:
@@ -133,7 +133,7 @@ class Replay:
             return model(*args, **kwargs)
 
     def clear(self) -> None:
-        """Forget the batch, so that its memory is free before the optimizer steps."""
+        """Forget the batch to free its memory before the optimizer steps."""
         self.first_losses = self.total = None
         self._calls.clear()
         self._random_state.clear()
@@ -141,24 +141,24 @@ class Replay:
 
 @torch.compiler.disable
 def check_train_step(model: nn.Module) -> None:
-    """Refuse a model whose training step is not the one forward, one update of ``BaseModel.train_step``.
+    """Refuse a model unless its training step is ``BaseModel.train_step``: one forward and one update.
 
     Raises:
-        TypeError: naming the class and what to do.
+        TypeError: naming the class and the remedy.
     """
     inner = unwrapped(model)
     expected = 'sharpness-aware training replays the one loss forward of mmengine.model.BaseModel.train_step'
     name = type(inner).__name__
     if not isinstance(inner, BaseModel):
-        own = 'has a train_step of its own' if hasattr(inner, 'train_step') else 'has no train_step'
+        reason = 'has its own train_step' if hasattr(inner, 'train_step') else 'has no train_step'
         raise UnsupportedError(
-            f'{expected}, but {name} is no BaseModel and {own}; derive it from BaseModel, or call it from one, with a '
-            "forward(..., mode='loss') that returns a dict of losses. In a loop without MMEngine, perturb the weights "
-            'by samat_mm.perturbations.weights.'
+            f'{expected}, but {name} is not a BaseModel and {reason}; derive it from BaseModel, or call it from one, '
+            "with a forward(..., mode='loss') that returns a dict of losses. In a loop without MMEngine, "
+            'perturb the weights with samat_mm.perturbations.weights.'
         )
     if type(inner).train_step is not BaseModel.train_step:
         raise UnsupportedError(
-            f'{expected}, but {name} has a train_step of its own (as models with several optimizers do); use a plain '
+            f'{expected}, but {name} has its own train_step (as models with several optimizers do); use a plain '
             'OptimWrapper with it.'
         )
     refuse_activation_checkpointing(inner)

@@ -1,4 +1,4 @@
-"""The loss of each sample, from models that return the mean over a batch."""
+"""The loss of each sample, for models that return the mean over a batch."""
 
 import copy
 import inspect
@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TOLERANCE = 1e-3  # relative; a reduced precision forward adds up in another order
+TOLERANCE = 1e-3  # relative; a forward in reduced precision adds up in another order
 
 
 class SampleLosses:
-    """Watches one loss forward of a model and takes its loss apart into that of each sample.
+    """Records one loss forward of a model and splits its loss into the losses of the samples.
 
     Every loss module (mmsegmentation's, mmpretrain's and torch's, all of which have a ``reduction``) that the forward
-    calls is called once more without reduction. What it then gives for a sample is weighed such that the samples
-    average to what the model itself got, whatever its average factor: ignored pixels, class weights, several losses and
-    auxiliary heads included. Loss values that the model returns without reduction, of shape (N, ...), count as they
-    are.
+    calls is called again without reduction. The result per sample is scaled to average to the model's own loss. This
+    works for any average factor, with ignored pixels, class weights, several losses and auxiliary heads. Loss values
+    of shape (N, ...), which the model returns without reduction, count as they are.
     """
 
     def __init__(self) -> None:
@@ -28,7 +27,7 @@ class SampleLosses:
 
     @contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
-        """Record the loss modules of ``model`` that are called inside the block."""
+        """Record the calls of the loss modules of ``model`` inside the block."""
         self._calls.clear()
         handles = [
             module.register_forward_hook(self._record, with_kwargs=True) for module in _outermost_loss_modules(model)
@@ -39,41 +38,41 @@ class SampleLosses:
             for handle in handles:
                 handle.remove()
 
-    @torch.compiler.disable  # a compiled forward must not bake in what is recorded
+    @torch.compiler.disable  # a compiled forward must not bake in the recorded values
     def _record(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 0:
             self._calls.append((module, args, kwargs, output.detach().clone()))  # heads add to it in place
 
-    def of(self, losses: dict[str, Any], total: Tensor, samples: int) -> Tensor | None:
-        """Return the loss of each sample, shape (samples,), or None where the model's loss has no such form.
+    def per_sample(self, losses: dict[str, Any], total: Tensor, samples: int) -> Tensor | None:
+        """Return the loss of each sample, shape (samples,), or None if the model's loss does not split into these.
 
-        Differentiable, unless gradients are switched off here.
+        The result is differentiable unless gradients are disabled.
 
         Args:
-            losses: what the watched forward returned.
-            total: the sum that the model makes of it.
+            losses: output of the recorded forward.
+            total: the total loss that the model computes from it.
             samples: number of samples in the batch.
         """
         whole = [piece.reshape(samples, -1).mean(1) for piece in _already_per_sample(losses, samples)]
         calls, self._calls = self._calls, []
         pieces = [(value, _unreduced(module, args, kwargs)) for module, args, kwargs, value in calls]
-        taken_apart = [
-            _weighed(value, piece.reshape(samples, -1).sum(1))
+        split = [
+            _scaled(value, piece.reshape(samples, -1).sum(1))
             for value, piece in pieces
             if piece.shape[:1] == (samples,) and piece.numel()
         ]
-        if not whole and not taken_apart:
+        if not whole and not split:
             return None
-        per_sample = torch.stack(whole + taken_apart).sum(0)
+        per_sample = torch.stack(whole + split).sum(0)
         both = per_sample.detach().mean().float(), total.detach().float().to(per_sample.device)
-        mean, wanted = torch.stack(both).tolist()  # in one wait for the device
-        return per_sample if math.isclose(mean, wanted, rel_tol=TOLERANCE) else None
+        mean, expected = torch.stack(both).tolist()  # waits for the device once
+        return per_sample if math.isclose(mean, expected, rel_tol=TOLERANCE) else None
 
 
 def _outermost_loss_modules(model: nn.Module) -> list[nn.Module]:
     found: list[nn.Module] = []
     inside: set[nn.Module] = set()
-    for module in model.modules():  # parents come before their children
+    for module in model.modules():  # parents precede their children
         if module not in inside and isinstance(getattr(module, 'reduction', None), str):
             found.append(module)
             inside.update(module.modules())
@@ -94,8 +93,8 @@ def _already_per_sample(losses: dict[str, Any], samples: int) -> list[Tensor]:
     return [tensor for tensor in tensors if tensor.ndim > 0 and len(tensor) == samples]
 
 
-def _weighed(value: Tensor, sums: Tensor) -> Tensor:
-    """Scale the sums of the samples such that they average to the value of the whole batch."""
+def _scaled(value: Tensor, sums: Tensor) -> Tensor:
+    """Scale the sums of the samples so that they average to the value of the whole batch."""
     total = sums.detach().sum()
     factor = torch.where(total == 0, torch.zeros_like(total), len(sums) * value.detach() / total)
     return sums * factor

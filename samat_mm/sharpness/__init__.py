@@ -1,4 +1,4 @@
-"""How sharp the minimum is that training found: worst-case loss rises, the Hessian, loss landscapes."""
+"""Measure the sharpness of a minimum: worst-case loss rises, the Hessian, loss landscapes."""
 
 from samat_mm.sharpness.batches import draw_batches
 from samat_mm.sharpness.hessian import Eigenvalue, Trace, top_eigenvalue, trace

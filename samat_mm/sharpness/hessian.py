@@ -1,4 +1,4 @@
-"""Curvature of the loss: the greatest eigenvalue of its Hessian, and its trace."""
+"""Curvature of the loss: the largest eigenvalue of its Hessian, and the trace."""
 
 import math
 from typing import NamedTuple
@@ -17,8 +17,8 @@ class Eigenvalue(NamedTuple):
 
     Attributes:
         value: the estimate.
-        error_bound: some eigenvalue is at most this far away (but for rounding).
-        iterations: number of Hessian-vector products that it took.
+        error_bound: some eigenvalue is at most this far from the estimate (up to rounding).
+        iterations: number of Hessian-vector products used.
     """
 
     value: float
@@ -36,17 +36,17 @@ class Trace(NamedTuple):
 def top_eigenvalue(
     surface: LossSurface, seed: int = 0, tolerance: float = 1e-2, max_iterations: int = MAX_ITERATIONS
 ) -> Eigenvalue:
-    """Return the greatest eigenvalue of the Hessian, with its sign (not that of greatest magnitude).
+    """Return the largest eigenvalue of the Hessian, with its sign (not the one of largest magnitude).
 
-    By the Lanczos iteration (Journal of Research of the National Bureau of Standards 1950) from a random vector,
-    without reorthogonalisation: rounding then repeats eigenvalues that have converged, which does not move the
-    greatest, and three vectors of the size of the weights are enough.
+    Uses the Lanczos iteration (Journal of Research of the National Bureau of Standards 1950) from a random vector,
+    without reorthogonalisation. Rounding then repeats converged eigenvalues, which does not change the largest, and
+    three vectors of the size of the weights are enough.
 
     Args:
         surface: the loss.
-        seed: of the first vector.
-        tolerance: stop when the error bound is below this fraction of the greatest magnitude seen.
-        max_iterations: stop after so many Hessian-vector products; ``error_bound`` then says how far it got.
+        seed: seed of the first vector.
+        tolerance: stop when the error bound is below this fraction of the largest magnitude so far.
+        max_iterations: maximum number of Hessian-vector products; ``error_bound`` gives the accuracy at that point.
 
     Raises:
         ValueError: if ``max_iterations`` is below 1.
@@ -84,8 +84,8 @@ def trace(surface: LossSurface, probes: int, seed: int = 0) -> Trace:
 
     Args:
         surface: the loss.
-        probes: number of vectors, each of one Hessian-vector product.
-        seed: of the vectors.
+        probes: number of vectors, each with one Hessian-vector product.
+        seed: seed of the vectors.
 
     Raises:
         ValueError: if ``probes`` is below 2, too few for a standard error.
@@ -109,8 +109,8 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _tridiagonal(diagonal: list[float], off_diagonal: list[float]) -> Tensor:
-    beside = torch.tensor(off_diagonal, dtype=torch.float64)
-    return torch.diag(torch.tensor(diagonal, dtype=torch.float64)) + beside.diag(1) + beside.diag(-1)
+    neighbours = torch.tensor(off_diagonal, dtype=torch.float64)
+    return torch.diag(torch.tensor(diagonal, dtype=torch.float64)) + neighbours.diag(1) + neighbours.diag(-1)
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The loss along random directions whose filters are as long as those of the weights."""
+"""The loss along random directions, scaled to the filters of the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from samat_mm.errors import InputError
 from samat_mm.sharpness.surface import LossSurface
 
-LANDSCAPES = {'none': 0, '1d': 1, '2d': 2}  # what users ask for, and its number of dimensions
+LANDSCAPES = {'none': 0, '1d': 1, '2d': 2}  # number of dimensions by option
 POINTS = 21
 
 
@@ -19,7 +19,7 @@ class Landscape:
     """Losses on a regular grid around the weights.
 
     Attributes:
-        positions: the coordinates along each direction, in filter norms; 0 is where the weights are.
+        positions: coordinates along each direction, in filter norms; the weights are at 0.
         losses: shape (P,), or (P, P) with the first direction first.
     """
 
@@ -27,19 +27,19 @@ class Landscape:
     losses: Tensor
 
     def line(self) -> 'Landscape':
-        """Return the part along the first direction, through the weights."""
+        """Return the line along the first direction, through the weights."""
         return self if self.losses.ndim == 1 else Landscape(self.positions, self.losses[:, len(self.positions) // 2])
 
 
 def filter_normalised_direction(weights: Mapping[str, Tensor], generator: torch.Generator) -> list[Tensor]:
-    """Return a random direction, each filter of which is as long as that filter of the weights.
+    """Return a random direction in which each filter has the norm of the same filter of the weights.
 
-    Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, section 4. A filter is what makes
-    one output: a slice along the first axis. Biases and the weights of normalisation layers (one axis) do not move.
+    Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, section 4. A filter produces one
+    output: a slice along the first axis. Biases and the weights of normalisation layers (one axis) do not move.
 
     Args:
-        weights: by name.
-        generator: gives the Gaussian numbers, on the CPU.
+        weights: weights by name.
+        generator: generator of the Gaussian numbers, on the CPU.
     """
     direction = []
     for weight in weights.values():
@@ -59,23 +59,23 @@ def loss_landscape(
 ) -> Landscape:
     """Compute the loss on a grid along random filter-normalised directions.
 
-    The same seed gives models of the same architecture the same directions but for the lengths of their filters, and a
-    plane the same first direction as a line.
+    With the same seed, models of the same architecture get the same directions up to the norms of their filters, and a
+    plane has the same first direction as a line.
 
     Args:
         surface: the loss.
         dimensions: 1 for a line, 2 for a plane.
-        points: number of points along each direction, odd so that the weights are one of them.
-        span: how far the grid goes on either side, in filter norms.
-        seed: of the directions.
+        points: number of points along each direction, odd to include the weights.
+        span: extent of the grid on either side, in filter norms.
+        seed: seed of the directions.
 
     Raises:
-        ValueError: if there are other than 1 or 2 dimensions, or ``points`` is even or below 3.
+        ValueError: unless there are 1 or 2 dimensions, and ``points`` is odd and at least 3.
     """
     if dimensions not in (1, 2):
         raise InputError(f'a landscape has 1 or 2 dimensions; got {dimensions}.')
     if points < 3 or points % 2 == 0:
-        raise InputError(f'points must be odd and at least 3, so that the weights are one of them; got {points}.')
+        raise InputError(f'points must be odd and at least 3, to include the weights; got {points}.')
     numbers = torch.Generator().manual_seed(seed)
     directions = [filter_normalised_direction(surface.weights, numbers) for _ in range(dimensions)]
     positions = span * torch.linspace(-1, 1, points, dtype=torch.float64)

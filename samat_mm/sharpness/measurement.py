@@ -1,4 +1,4 @@
-"""The numbers that are reported about sharpness, under the names that they have everywhere."""
+"""The sharpness values that are reported, under the same names everywhere."""
 
 import math
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from samat_mm.sharpness.surface import LossSurface
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured: worst-case rises of the loss, and the curvature.
+    """Which values to measure: worst-case rises of the loss, and the curvature.
 
     Args:
         rho: radius of SAM's ball, in the units of the weights.
         asam_rho: radius of ASAM's ball, which scales with the weights.
-        steps: number of steps of the ascent beside the single one of training.
-        probes: number of random vectors that the trace is estimated from; 0 leaves the Hessian out.
-        seed: of the random vectors.
+        steps: number of steps of the ascent that is measured in addition to training's single step.
+        probes: number of random vectors for the estimate of the trace; 0 skips the Hessian.
+        seed: seed of the random vectors.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -48,14 +48,14 @@ class Measurement:
         return tuple(dict.fromkeys(('loss', *rises, *hessian)))
 
     def most_passes(self) -> int:
-        """Return how many passes over the batches it takes at most; the eigenvalue may need fewer."""
+        """Return the maximum number of passes over the batches; the eigenvalue may need fewer."""
         return 1 + len(self._balls()) * (self.steps + 1) + self.probes + (MAX_ITERATIONS if self.probes else 0)
 
     def measure(self, surface: LossSurface) -> dict[str, float]:
-        """Return the numbers by name.
+        """Return the values by name.
 
-        ``sam`` and ``asam`` are the rises of the loss at the points to which SAM and ASAM move the weights,
-        ``sam-5-step`` the greatest rise that 5 steps find in the same ball.
+        ``sam`` and ``asam`` are the rises of the loss at the points to which SAM and ASAM move the weights, and
+        ``sam-5-step`` is the largest rise found by 5 steps in the same ball.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -64,7 +64,7 @@ class Measurement:
         results = {'loss': surface.value()}
         if not math.isfinite(results['loss']):
             raise NonFiniteError(
-                f'the loss at the weights is not finite ({results["loss"]}), so there is no sharpness to measure.'
+                f'the loss at the weights is not finite ({results["loss"]}), so its sharpness cannot be measured.'
             )
         for name, ball in self._balls().items():
             rises = loss_rises(surface, ball, self.steps)

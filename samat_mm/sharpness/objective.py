@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.model_state import buffers_kept, frozen_parameters_watched, refuse_activation_checkpointing
 from samat_mm.replay.batch import batch_size
-from samat_mm.sharpness.random_numbers import own_random_numbers
+from samat_mm.sharpness.random_numbers import seeded_generators
 from samat_mm.sharpness.surface import LossSurface
 
 
 def prepare(model: nn.Module, batches: Sequence[Any], seed: int = 0) -> list[dict[str, Any]]:
-    """Preprocess batches as a training step does, on the model's device.
+    """Preprocess batches as in a training step, on the model's device.
 
     Args:
         model: the bare model (not its distributed wrapper).
-        batches: as a data loader gives them; preprocessing may write into them.
-        seed: of batch augmentation such as mixup.
+        batches: batches from a data loader; preprocessing may modify them.
+        seed: seed of batch augmentation such as mixup.
 
     Raises:
         TypeError: if a batch has no ``inputs``.
     """
-    with own_random_numbers(seed), torch.no_grad():
+    with seeded_generators(seed), torch.no_grad():
         prepared = [model.data_preprocessor(batch, True) for batch in batches]  # type: ignore[operator]
     for batch in prepared:
         if not isinstance(batch, dict) or 'inputs' not in batch:
@@ -46,15 +46,15 @@ def sample_count(batches: Sequence[dict[str, Any]]) -> int:
 def loss_surface(
     model: nn.Module, batches: Sequence[dict[str, Any]], on_pass: Callable[[], None] = lambda: None
 ) -> Iterator[LossSurface]:
-    """Give the model's training loss as a function of its trainable parameters.
+    """Yield the model's training loss as a function of its trainable parameters.
 
-    It is the mean over the batches, weighted by their numbers of samples, of what the model's training step
-    differentiates. Modules without children (normalisation, dropout, stochastic depth) are in evaluation mode, so that
-    the loss belongs to the weights alone; the others stay in training mode, in which alone some segmentors have all
-    outputs that their loss needs. What is random all the same, such as dropout inside attention, gets the same
-    numbers at every evaluation.
+    The loss is the one that the model's training step differentiates, averaged over the batches with their numbers of
+    samples as weights. Modules without children (normalisation, dropout, stochastic depth) are in evaluation mode, so
+    the loss depends only on the weights. The other modules stay in training mode, because some segmentors compute the
+    outputs for their loss only there. Remaining randomness, such as dropout inside attention, gets the same numbers at
+    every evaluation.
 
-    After the block, weights, buffers, modes, ``requires_grad``, ``.grad`` and random state are as before it.
+    After the block, weights, buffers, modes, ``requires_grad``, ``.grad`` and random state are as before.
 
     Args:
         model: the bare model (not its distributed wrapper).
@@ -77,13 +77,13 @@ def loss_surface(
 
 
 def _batch_loss(model: nn.Module, batch: dict[str, Any], number: int) -> Tensor:
-    # Past the hooks of the outermost module: those of training must not hear a measurement.
-    with own_random_numbers(number):
+    # Bypass the hooks of the outermost module, because training hooks must not see a measurement.
+    with seeded_generators(number):
         loss, _ = model.parse_losses(model.forward(**batch, mode='loss'))  # type: ignore[operator]
     if not isinstance(loss, Tensor) or (torch.is_grad_enabled() and not loss.requires_grad):
         raise InputError(
-            f'{type(model).__name__} has no training loss that depends on its trainable parameters, so there is no '
-            'sharpness to measure.'
+            f'{type(model).__name__} has no training loss that depends on its trainable parameters, so its '
+            'sharpness cannot be measured.'
         )
     return loss
 

@@ -1,4 +1,4 @@
-"""Random numbers of one's own, drawn from the global generators without moving them."""
+"""Seeded random numbers that leave the global generators unchanged."""
 
 import random
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import torch
 
 
 @contextmanager
-def own_random_numbers(seed: int) -> Iterator[None]:
+def seeded_generators(seed: int) -> Iterator[None]:
     """Seed the generators of Python, numpy and torch (CPU and current CUDA device) inside the block only.
 
-    After it they are where they were, so that nobody outside can tell that anything was drawn.
+    Afterwards the generators have their previous state.
     """
     python, arrays, processor = random.getstate(), np.random.get_state(), torch.get_rng_state()
     accelerator = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None

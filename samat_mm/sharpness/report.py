@@ -25,14 +25,14 @@ def build_report(
     checkpoint: str,
     samples: int,
 ) -> dict[str, Any]:
-    """Return the document about one checkpoint that ``tools/sharpness.py --out`` writes.
+    """Return the document for one checkpoint that ``tools/sharpness.py --out`` writes.
 
     Args:
-        results: the numbers by name.
-        measurement: what was measured.
-        curves: what the figures show, as lists of numbers.
-        config: the config's path.
-        checkpoint: the checkpoint's path.
+        results: the measured values by name.
+        measurement: the settings of the measurement.
+        curves: the data of the figures, as lists of numbers.
+        config: path of the config.
+        checkpoint: path of the checkpoint.
         samples: number of training images.
     """
     return {
@@ -48,7 +48,7 @@ def build_report(
 
 
 def _plain(value: Any) -> Any:
-    """Return numbers as JSON has them: None for what is not finite."""
+    """Return numbers in JSON form, with None for values that are not finite."""
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, Sequence):
@@ -57,7 +57,7 @@ def _plain(value: Any) -> Any:
 
 
 def labels_of(checkpoints: Sequence[str]) -> list[str]:
-    """Return short names for checkpoints: the parts of their paths in which they differ.
+    """Return short names for checkpoints: the parts of their paths that differ.
 
     Raises:
         ValueError: if a checkpoint is given twice.
@@ -75,7 +75,7 @@ def labels_of(checkpoints: Sequence[str]) -> list[str]:
 
 
 def print_report(reports: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print one table: a line per number, a column per checkpoint."""
+    """Print one table, with a row per value and a column per checkpoint."""
     first = reports[0]
     settings = first['settings']
     table = Table(

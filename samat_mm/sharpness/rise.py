@@ -1,4 +1,4 @@
-"""How much the loss rises in a ball around the weights: what sharpness-aware minimisation makes small."""
+"""The rise of the loss in a ball around the weights, which sharpness-aware minimisation reduces."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,16 @@ from samat_mm.sharpness.surface import LossSurface
 def loss_rises(surface: LossSurface, perturbation: WeightPerturbation, steps: int) -> list[float]:
     """Climb ``max L(w + e) - L(w)`` over the ball of a weight perturbation and return the rise after each step.
 
-    The first entry is at the very point to which SAM or ASAM moves the weights; the greatest is the best lower bound
-    of the worst case that so many steps find. The steps are those of Frank and Wolfe (An algorithm for quadratic
-    programming, Naval Research Logistics Quarterly 1956), ``e <- (1 - s) e + s rho ascend(w, grad L(w + e))`` with
-    ``s = 2 / (k + 2)``: they need the maximiser of the linearised loss, which is what a weight perturbation is, and
-    no projection, so they work in the ball of any of them. The ball is that of the starting weights throughout.
+    The first entry is at the point to which SAM or ASAM moves the weights; the largest entry is the best lower bound on
+    the worst case. The steps are those of Frank and Wolfe (An algorithm for quadratic programming, Naval Research
+    Logistics Quarterly 1956), ``e <- (1 - s) e + s rho ascend(w, grad L(w + e))`` with ``s = 2 / (k + 2)``. They only
+    need the maximiser of the linearised loss, which a weight perturbation is, and no projection, so they work in any
+    of its balls. The ball belongs to the starting weights throughout.
 
     Args:
         surface: the loss; its weights are the centre of the ball.
-        perturbation: gives the ball and its radius ``rho``.
-        steps: number of steps, each of one gradient.
+        perturbation: defines the ball and its radius ``rho``.
+        steps: number of steps, with one gradient each.
 
     Returns:
         ``steps`` rises, in units of the loss.
@@ -55,8 +55,8 @@ def one_step_rises(surface: LossSurface, perturbation: WeightPerturbation, radii
 
     Args:
         surface: the loss.
-        perturbation: gives the direction; its own radius is not used.
-        radii: in the perturbation's units.
+        perturbation: defines the direction; its own radius is not used.
+        radii: radii in the units of the perturbation.
     """
     start, gradient = surface.value_and_gradient()
     direction = perturbation.ascend(_centre(surface), gradient)
@@ -68,5 +68,5 @@ def one_step_rises(surface: LossSurface, perturbation: WeightPerturbation, radii
 
 
 def _centre(surface: LossSurface) -> dict[str, Tensor]:
-    # Views: whenever a direction is asked for, the weights are where they started.
+    # Views: whenever a direction is requested, the weights are at their starting point.
     return {name: weight.detach() for name, weight in surface.weights.items()}

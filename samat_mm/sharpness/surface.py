@@ -14,23 +14,22 @@ from samat_mm.perturbations.weights import Displacement
 Term = tuple[float, Callable[[], Tensor]]
 
 NO_SECOND_DERIVATIVE = (
-    'the Hessian needs second derivatives, which an operator of the model lacks ({}); leave the Hessian out with '
-    'probes=0.'
+    'the Hessian needs second derivatives, which an operator of the model lacks ({}); skip the Hessian with probes=0.'
 )
-# The code that every function so decorated shares.
+# The code that all functions with this decorator share.
 ONCE_DIFFERENTIABLE = once_differentiable(lambda context: None).__code__
 
 
 class LossSurface:
-    """The weighted sum of losses that are functions of the same weights: its value and its derivatives.
+    """The value and derivatives of a weighted sum of losses of the same weights.
 
-    One term is in memory at a time. Derivatives are returned, never written to ``.grad``.
+    Only one term is in memory at a time. Derivatives are returned, never written to ``.grad``.
 
     Args:
-        weights: the tensors that the loss is a function of, by name; each requires a gradient.
-        terms: the share of each loss and a function that computes it at the current weights, the same whenever it
-            is called.
-        on_pass: called after every pass over all terms, for a display of progress.
+        weights: the arguments of the loss, by name; each requires a gradient.
+        terms: pairs of a weight factor and a function that computes a loss at the current weights, with the same result
+            at every call.
+        on_pass: called after every pass over all terms, to show progress.
 
     Raises:
         ValueError: if there are no weights or no terms.
@@ -50,7 +49,7 @@ class LossSurface:
         self._displacement = Displacement()
 
     def displaced(self, offsets: list[Tensor]) -> AbstractContextManager[None]:
-        """Move the weights by ``offsets``, one per weight, for the length of a ``with`` block, then back to the bit."""
+        """Move the weights by ``offsets``, one per weight, inside a ``with`` block, and restore them bit for bit."""
         return self._displacement(self._tensors, offsets)
 
     def value(self) -> float:
@@ -75,10 +74,10 @@ class LossSurface:
     def hessian_vector_product(self, vector: Sequence[Tensor]) -> list[Tensor]:
         """Return the Hessian at the current weights times ``vector``, by differentiating the gradient.
 
-        The graph of the gradient is kept for it, so that it takes more memory than a training step.
+        This keeps the graph of the gradient, so it takes more memory than a training step.
 
         Args:
-            vector: one tensor per weight, of its shape.
+            vector: one tensor per weight, of the same shape.
 
         Raises:
             ValueError: if an operator of the model has no second derivative.
@@ -96,7 +95,7 @@ class LossSurface:
             value = loss()
             refuse_once_differentiable(value)
             gradient = torch.autograd.grad(value, self._tensors, create_graph=True, materialize_grads=True)
-            # What the gradient does not depend on, as with a linear layer's bias alone, has no graph.
+            # Weights that the gradient does not depend on, such as the bias of a single linear layer, have no graph.
             slopes = [(part * direction).sum() for part, direction in zip(gradient, vector, strict=True)]
             slopes = [slope for slope in slopes if slope.requires_grad]
         if not slopes:
@@ -110,7 +109,7 @@ class LossSurface:
 
 
 def refuse_once_differentiable(value: Tensor) -> None:
-    """Refuse a result of functions marked ``once_differentiable``: their part of the Hessian would silently be zero.
+    """Refuse results of ``once_differentiable`` functions, whose part of the Hessian would silently be zero.
 
     Raises:
         ValueError: naming the function.

@@ -1,4 +1,4 @@
-"""What a model decides about the images of a data set: logits, labels, what is ignored, and what counts as wrong."""
+"""A model's decision on the images of a data set: logits, labels, ignored labels, and which predictions are wrong."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,10 +22,10 @@ def task_of(model: nn.Module | None, samples: Sequence[Any] | None, metrics: Ite
     """Return the task of a model on a data set.
 
     Args:
-        model: the bare model; None where nothing is known but the samples.
-        samples: data samples of the data set, whose labels show the task.
-        metrics: of the evaluation, which know what is ignored and whether an image may have several labels; without
-            any, the model's head does.
+        model: the bare model, or None if only the samples are known.
+        samples: data samples of the data set; their labels determine the task.
+        metrics: metrics of the evaluation, which define the ignored label and whether an image may have several labels;
+            if there are none, the model's head defines both.
     """
     samples, metrics = samples or [], list(metrics)
     if samples and all('gt_sem_seg' in sample for sample in samples):
@@ -50,7 +50,7 @@ def _holds_nothing(sample: Any) -> bool:
 
 def _segmentation(model: nn.Module | None, metrics: list[Any]) -> Segmentation:
     head = final_head(model, 'decode_head')
-    # What is scored is what the metric says; the head's own label to ignore is that of training.
+    # The metric's ignored label counts for scores; the head's own applies to training only.
     source = next((metric for metric in metrics if hasattr(metric, 'ignore_index')), head)
     one_channel = getattr(head, 'out_channels', None) == 1
     return Segmentation(
@@ -61,7 +61,7 @@ def _segmentation(model: nn.Module | None, metrics: list[Any]) -> Segmentation:
 
 
 def _classes_of(metrics: list[Any]) -> int | None:
-    """Return how many classes the data set of the metrics has, where they know."""
+    """Return the number of classes of the metrics' data set, or None if the metrics do not know it."""
     metas = (getattr(metric, 'dataset_meta', None) or {} for metric in metrics)
     names = next((meta['classes'] for meta in metas if meta.get('classes')), None)
     return None if names is None else len(names)

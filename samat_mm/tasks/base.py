@@ -1,4 +1,4 @@
-"""What every task is: the way from a model and its data samples to logits, labels and the share that is wrong."""
+"""The base class of tasks: from a model and its data samples to logits, labels and the share of wrong labels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ AttackT = TypeVar('AttackT', bound=Attack)
 
 
 class Task(ABC):
-    """What a model decides about the images of a data set.
+    """A model's decision about the images of a data set.
 
-    Attacks, scores, tables by class, pictures, sanity checks and TRADES all ask it, so that what is attacked is what is
-    scored. Forwards go past the hooks of the outermost module: a training hook or a capture that listens there must not
-    hear an attack.
+    Attacks, scores, tables by class, pictures, sanity checks and TRADES all use it, so attacks aim at the scored
+    decision. Forwards bypass the hooks of the outermost module, because training hooks and captures must not see an
+    attack.
     """
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Task(ABC):
         """Return the labels: (N,), class probabilities (N, K), or (N, H, W) with 255 ignored."""
 
     def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return what training aims at, which may be class probabilities where labels are scored."""
+        """Return the training target, which may be class probabilities even if labels are scored."""
         return self.target(samples, device)
 
     @abstractmethod
@@ -40,19 +40,19 @@ class Task(ABC):
 
     @abstractmethod
     def decided(self, prediction: Any) -> Tensor | None:
-        """Return the class that ``predict`` chose, shape () or (H, W); None where it names none."""
+        """Return the class that ``predict`` chose, shape () or (H, W); None if it does not name one."""
 
     @abstractmethod
     def judge(self, prediction: Any) -> dict[str, Any]:
-        """Return how right a prediction is, given the ground truth that it holds.
+        """Compare a prediction with its ground truth.
 
         Returns:
-            ``wrong``, the share of the labels that are predicted wrong; ``loss``, the mean cross-entropy of the labels;
-            ``counts``, (class, right, all) for each class that occurs; ``classes``, how many there are. Empty where the
-            prediction or its labels are of another kind.
+            ``wrong``, the share of wrong labels; ``loss``, the mean cross-entropy of the labels; ``counts``, (class,
+            right, all) for each class that occurs; ``classes``, the number of classes. Empty if the prediction or its
+            labels are of another kind.
 
         Raises:
-            ValueError: if a label is no class.
+            ValueError: if a label is not a class.
         """
 
     def in_training_geometry(self, samples: Sequence[Any], inputs: Tensor) -> list[Any]:
@@ -63,12 +63,12 @@ class Task(ABC):
         """Return an attack as it runs on this task.
 
         Raises:
-            ValueError: if it has nothing to aim at, with the reason.
+            ValueError: if it has no target, with the reason.
         """
         return attack if attack.objective.output == 'logits' else without_goal(attack)
 
     def check(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> None:
-        """Compare the arg max of :meth:`logits` with what the model itself predicts on clean images.
+        """Compare the arg max of :meth:`logits` with the model's own predictions on clean images.
 
         Args:
             model: the bare model.
@@ -76,13 +76,13 @@ class Task(ABC):
             samples: their data samples.
 
         Raises:
-            ValueError: if they differ by more than rounding: an attack on such logits would aim at another decision
-                than the one that is scored.
+            ValueError: if they differ by more than rounding, because an attack on such logits would aim at another
+                decision than the scored one.
         """
         self.compared(model, inputs, samples)
 
     def compared(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> tuple[list[Any], Tensor]:
-        """Compare as :meth:`check` does, and return the predictions and the logits."""
+        """Compare like :meth:`check`, and return the predictions and the logits."""
         with frozen(model), torch.no_grad():
             with _fixed_randomness(inputs.device):
                 predictions = model.forward(inputs, without_labels(samples), mode='predict')
@@ -94,7 +94,7 @@ class Task(ABC):
 
 
 def without_goal(attack: AttackT) -> AttackT:
-    """Return the attack with the goal 'loss', where no single answer shows an error: what is reported is what runs."""
+    """Return the attack with the goal 'loss', for tasks without a single answer, so that reports name what runs."""
     if getattr(attack, 'goal', 'loss') == 'loss':
         return attack
     return attack.replace(goal='loss')

@@ -1,4 +1,4 @@
-"""Image classifiers: a class for every image."""
+"""Image classifiers: one class per image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have sev
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """The logits are the scores that ``predict`` takes the largest of, before its softmax.
+    """A classifier, whose logits are the scores before the softmax of ``predict``.
 
     Attributes:
-        scores: from a model, its inputs and samples to its scores, (N, K), or (N, 1) for one logit.
-        threshold: of one logit, the probability above which the class is 1.
+        scores: function of a model, its inputs and samples that returns scores (N, K), or (N, 1) for a single logit.
+        threshold: for a single logit, the probability above which the class is 1.
     """
 
     scores: Callable[[Any, Tensor, list[Any]], Any] = tensor_scores
     threshold: float = 0.5
 
     def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return the labels (N,) that are scored, or class probabilities (N, K) where there are no labels.
+        """Return the scored labels (N,), or class probabilities (N, K) if there are no labels.
 
         Raises:
             ValueError: if an image has several labels, or none.
@@ -42,7 +42,7 @@ class Classification(Task):
         return torch.cat(labels).long().to(device)
 
     def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return what training aims at: the class probabilities (N, K) that label mixing leaves, or else the labels.
+        """Return the training target: class probabilities (N, K) if labels were mixed, else the labels.
 
         Raises:
             ValueError: if an image has several labels, or none.
@@ -52,19 +52,19 @@ class Classification(Task):
         scores = torch.stack([sample.gt_score for sample in samples]).float().to(device)
         if not torch.allclose(scores.sum(1), torch.ones_like(scores[:, 0])):
             raise InputError(SEVERAL_LABELS)
-        # A preprocessor that may mix labels writes all of them as probabilities.
+        # A preprocessor that can mix labels writes all of them as probabilities.
         return scores.argmax(1) if bool((scores.amax(1) == 1).all()) else scores
 
     def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
-        """Return the classification scores, shape (N, K); of one logit z, ``[0, z]`` less the threshold's.
+        """Return the classification scores, shape (N, K); for a single logit z, ``[0, z]`` minus the threshold's logit.
 
         Raises:
-            ValueError: if the model gives no such scores.
+            ValueError: if the model does not return such scores.
         """
         output = self.scores(model, inputs, without_labels(samples))
         if not isinstance(output, Tensor) or output.ndim != 2:
             raise InputError(
-                f"{type(model).__name__} gives no logits (N, K) in mode='tensor'; use objective='model-loss'."
+                f"{type(model).__name__} does not return logits (N, K) in mode='tensor'; use objective='model-loss'."
             )
         return as_two_classes(output, self.threshold) if output.shape[1] == 1 else output
 
@@ -72,7 +72,7 @@ class Classification(Task):
         """Return the class that ``predict`` chose, shape ().
 
         Raises:
-            ValueError: if it chose several, or none.
+            ValueError: if it chose several classes, or none.
         """
         if 'pred_label' not in prediction:
             return None
@@ -82,10 +82,10 @@ class Classification(Task):
         return label[0].long()
 
     def check(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> None:
-        """Compare the labels, and the probabilities that metrics read, with those that the logits give.
+        """Compare the predicted labels, and the probabilities that metrics read, with the logits.
 
         Raises:
-            ValueError: if they are not of these logits, which may be multiplied by a temperature.
+            ValueError: if they do not follow from these logits, up to a temperature.
         """
         predictions, logits = self.compared(model, inputs, samples)
         if not all('pred_score' in prediction for prediction in predictions):
@@ -93,13 +93,13 @@ class Classification(Task):
         probabilities = torch.stack([prediction.pred_score.reshape(-1) for prediction in predictions]).double()
         if probabilities.shape == logits.shape and not same_up_to_temperature(probabilities, logits.double()):
             raise InputError(
-                f'the probabilities (pred_score) that {type(model).__name__} predicts are not those of its logits, so '
-                'that metrics may judge it by another decision than the one that is attacked; use '
+                f'the probabilities (pred_score) that {type(model).__name__} predicts do not follow from its logits, '
+                'so metrics may score another decision than the attacked one; use '
                 "objective='model-loss'."
             )
 
     def judge(self, prediction: Any) -> dict[str, Any]:
-        """Return how right the image is: its label counts as right or wrong, once."""
+        """Judge an image: its one label is right or wrong."""
         label = _label(prediction)
         if 'pred_score' not in prediction or label is None:
             return {}
@@ -118,7 +118,7 @@ class Classification(Task):
 
 
 def _label(sample: Any) -> Tensor | None:
-    """Return the one label of an image, shape (1,), the most probable one of class probabilities; else None."""
+    """Return an image's single label, shape (1,), or its most probable class; None if it has neither."""
     if 'gt_label' in sample:
         label = torch.as_tensor(sample.gt_label).reshape(-1).long().cpu()
     elif 'gt_score' in sample:

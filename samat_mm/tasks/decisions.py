@@ -1,4 +1,4 @@
-"""Where models of mmsegmentation and mmpretrain turn their scores into a decision."""
+"""How mmsegmentation and mmpretrain models turn scores into a decision."""
 
 import math
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 TEMPERATURE_TOLERANCE = 0.02  # relative; predictions may be in half precision
-CERTAIN = 1e-6  # a probability nearer to 0 or 1 than this counts as this
+CERTAIN = 1e-6  # probabilities closer to 0 or 1 than this are clamped to it
 
 
 def final_head(model: nn.Module | None, name: str) -> Any:
-    """Return the head that decides, the last one of a cascade, however it is nested; None where there is none.
+    """Return the deciding head: the last one of a cascade, at any nesting; None if the model has none.
 
     Args:
-        model: the model, or a wrapper around it, or None.
-        name: of the attribute that holds the head or heads, 'decode_head' or 'head'.
+        model: the model, a wrapper around it, or None.
+        name: name of the attribute that holds the head or heads, 'decode_head' or 'head'.
     """
     modules = () if model is None else model.modules()
     head = next((found for module in modules if (found := getattr(module, name, None)) is not None), None)
@@ -27,7 +27,7 @@ def final_head(model: nn.Module | None, name: str) -> Any:
 
 
 def as_two_classes(logits: Tensor, threshold: float) -> Tensor:
-    """Return the logits ``[0, z - log(t / (1 - t))]`` of one logit z per answer, along dimension 1.
+    """Return the two logits ``[0, z - log(t / (1 - t))]`` of each single logit z, along dimension 1.
 
     Their arg max is 1 exactly where ``sigmoid(z) > t``.
 
@@ -40,19 +40,19 @@ def as_two_classes(logits: Tensor, threshold: float) -> Tensor:
 
 
 def from_probabilities(probabilities: Tensor, threshold: float) -> Tensor:
-    """Return the same from ``sigmoid(z)``, as far as single precision has kept it."""
+    """Return the same two logits from ``sigmoid(z)``, within the limits of single precision."""
     return as_two_classes(torch.logit(probabilities.double(), eps=CERTAIN), threshold).to(probabilities)
 
 
 @contextmanager
 def deciding_between_two(model: Any, threshold: float | None) -> Iterator[None]:
-    """Have a segmentor with one output channel decide between two classes, by logits that no sigmoid has saturated.
+    """Make a segmentor with one output channel decide between two classes, from logits before the sigmoid.
 
     Inside the block ``predict`` resizes and returns :func:`as_two_classes` of its logits.
 
     Args:
         model: the segmentor.
-        threshold: of its head; None for a head with a channel per class, which stays as it is.
+        threshold: threshold of its head; None leaves a head with one channel per class unchanged.
     """
     decide = getattr(model, 'postprocess_result', None)
     if threshold is None or decide is None:
@@ -67,9 +67,9 @@ def deciding_between_two(model: Any, threshold: float | None) -> Iterator[None]:
 
 
 def decided_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Tensor:
-    """Return the scores that ``predict`` of a classifier decides by, shape (N, K).
+    """Return the scores from which a classifier's ``predict`` decides, shape (N, K).
 
-    For heads that make them of several outputs, as Conformer's adds up those of its two branches.
+    For heads that combine several outputs, such as Conformer's, which adds up two branches.
     """
     caught: list[Tensor] = []
 
@@ -83,28 +83,31 @@ def decided_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Tensor:
 
 
 def same_up_to_temperature(probabilities: Tensor, logits: Tensor) -> bool:
-    """Tell whether probabilities are the softmax of the logits, times one factor for all images.
+    """Tell whether probabilities are the softmax of the logits times one common factor.
 
     Args:
-        probabilities: shape (N, K), in double precision; those that have underflowed do not count.
+        probabilities: shape (N, K), in double precision; underflowed values are ignored.
         logits: shape (N, K), in double precision.
     """
     kept = probabilities > CERTAIN
     counts = kept.sum(1, keepdim=True).clamp_min(1)
-    said = torch.where(kept, probabilities.clamp_min(CERTAIN).log(), 0)
-    own = torch.where(kept, logits, 0)
-    said, own = (torch.where(kept, value - value.sum(1, keepdim=True) / counts, 0) for value in (said, own))
-    factor = (said * own).sum() / own.square().sum().clamp_min(torch.finfo(own.dtype).tiny)
-    return bool(((said - factor * own).abs() <= TEMPERATURE_TOLERANCE * said.abs().amax().clamp_min(1)).all())
+    predicted = torch.where(kept, probabilities.clamp_min(CERTAIN).log(), 0)
+    expected = torch.where(kept, logits, 0)
+    predicted, expected = (
+        torch.where(kept, value - value.sum(1, keepdim=True) / counts, 0) for value in (predicted, expected)
+    )
+    factor = (predicted * expected).sum() / expected.square().sum().clamp_min(torch.finfo(expected.dtype).tiny)
+    tolerance = TEMPERATURE_TOLERANCE * predicted.abs().amax().clamp_min(1)
+    return bool(((predicted - factor * expected).abs() <= tolerance).all())
 
 
 def tensor_scores(model: Any, inputs: Tensor, samples: list[Any]) -> Any:
-    """Return the output of a classifier in tensor mode, shape (N, K): its scores before the softmax of ``predict``."""
+    """Return a classifier's output in tensor mode, shape (N, K): the scores before the softmax of ``predict``."""
     return model.forward(inputs, mode='tensor')
 
 
 def combines_outputs(head: Any) -> bool:
-    """Tell whether a head of mmpretrain makes its scores in a ``predict`` of its own."""
+    """Tell whether an mmpretrain head computes its scores in its own ``predict``."""
     plain = next((base for base in type(head).__mro__ if base.__name__ == 'ClsHead'), None)
     own = getattr(type(head), 'predict', None)
     return hasattr(head, '_get_predictions') and own is not None and own is not getattr(plain, 'predict', None)
@@ -112,7 +115,7 @@ def combines_outputs(head: Any) -> bool:
 
 @contextmanager
 def _replaced(owner: Any, name: str, method: Any) -> Iterator[None]:
-    """Give an object another method inside the block."""
+    """Replace a method of an object inside the block."""
     own = vars(owner).get(name)
     vars(owner)[name] = method
     try:

@@ -1,4 +1,4 @@
-"""Segmentors: a class for every pixel."""
+"""Segmentors: one class per pixel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from samat_mm.tasks.labels import check_label, cross_entropy, refuse_unlabelled,
 
 @dataclass(frozen=True)
 class Segmentation(Task):
-    """The logits are those that ``predict`` takes its arg max of, in whole or sliding inference.
+    """A segmentor, whose logits are those that ``predict`` takes the arg max of, in whole or sliding inference.
 
     Attributes:
-        ignored: the label that is neither attacked nor scored; None for none. 255 is never attacked.
-        threshold: of a head with one output channel, the probability above which a pixel is foreground; None for a head
-            with a channel per class.
-        classes: how many classes the data set has, which are counted; None for as many as the model has.
+        ignored: the label that is neither attacked nor scored; None if there is none. 255 is never attacked.
+        threshold: for a head with one output channel, the probability above which a pixel is foreground; None for a
+            head with one channel per class.
+        classes: number of classes to score; None for the number of classes of the model.
     """
 
     ignored: int | None = IGNORED_LABEL
@@ -35,13 +35,13 @@ class Segmentation(Task):
         """Return the label maps, padded with 255 to a common size, shape (N, H, W).
 
         Raises:
-            ValueError: if an image has none.
+            ValueError: if an image has no label map.
         """
         refuse_unlabelled(samples, 'gt_sem_seg')
         return pad_to_common_size([self.label_map(sample) for sample in samples], IGNORED_LABEL).to(device)
 
     def label_map(self, sample: Any) -> Tensor:
-        """Return the labels of an image, shape (H, W), with 255 for what is ignored."""
+        """Return the labels of an image, shape (H, W), with ignored pixels set to 255."""
         label = sample.gt_sem_seg.data.squeeze(0).long()
         return label if self.ignored is None else label.masked_fill(label == self.ignored, IGNORED_LABEL)
 
@@ -52,13 +52,13 @@ class Segmentation(Task):
         logits = pad_to_common_size([self.scores(result) for result in results], 0)
         if logits.shape[1] > IGNORED_LABEL:
             raise InputError(
-                f'{type(model).__name__} has {logits.shape[1]} classes, and attacks on segmentors leave out the label '
+                f'{type(model).__name__} has {logits.shape[1]} classes, and attacks on segmentors ignore the label '
                 f"{IGNORED_LABEL}, which would be one of them; use objective='model-loss'."
             )
         return logits
 
     def scores(self, prediction: Any) -> Tensor:
-        """Return the logits (K, H, W) of a prediction, which of one channel holds the foreground's probability."""
+        """Return the logits (K, H, W) of a prediction; from one channel, the foreground's probability."""
         logits = prediction.seg_logits.data
         return logits if len(logits) > 1 else from_probabilities(logits[None], self._threshold)[0]
 
@@ -71,7 +71,7 @@ class Segmentation(Task):
         return class_map(prediction) if 'pred_sem_seg' in prediction else None
 
     def judge(self, prediction: Any) -> dict[str, Any]:
-        """Return how right the pixels are; intersection and union by class, as mmsegmentation's IoUMetric counts."""
+        """Return the accuracy of the pixels, and intersection and union by class as in mmsegmentation's IoUMetric."""
         if 'seg_logits' not in prediction or 'gt_sem_seg' not in prediction:
             return {}
         scores, predicted = self.scores(prediction), self.decided(prediction)
@@ -82,7 +82,7 @@ class Segmentation(Task):
         truth, guess = label[labelled], predicted[labelled]
         check_label(truth, len(scores), prediction)
         right = torch.bincount(truth[truth == guess], minlength=len(scores))
-        # What is predicted at 255 counts as predicted wherever the metric ignores another label than 255.
+        # If the metric ignores another label than 255, a prediction of 255 still counts as predicted.
         union = torch.bincount(truth, minlength=len(scores)) + torch.bincount(predicted[scored], minlength=len(scores))
         classes = self.classes or len(scores)
         pairs = enumerate(zip(right.tolist(), (union - right).tolist(), strict=True))
@@ -94,11 +94,11 @@ class Segmentation(Task):
         }
 
     def fitted(self, attack: Attack) -> Attack:
-        """Return the attack with the goal 'loss': an image with some wrong pixels is not done."""
+        """Return the attack with the goal 'loss': one wrong pixel does not finish an image."""
         return without_goal(attack)
 
     def in_training_geometry(self, samples: Sequence[Any], inputs: Tensor) -> list[Any]:
-        """Return samples that say: nothing was resized, flipped or padded, for labels are at the input's size."""
+        """Return samples whose metainfo states no resize, flip or padding, because labels are at the input's size."""
         size = tuple(inputs.shape[2:])
         geometry = {
             'ori_shape': size,
@@ -112,12 +112,12 @@ class Segmentation(Task):
 
 
 def class_map(prediction: Any) -> Tensor:
-    """Return the classes that a prediction holds, shape (H, W)."""
+    """Return the classes of a prediction, shape (H, W)."""
     return prediction.pred_sem_seg.data.squeeze(0).long()
 
 
 def pad_to_common_size(maps: Sequence[Tensor], value: float) -> Tensor:
-    """Stack tensors of shape (..., H, W), padding to the right and below where their sizes differ."""
+    """Stack tensors of shape (..., H, W), padded on the right and at the bottom to a common size."""
     height, width = (max(entry.shape[axis] for entry in maps) for axis in (-2, -1))
     return torch.stack(
         [F.pad(entry, (0, width - entry.shape[-1], 0, height - entry.shape[-2]), value=value) for entry in maps]

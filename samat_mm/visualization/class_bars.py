@@ -1,4 +1,4 @@
-"""What attacks cost each class."""
+"""The effect of attacks on each class."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from samat_mm.visualization.landscape import COLOURS, STYLE
 
 MOST_ATTACKS = 6
 MOST_CLASSES = 24
-ONE_COLUMN = 10  # classes, more are set in two columns
+ONE_COLUMN = 10  # classes; more are set in two columns
 NAME = 20  # letters
 CLEAN_COLOUR = '#B4B4B4'
 
@@ -23,14 +23,14 @@ CLEAN_COLOUR = '#B4B4B4'
 def draw_class_bars(report: Mapping[str, Any]) -> Figure | None:
     """Draw a bar per class for the clean images, and within it a thinner one for each attack.
 
-    The classes are sorted by how much they lose, on average over the attacks shown, the largest loss first. Of many
-    classes the first 24 are drawn, of many attacks six: one radius of every attack before the next radius of any.
+    Classes are sorted by their loss of score, averaged over the attacks shown, with the largest first. The first 24
+    classes are drawn, and up to six attacks: one radius of every attack before the next radius of any.
 
     Args:
         report: the document of an evaluation.
 
     Returns:
-        The figure, or None where the document has no values per class.
+        The figure, or None if the document has no values per class.
     """
     per_class = report.get('per_class')
     names = shown_attacks(report)
@@ -64,10 +64,10 @@ def shown_attacks(report: Mapping[str, Any]) -> list[str]:
 
 
 def sorted_by_drop(values: np.ndarray) -> np.ndarray:
-    """Return the numbers of the classes that the clean images have, those that lose most first.
+    """Return the indices of the classes in the clean images, sorted by the loss of score, largest first.
 
     Args:
-        values: the metric of each class, shape (1 + attacks, classes), clean images first, NaN where there is none.
+        values: the metric of each class, shape (1 + attacks, classes), clean images first; NaN for absent classes.
     """
     known = np.flatnonzero(np.isfinite(values[0]))
     clean, attacked = values[0, known], values[1:, known]
@@ -76,7 +76,7 @@ def sorted_by_drop(values: np.ndarray) -> np.ndarray:
 
 
 def drawn_classes(report: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many classes are drawn, and of how many that the clean images have."""
+    """Return the number of drawn classes, and the number of classes in the clean images."""
     known = [value for value in (report.get('per_class') or {}).get('values', {}).get(CLEAN, []) if value is not None]
     return min(len(known), MOST_CLASSES), len(known)
 

@@ -1,4 +1,4 @@
-"""What figures and pages read out of the document of an evaluation, as ``tools/test.py --out`` writes it."""
+"""Read values for figures and pages from the document that ``tools/test.py --out`` writes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ MAIN_METRICS = ('mIoU', 'accuracy/top1')
 
 
 def main_metric(report: Mapping[str, Any]) -> str:
-    """Return the name of the metric by which models are compared: mIoU, top-1 accuracy, or else the first one.
+    """Return the name of the metric that compares models: mIoU, top-1 accuracy, or else the first one.
 
     Raises:
-        ValueError: if the clean results hold no metric.
+        ValueError: if the clean results have no metric.
     """
     name = _metric(report)
     if name is not None:
@@ -22,7 +22,7 @@ def main_metric(report: Mapping[str, Any]) -> str:
 
 
 def has_metric(report: Mapping[str, Any]) -> bool:
-    """Tell whether the clean results hold a number; with ``format_only`` metrics write files and return none."""
+    """Tell whether the clean results have a number; with ``format_only`` metrics write files and return none."""
     return _metric(report) is not None
 
 
@@ -38,10 +38,10 @@ def attacks_of(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def family_of(name: str) -> str:
-    """Return what attacks that differ in the radius alone have in common: 'pgd-linf' of 'pgd-linf@4/255'."""
+    """Return the common name of attacks that differ only in the radius: 'pgd-linf' for 'pgd-linf@4/255'."""
     return name.partition('@')[0]
 
 
 def in_255ths(radius: float) -> str:
-    """Return a radius in [0, 1] pixel units as people write it: '4/255'."""
+    """Return a radius in [0, 1] pixel units in its usual notation: '4/255'."""
     return f'{255 * radius:g}/255'

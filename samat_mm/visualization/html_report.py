@@ -1,4 +1,4 @@
-"""The report of an evaluation as one page that needs nothing but itself."""
+"""The report of an evaluation as one self-contained page."""
 
 import base64
 import io
@@ -25,19 +25,19 @@ MOST_PICTURES = 24
 
 
 def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[Path] = ()) -> None:
-    """Write the report of an evaluation as a page: tables, figures, pictures and how it was measured.
+    """Write the report of an evaluation as a page: tables, figures, pictures and settings.
 
-    Everything is inside the one file, which may be mailed, printed and read without a network.
+    Everything is in one file, which can be mailed, printed and read without a network.
 
     Args:
         report: the document of an evaluation.
-        path: of the file.
-        pictures: of images under attack, as ``ATTACK/NUMBER-NAME.png``, each in the folder that :func:`file_name`
-            calls by its attack; those of attacks that are not in the report are left out. The same image under each
-            attack stands together; the first 24 are shown.
+        path: path of the file.
+        pictures: pictures of images under attack, as ``ATTACK/NUMBER-NAME.png``, with the folder named by
+            :func:`file_name` of the attack. Pictures of attacks that are not in the report are left out. The pictures
+            of one image are shown together; the first 24 images are shown.
 
     Raises:
-        ValueError: if the report holds no metric on clean images.
+        ValueError: if the report has no metric on clean images.
         OSError: if a picture cannot be read.
     """
     shown = _by_image(pictures, list(attacks_of(report)))
@@ -69,7 +69,7 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
 
 
 def _by_image(pictures: Sequence[Path], attacks: Sequence[str]) -> list[tuple[str, str, Path]]:
-    """Return the name of the image, the attack and the path, by image and then in the order of the attacks."""
+    """Return the name of the image, the attack and the path, sorted by image and then in the order of the attacks."""
     found = [
         (picture.stem, attack, picture)
         for attack in attacks
@@ -80,7 +80,7 @@ def _by_image(pictures: Sequence[Path], attacks: Sequence[str]) -> list[tuple[st
 
 
 def _svg(figure: Figure | None, name: str) -> Markup:
-    """Return a figure as an SVG element with the page's colours of text and lines, in light and in dark."""
+    """Return a figure as an SVG element with the page's text and line colours, for light and dark mode."""
     if figure is None:
         return Markup()
     stream = io.StringIO()
@@ -89,13 +89,13 @@ def _svg(figure: Figure | None, name: str) -> Markup:
     text = stream.getvalue()
     text = text[text.index('<svg') :].replace('stroke: #000000', 'stroke: currentColor')
     text = text.replace(f'stroke: {STYLE["grid.color"].lower()}', 'stroke: var(--line)')
-    for reference in ('id="', 'url(#', 'href="#'):  # two figures on a page must not share them
+    for reference in ('id="', 'url(#', 'href="#'):  # figures on one page must not share ids
         text = text.replace(reference, f'{reference}{name}-')
     return Markup(text)  # matplotlib has escaped the names in it
 
 
 def _inline(path: Path) -> str:
-    """Return a picture as a data address, as JPEG in full colour resolution where that is smaller."""
+    """Return a picture as a data URL, as JPEG in full colour resolution if that is smaller."""
     original, stream = path.read_bytes(), io.BytesIO()
     with Image.open(io.BytesIO(original)) as picture:
         kind = Image.MIME[str(picture.format)]

@@ -1,4 +1,4 @@
-"""The IoU of one image, class by class, clean beside attacked."""
+"""The IoU of one image by class, clean next to attacked."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ SWATCH = 10  # pixels, the side of the square in the colour of the class
 
 
 def image_ious(counts: Sequence[tuple[int, int, int]], classes: int) -> np.ndarray:
-    """Return the IoU of each class in one image, shape (classes,), NaN for those neither in label nor prediction.
+    """Return the IoU of each class in one image, shape (classes,), NaN for classes in neither label nor prediction.
 
     Args:
-        counts: (class, intersection, union) in pixels of each class that occurs, as :meth:`Task.judge` gives them.
-        classes: how many there are.
+        counts: (class, intersection, union) in pixels for each class that occurs, as :meth:`Task.judge` returns them.
+        classes: number of classes.
     """
     ious = np.full(classes, np.nan)
     for number, intersection, union in counts:
@@ -33,16 +33,16 @@ def draw_iou_bars(
     palette: Sequence[Sequence[int]],
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Draw two bars per class that is in the image or is predicted in it, as many classes as there is room for.
+    """Draw two bars for each class in the image or its predictions, for as many classes as fit.
 
-    The largest drop comes first. A class that is not in the image has an IoU of 0 where it is predicted, and none,
-    written as 'none', where it is not.
+    The largest drop comes first. A class that is not in the image has an IoU of 0 if it is predicted, and otherwise
+    none, written as 'none'.
 
     Args:
         clean: IoU of each class on the clean image in [0, 1], NaN for classes without one.
         attacked: the same under attack.
-        names: of the classes.
-        palette: their colours, so that the chart is the key to the maps as well.
+        names: names of the classes.
+        palette: colours of the classes, so the chart also serves as the key to the maps.
         size: height and width in pixels.
 
     Returns:
@@ -52,7 +52,7 @@ def draw_iou_bars(
     picture = Image.new('RGB', (width, height), 'white')
     draw = ImageDraw.Draw(picture)
     occurring = np.flatnonzero(~(np.isnan(clean) & np.isnan(attacked)))
-    # Without an IoU a class is as right as it can be: nothing of it is there, and nothing was found.
+    # A class without an IoU counts as fully right: it is neither present nor predicted.
     drops = np.nan_to_num(clean, nan=1.0) - np.nan_to_num(attacked, nan=1.0)
     order = occurring[np.argsort(-drops[occurring], kind='stable')]
     shown = order[: max(1, (height - LINE) // ROW)]

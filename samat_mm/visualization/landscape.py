@@ -1,4 +1,4 @@
-"""Figures of loss landscapes, and of how the loss rises with the radius."""
+"""Figures of loss landscapes, and of the rise of the loss with the radius."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from samat_mm.sharpness.landscape import Landscape
 
-# Okabe and Ito's colours, told apart in every kind of colour blindness; the styles tell them apart in print.
+# Okabe and Ito's colours are distinct in every kind of colour blindness; the line styles are distinct in print.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 STYLES = ('-', '--', '-.', ':')
 MARKERS = ('o', 's', '^', 'D', 'v')
 LEVELS = 12
-LOGARITHMIC_FROM = 20  # a greater ratio of losses than this cannot be read off a linear axis
+LOGARITHMIC_FROM = 20  # larger ratios of losses cannot be read off a linear axis
 STYLE: dict[Any, Any] = {
     'font.size': 10,
     'axes.labelsize': 10,
@@ -39,13 +39,13 @@ def draw_lines(landscapes: Mapping[str, Landscape]) -> Figure:
     """Draw the loss along one direction, a curve per model.
 
     Args:
-        landscapes: by what the legend calls them; of a plane, the line through the weights is drawn.
+        landscapes: landscapes by legend label; for a plane, the line through the weights is drawn.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.8, 3.3)
         lines = {label: landscape.line() for label, landscape in landscapes.items()}
         for number, (label, line) in enumerate(lines.items()):
-            axes.plot(line.positions, line.losses, label=label, **_look(number))
+            axes.plot(line.positions, line.losses, label=label, **_line_style(number))
         axes.axvline(0, color='#888888', linewidth=0.8, zorder=0)
         axes.margins(x=0)
         axes.set_xticks(_ticks(next(iter(lines.values())).positions.numpy()))
@@ -82,17 +82,17 @@ def draw_plane(landscape: Landscape, title: str = '') -> Figure:
 
 
 def draw_rises(rises: Mapping[str, Sequence[float]], radii: Sequence[float]) -> Figure:
-    """Draw how much the loss rises at the point to which SAM moves the weights, a curve per model.
+    """Draw the rise of the loss at the point to which SAM moves the weights, a curve per model.
 
     Args:
-        rises: one per radius, by what the legend calls them.
-        radii: in the units of the weights.
+        rises: one rise per radius, by legend label.
+        radii: radii in the units of the weights.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.8, 3.3)
         for number, (label, values) in enumerate(rises.items()):
             marker = MARKERS[number % len(MARKERS)]
-            axes.plot(radii, values, label=label, marker=marker, markerfacecolor='white', **_look(number))
+            axes.plot(radii, values, label=label, marker=marker, markerfacecolor='white', **_line_style(number))
         axes.margins(x=0.02)
         axes.axhline(0, color='#888888', linewidth=0.8, zorder=0)
         axes.set_xlabel(r'radius $\rho$ (Euclidean length in weight space)')
@@ -102,7 +102,7 @@ def draw_rises(rises: Mapping[str, Sequence[float]], radii: Sequence[float]) -> 
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; the format follows the file's suffix."""
+    """Write a figure; the file suffix selects the format."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
 
@@ -121,7 +121,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _look(number: int) -> dict[str, Any]:
+def _line_style(number: int) -> dict[str, Any]:
     return {'color': COLOURS[number % len(COLOURS)], 'linestyle': STYLES[number % len(STYLES)]}
 
 
@@ -136,7 +136,7 @@ def _needs_logarithm(losses: np.ndarray) -> bool:
 
 
 def _levels(losses: np.ndarray) -> np.ndarray:
-    """Return increasing contour levels that enclose every finite loss, at numbers that are easy to read."""
+    """Return increasing contour levels, at round numbers, that enclose every finite loss."""
     finite = losses[np.isfinite(losses)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if high <= low:

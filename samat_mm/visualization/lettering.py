@@ -18,7 +18,7 @@ def font() -> ImageFont.FreeTypeFont:
 
 
 def shorten(text: str, width: float) -> str:
-    """Return the text, cut short with an ellipsis where it is wider than ``width`` pixels."""
+    """Return the text, shortened with an ellipsis if it is wider than ``width`` pixels."""
     if font().getlength(text) <= width:
         return text
     while text and font().getlength(f'{text}…') > width:

@@ -1,4 +1,4 @@
-"""What an attack did to an image, side by side."""
+"""The effect of an attack on an image, side by side."""
 
 import colorsys
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
 
 IGNORED_COLOUR = (235, 235, 235)
-SIDE = 320  # pixels, the longer side of a picture at most
+SIDE = 320  # pixels, the maximum length of a picture's longer side
 GAP = 8  # pixels between pictures
 FIRST_ROW = 4  # panels of a segmentor's image in the first of two rows
-HUE_STEP = 0.618  # of neighbouring classes without a colour of their own
+HUE_STEP = 0.618  # between neighbouring classes without a palette colour
 INVISIBLE = 1e-5  # a change of pixels below 0.003/255 comes from rounding
 Panel = tuple[str, np.ndarray]
 
@@ -34,13 +34,13 @@ def panel_rows(
         space: the attacked batch.
         pixels: its adversarial images, in [0, 1].
         clean: the predictions on the clean images.
-        attacked: the predictions on the adversarial ones.
+        attacked: the predictions on the adversarial images.
         meta: the data set's classes and palette.
 
     Returns:
-        For each image its name and (title, RGB picture) pairs: clean image, adversarial image, amplified difference;
-        for segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image;
-        for classifiers the classes are in the titles.
+        For each image its name and (title, RGB picture) pairs: clean image, adversarial image, amplified difference.
+        For segmentors also label, clean prediction, prediction under attack and the IoU of the classes in the image;
+        for classifiers the titles contain the classes.
     """
     rows = []
     for index, (height, width) in enumerate(space.sizes):
@@ -57,7 +57,7 @@ def panel_rows(
 
 
 def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -> None:
-    """Write rows of titled pictures, each row under its name; the format follows the file's suffix.
+    """Write rows of titled pictures, each row under its name; the file suffix selects the format.
 
     Small pictures are enlarged by a whole factor, without smoothing; large ones are scaled down.
     """
@@ -70,7 +70,7 @@ def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -
         top += strip.height + GAP
     with writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.save(path, compress_level=3)  # of PNG: writing is most of the time
+        figure.save(path, compress_level=3)  # PNG compression takes most of the time
 
 
 def save_panels(
@@ -82,7 +82,7 @@ def save_panels(
     attacked: Sequence[Any],
     meta: dict[str, Any],
 ) -> list[Path]:
-    """Write one picture per image of the batch into ``folder``, named by its number in the data set.
+    """Write one picture per image of the batch into ``folder``, named by its index in the data set.
 
     Returns:
         The paths of the pictures.
@@ -96,7 +96,7 @@ def save_panels(
 
 
 def _difference(image: np.ndarray, adversarial: np.ndarray) -> Panel:
-    """Return what the attack changed around grey, amplified by a whole factor as far as it does not saturate."""
+    """Return the attack's changes around grey, amplified by the largest whole factor that does not saturate."""
     difference = adversarial - image
     largest = float(np.abs(difference).max())
     if largest < INVISIBLE:
@@ -124,7 +124,7 @@ def _verdicts(clean: Any, attacked: Any, meta: dict[str, Any]) -> tuple[str, str
 
 
 def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
-    """Return the pictures side by side, in one height, under their titles."""
+    """Return the pictures side by side at the same height, below their titles."""
     height, _ = _displayed_size(panels[0][1])
     tiles = [_resize(picture, height) for _, picture in panels]
     lines = max(title.count('\n') + 1 for title, _ in panels)
@@ -142,7 +142,7 @@ def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
 
 
 def _displayed_size(picture: np.ndarray) -> tuple[int, int]:
-    """Return the height and the width at which a picture is shown."""
+    """Return the height and width at which a picture is shown."""
     longer = max(picture.shape[:2])
     factor = SIDE // longer if longer <= SIDE else SIDE / longer
     height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
@@ -150,7 +150,7 @@ def _displayed_size(picture: np.ndarray) -> tuple[int, int]:
 
 
 def _resize(picture: np.ndarray, height: int) -> Image.Image:
-    """Return an 8-bit picture of a given height; values of [0, 1] are rounded to 8 bits."""
+    """Return an 8-bit picture of a given height; values in [0, 1] are rounded to 8 bits."""
     array = picture if picture.dtype == np.uint8 else np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
     image = Image.fromarray(np.ascontiguousarray(array))
     size = (max(1, round(image.width * height / image.height)), height)
@@ -158,7 +158,7 @@ def _resize(picture: np.ndarray, height: int) -> Image.Image:
 
 
 def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:
-    """Return three bands, shape (H, W, 3): the first three of more, one of fewer as grey."""
+    """Return three bands, shape (H, W, 3): the first three of more bands, or fewer bands as grey."""
     image = pixels.detach().float().cpu().numpy().transpose(1, 2, 0)
     if image.shape[2] < 3:
         return image[..., :1].repeat(3, axis=2)
@@ -166,7 +166,7 @@ def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:
 
 
 def _legend(meta: dict[str, Any], count: int) -> tuple[list[str], list[Sequence[int]]]:
-    """Return a name and a colour for each class: the data set's own, as far as it has them."""
+    """Return a name and a colour for each class, from the data set if it has them."""
     names, colours = list(meta.get('classes') or ()), list(meta.get('palette') or ())
     hues = [colorsys.hsv_to_rgb(number * HUE_STEP % 1, 0.6, 0.9) for number in range(count)]
     return (

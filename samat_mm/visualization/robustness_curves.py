@@ -1,4 +1,4 @@
-"""How the score falls as the radius of an attack grows."""
+"""The score as a function of the radius of an attack."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ def draw_curves(report: Mapping[str, Any]) -> Figure | None:
     """Draw the main metric against the radius, a line per attack and axes per norm.
 
     Args:
-        report: the document of an evaluation. Attacks that were run at several radii are called 'NAME@RADIUS'; those
-            of one name are one line, which begins with the clean images at radius 0.
+        report: the document of an evaluation. An attack that was run at several radii is called 'NAME@RADIUS'; all
+            entries of one NAME form one line, which starts with the clean images at radius 0.
 
     Returns:
-        The figure, or None where no attack has a curve.
+        The figure, or None if no attack has a curve.
     """
     norms = curves_of(report)
     if not norms:
@@ -49,9 +49,9 @@ def draw_curves(report: Mapping[str, Any]) -> Figure | None:
 
 
 def curves_of(report: Mapping[str, Any]) -> dict[str, dict[str, Curve]]:
-    """Return the (radius, metric) pairs of each attack by norm and name, by rising radius.
+    """Return the (radius, metric) pairs of each attack by norm and name, by increasing radius.
 
-    What is NaN is left out, and so are attacks of which fewer than two points are left.
+    NaN values are left out, and so are attacks with fewer than two points left.
     """
     metric = main_metric(report)
     points: dict[tuple[str, str], Curve] = defaultdict(list)

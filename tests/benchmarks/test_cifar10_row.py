@@ -87,7 +87,7 @@ def test_after_a_kill_the_same_command_gives_the_numbers_of_an_uninterrupted_run
     other = tmp_path / 'other'
     arguments = command(files, other, *arguments[arguments.index('--methods') :], '--epochs', went_on['epochs_done'])
     args = row['row'].parsed(arguments)
-    row['row'].begin(args, row['row'].settings_of(args))
+    row['row'].record_settings(args, row['row'].settings_of(args))
     (other / 'work' / 'sam-0.2').mkdir()
     row['worker'].Worker(other / 'work', 'sam-0.2', row['row'].Deadline(None)).run()
     whole = json.loads((other / 'work' / 'sam-0.2' / 'part.json').read_text())
@@ -101,7 +101,7 @@ def test_after_a_kill_the_same_command_gives_the_numbers_of_an_uninterrupted_run
 
 
 def parts_of_attacks(row, args, work):
-    """AutoAttack goes part by part, and what does not fit is left out; PGD stands for it here."""
+    """AutoAttack runs part by part, and parts that do not fit are left out; PGD replaces it here."""
     settings = row['row'].settings_of(args)
     settings = row['worker'].Settings(**{**vars(settings), 'attacks': ('autoattack',)})
     files, told = row['worker'].Files(work, 'sam-0.2'), []
@@ -253,7 +253,7 @@ def test_mistakes_are_sentences(row, files, tmp_path, capsys):
 
     begun = tmp_path / 'begun'
     args = row['row'].parsed(command(files, begun, '--epochs', 2))
-    row['row'].begin(args, row['row'].settings_of(args))
+    row['row'].record_settings(args, row['row'].settings_of(args))
     for folder, more, said in (
         (tmp_path, (), 'give --minutes, or --epochs'),
         (tmp_path, ('--epochs', 0), '--epochs must be greater than 0'),

@@ -1,4 +1,4 @@
-"""The run on a GPU: parts end in time, what they leave is whole, and the archive brings what a machine lacks."""
+"""The run on a GPU: parts end in time, results are complete, and the archive has what a machine lacks."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_time_that_a_part_leaves_goes_to_the_next_ones(gpu, setting):
 
 
 def test_the_parts_run_on_the_fake_device_and_leave_their_files(gpu, tmp_path):
-    """The parts themselves, tiny; what they measure is judged in their own tests, and so is the training."""
+    """The parts themselves, tiny; their own tests check the measurements and the training."""
     shares = [part.until for part in gpu.parts.PARTS]
     assert shares == sorted(shares) and shares[-1] < 1
     out, names = tmp_path / 'out', [part.name for part in gpu.parts.PARTS if not part.needs_data]

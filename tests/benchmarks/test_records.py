@@ -1,4 +1,4 @@
-"""What the benchmarks make of numbers: records, goals, time in kernels and the precision that float32 stands for."""
+"""Records, goals, time in kernels, and the precision of float32 in the benchmarks."""
 
 import importlib
 import json

@@ -54,14 +54,14 @@ def test_a_model_that_is_wrapped_itself_is_filled_too(path):
 def test_weights_in_other_places_are_named_and_not_guessed(path):
     state = segmentor().state_dict()
     torch.save({'model': state, 'model_ema': state, 'epoch': 3}, path)
-    with pytest.raises(ValueError, match=r"holds no weights .* but \d+ under 'model' and \d+ under 'model_ema'; save"):
+    with pytest.raises(ValueError, match=r"has no weights .* but \d+ under 'model' and \d+ under 'model_ema'; save"):
         load_for_evaluation(segmentor(), str(path))
 
 
 def test_two_models_in_one_are_not_mixed(path):
     state = segmentor().state_dict()
     torch.save({**state, **{f'module.{key}': value + 1 for key, value in state.items()}}, path)
-    with pytest.raises(ValueError, match=r'weights.pth holds the weights of two models'):
+    with pytest.raises(ValueError, match=r'weights.pth has the weights of two models'):
         load_for_evaluation(segmentor(), str(path))
 
 
@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_architecture_is_a_sentence(path):
 @pytest.mark.parametrize('content', [{}, {'state_dict': {}}, [1, 2], torch.ones(2), {'optimizer': {'lr': 1}}], ids=repr)
 def test_a_file_without_weights_is_a_sentence(content, path):
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r'holds no weights'):
+    with pytest.raises(ValueError, match=r'has no weights'):
         load_for_evaluation(segmentor(), str(path))
 
 

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from samat_mm.checkpoints.pretrained import load_backbone
 from samat_mm.engine.hooks import PretrainedBackboneHook
 
-torchvision = pytest.importorskip('torchvision')  # after samat_mm.compat, which lets it be imported beside any torch
+torchvision = pytest.importorskip('torchvision')  # after samat_mm.compat, which makes it importable next to any torch
 
 
 def mmseg_backbone(**config):
@@ -22,7 +22,7 @@ def mmseg_backbone(**config):
 
 
 def unusual(model, seed=0):
-    """Random weights and statistics, so that no two entries can be confused."""
+    """Random weights and statistics, to distinguish all entries."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for key, value in model.state_dict().items():
@@ -111,7 +111,7 @@ def test_one_wrong_weight_is_named(damage, tmp_path):
     else:
         state['layer2.0.bn1.weight'] = torch.ones(3)
     torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match=r'1 of \d+ are missing or of another shape, layer2.0.bn1.weight'):
+    with pytest.raises(ValueError, match=r'1 of \d+ are missing or have another shape, including layer2.0.bn1.weight'):
         load_backbone(backbone, tmp_path / 'a.pth')
 
 

@@ -1,4 +1,4 @@
-"""What users are told of an error, and of which they see the traceback."""
+"""Errors that users see as a sentence, and errors that keep their traceback."""
 
 import errno
 import logging
@@ -75,7 +75,7 @@ def test_what_the_system_refuses_names_the_file(tmp_path):
     said = sentence_of(OSError(errno.EROFS, 'Read-only file system', 'out/report.json'))
     assert said == 'out/report.json cannot be read or written (Read-only file system); write somewhere else.'
     said = sentence_of(OSError(errno.ECONNREFUSED, 'Connection refused'))
-    assert said == 'the operating system refused what was asked of it (Connection refused).'
+    assert said == 'the operating system refused the operation (Connection refused).'
 
 
 class Broken(torch.utils.data.Dataset):

@@ -95,7 +95,7 @@ def test_a_missing_file_is_a_sentence(tmp_path):
 )
 def test_what_is_no_checkpoint_is_a_sentence(content, tmp_path):
     (tmp_path / 'file.pth').write_bytes(content)
-    with pytest.raises(ValueError, match=r'file.pth is damaged or no checkpoint') as error:
+    with pytest.raises(ValueError, match=r'file.pth is damaged or not a checkpoint') as error:
         compat.load_checkpoint_file(tmp_path / 'file.pth')
     assert '\n' not in str(error.value)
     assert 'weights_only' not in str(error.value)  # torch advises to let the file run code
@@ -107,7 +107,7 @@ def test_a_truncated_checkpoint_is_a_sentence(form, share, tmp_path):
     path = write(tmp_path / 'file.pth', {'state_dict': {'weight': torch.randn(100, 100)}}, form)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r'file.pth is damaged or no checkpoint'):
+    with pytest.raises(ValueError, match=r'file.pth is damaged or not a checkpoint'):
         compat.load_checkpoint_file(path)
 
 
@@ -129,7 +129,7 @@ def test_plain_contents_are_admitted(form, tmp_path):
 
 
 def test_log_buffers_are_admitted_as_mmengine_stores_them(tmp_path):
-    """They bring the names of their own methods along."""
+    """They contain the names of their own methods."""
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
     buffer.update(6.0)
     loaded = compat.load_checkpoint_file(write(tmp_path / 'file.pth', {'message_hub': {'loss': buffer}}))
@@ -194,7 +194,7 @@ def flipped(content, seed, bits=1):
 
 
 def test_a_flipped_bit_is_seen_wherever_it_matters(tmp_path):
-    """Weights, their names, and numbers beside them: refused with the file's name, or as they were."""
+    """Weights, their names, and other numbers: refused with the file's name, or unchanged."""
     weights = {'state_dict': {'weight': torch.randn(40, 40), 'bias': torch.randn(40)}, 'meta': {'iter': 3}}
     content = write(tmp_path / 'file.pth', weights).read_bytes()
     refused = 0
@@ -215,7 +215,7 @@ def test_a_flipped_bit_is_seen_wherever_it_matters(tmp_path):
 
 @pytest.mark.parametrize('form', ['legacy', 'pickle'])
 def test_what_has_no_checksums_never_ends_in_a_traceback(form, tmp_path):
-    """The form before torch 1.6: whether a weight was changed cannot be told."""
+    """The format before torch 1.6 cannot show whether a weight was changed."""
     content = {'list': [1, 2.5, 'text', (True, None)], 'dict': {'a': {'b': b'bytes'}}, 'set': {3, 4}}
     content = write(tmp_path / 'file.pth', content, form).read_bytes()
     refused = 0

@@ -56,7 +56,7 @@ class Small(nn.Module):
 
 
 class Listener:
-    """Keeps from a layer what it computes; cannot be copied."""
+    """Keeps the output of a layer; cannot be copied."""
 
     def __init__(self, layer):
         self.heard, self.lock = [], threading.Lock()
@@ -71,7 +71,7 @@ class Listener:
 
 
 def labelled(model, inputs):
-    """Samples whose labels are what the model predicts, so that no image is wrong to begin with."""
+    """Samples labelled with the model's predictions, so no image is wrong at the start."""
     modes = [part.training for part in model.modules()]
     model.eval()
     with torch.no_grad():
@@ -108,9 +108,9 @@ SPACES = {'small': lambda: small_space(Small()), 'classifier': classifier_space,
 def logged(monkeypatch):
     messages = []
     monkeypatch.setattr(module, 'print_log', lambda message, logger: messages.append(message))
-    module._tell_of_slow_bfloat16.cache_clear()
+    module._warn_of_slow_bfloat16.cache_clear()
     yield messages
-    module._tell_of_slow_bfloat16.cache_clear()
+    module._warn_of_slow_bfloat16.cache_clear()
 
 
 # ------------------------------------------------------------------------------------------------- same attack
@@ -141,7 +141,7 @@ def test_no_attack_leaves_the_ball(name, attack, dtype):
 
 
 def test_linf_attacks_are_as_strong():
-    """Signs of gradients near zero may differ, what they bring may not."""
+    """Signs of gradients near zero may differ, but not their effect."""
     space = segmentor_space()
     attack = PGD(eps='4/255', steps=5)
     correct = []
@@ -498,7 +498,7 @@ def test_passes(build, attack, forwards, backwards):
 
 
 def test_passes_of_images_that_are_left_out():
-    """FAB on those that are right: one look at each, then K gradients and two forwards a step; twice a last look."""
+    """FAB on images that are right: one forward each, then K gradients and two forwards a step; two more at the end."""
     space = small_space(Small(), count=5)
     label = int(space.samples[0].gt_label)
     space.samples[0] = classification_sample((label + 1) % CLASSES)

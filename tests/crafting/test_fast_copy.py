@@ -1,4 +1,4 @@
-"""The copy that attacks run on computes what the model computes, and follows it."""
+"""The copy that attacks run on equals the model and follows its weights."""
 
 import copy
 import gc
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from samat_mm.crafting.fast_copy import FastCopy
-from samat_mm.crafting.folding import Wiring, close, fold
+from samat_mm.crafting.folding import ForwardTrace, close, fold
 from samat_mm.networks.preact_resnet import PreActResNet
 from samat_mm.networks.wide_resnet import WideResNet
 
@@ -559,12 +559,12 @@ def test_a_hook_with_keywords_that_comes_later_is_called_with_them():
 def test_wiring_leaves_no_hook():
     model = nn.Sequential(conv(), nn.BatchNorm2d(6)).eval()
     hooks = model[0]._forward_hooks
-    wiring = Wiring(nn.Identity())
-    with pytest.raises(ZeroDivisionError), wiring.watch(model):
+    trace = ForwardTrace(nn.Identity())
+    with pytest.raises(ZeroDivisionError), trace.watch(model):
         model(INPUT)
         raise ZeroDivisionError
     assert model[0]._forward_hooks is hooks and not hooks
-    assert [module for module, _, _ in wiring.calls] == [model[0], model[1]]
+    assert [module for module, _, _ in trace.calls] == [model[0], model[1]]
 
 
 def test_nothing_keeps_a_copy_alive():

@@ -1,4 +1,4 @@
-"""Convolutions with weights in the kernels' order give what they gave, and follow their weights."""
+"""Convolutions with weights in the order of the kernels have the same outputs, and follow their weights."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from samat_mm.crafting import fast_copy
 from samat_mm.crafting.fast_copy import FastCopy
 from samat_mm.crafting.packed_convolution import PackedConvolution, packable
 
-LAST, PLAIN_AHEAD = torch.channels_last, PackedConvolution.ahead
+LAST, PLAIN_FORWARD = torch.channels_last, PackedConvolution.forward
 pytestmark = pytest.mark.skipif(
     not torch.backends.cpu.get_cpu_capability().startswith('AVX'), reason='packing is for x86 processors'
 )
@@ -79,9 +79,13 @@ def test_it_follows_its_weights():
 def test_weights_are_reordered_at_the_second_use(monkeypatch):
     packed, features = PackedConvolution(convolution()), images(2, 8, 7, 7)
     seen = []
-    monkeypatch.setattr(packed, 'ahead', lambda given: seen.append('ahead') or PackedConvolution.ahead(packed, given))
-    monkeypatch.setattr(packed, 'back', lambda given: seen.append('back') or PackedConvolution.back(packed, given))
-    for expected in ([], ['ahead', 'back'], ['ahead', 'back'] * 2):
+    monkeypatch.setattr(
+        packed, 'forward', lambda given: seen.append('forward') or PackedConvolution.forward(packed, given)
+    )
+    monkeypatch.setattr(
+        packed, 'backward', lambda given: seen.append('backward') or PackedConvolution.backward(packed, given)
+    )
+    for expected in ([], ['forward', 'backward'], ['forward', 'backward'] * 2):
         output_and_gradient(packed, features)
         assert seen == expected
 
@@ -127,7 +131,7 @@ def test_what_is_left_as_it_is(name):
 
 
 def test_a_wrong_kernel_is_not_used(monkeypatch):
-    monkeypatch.setattr(PackedConvolution, 'back', lambda self, gradient: torch.zeros(2, 8, 5, 5))
+    monkeypatch.setattr(PackedConvolution, 'backward', lambda self, gradient: torch.zeros(2, 8, 5, 5))
     assert not packable(convolution())
 
 
@@ -144,6 +148,6 @@ def test_a_copy_of_a_model_is_packed_but_for_its_image(monkeypatch):
         ] == packed
     assert not any('forward' in vars(module) for module in model.modules())
     monkeypatch.setattr(fast_copy, 'packable', lambda module: isinstance(module, nn.Conv2d))
-    monkeypatch.setattr(PackedConvolution, 'ahead', lambda self, features: 1.1 * PLAIN_AHEAD(self, features))
+    monkeypatch.setattr(PackedConvolution, 'forward', lambda self, features: 1.1 * PLAIN_FORWARD(self, features))
     copied = FastCopy(model, probe, torch.float32).model  # what fails only now is taken back
     assert not any('forward' in vars(module) for module in copied.modules())

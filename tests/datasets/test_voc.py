@@ -88,7 +88,7 @@ def test_the_sentence_survives_a_worker_process(devkit, spoil):
     with pytest.raises(type(raised), match=re.escape(f'{devkit}/SegmentationClass/c.png')) as caught:
         handed_on.reraise()
     assert str(caught.value) == str(raised)
-    assert 'in transform' in str(caught.value.__cause__)  # the trace, for those who ask for it
+    assert 'in transform' in str(caught.value.__cause__)  # the trace is available as the cause
 
 
 def grow(path, width=31, height=20):
@@ -126,7 +126,7 @@ def test_what_would_fill_the_memory_is_named(devkit, file, what):
     for other in ('/dev/zero', devkit):
         path.unlink()
         path.symlink_to(other)
-        with pytest.raises(ValueError, match=f'{what} is no file'):
+        with pytest.raises(ValueError, match=f'{what} is a folder, a device or a pipe, not a file'):
             dataset[0]
 
 
@@ -139,7 +139,7 @@ def test_what_may_not_be_read_is_named(devkit, monkeypatch):
         VOC2012Dataset(devkit, pipeline=PIPELINE)[0]
 
 
-@pytest.mark.parametrize(('content', 'words'), [(b'\n', 'names no image'), (b'\xff', 'cannot be decoded')])
+@pytest.mark.parametrize(('content', 'words'), [(b'\n', 'does not name any image'), (b'\xff', 'cannot be decoded')])
 def test_a_list_that_names_nothing_is_named(devkit, content, words):
     (devkit / 'ImageSets/Segmentation/val.txt').write_bytes(content)
     with pytest.raises(ValueError, match=rf'list .*Segmentation/val\.txt {words}'):

@@ -146,7 +146,7 @@ def test_a_config_that_says_resume_does_the_same(work_dir, capfd):
     run.train()
     assert run._load_from == str(work_dir / 'iter_2.pth')
     assert run.iter == 4
-    assert f'skipped: checkpoint {work_dir / "iter_3.pth"} is damaged or no checkpoint' in capfd.readouterr().err
+    assert f'skipped: checkpoint {work_dir / "iter_3.pth"} is damaged or not a checkpoint' in capfd.readouterr().err
 
 
 def test_where_no_checkpoint_can_be_resumed_it_is_an_error_that_says_why(work_dir):

@@ -617,7 +617,7 @@ class TwoForwards(PlainNet):
 
 def test_a_training_step_of_another_kind_is_refused() -> None:
     model = OwnTrainStep().double()
-    with pytest.raises(TypeError, match=r'OwnTrainStep has a train_step of its own.*use a plain OptimWrapper'):
+    with pytest.raises(TypeError, match=r'OwnTrainStep has its own train_step.*use a plain OptimWrapper'):
         model.train_step(plain_batches(1)[0], wrap(model))
 
 

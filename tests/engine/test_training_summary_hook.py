@@ -189,7 +189,7 @@ def test_several_optimizers(tmp_path):
 )
 def test_the_tool_adds_the_hook_to_any_config(hooks, changed):
     config = Config(hooks)
-    runpy.run_path(str(ROOT / 'tools/train.py'))['say_what_is_maximised'](config)
+    runpy.run_path(str(ROOT / 'tools/train.py'))['log_the_maximisations'](config)
     assert config.default_hooks.to_dict() == {'training_summary': SUMMARY, **changed}
 
 

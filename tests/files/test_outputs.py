@@ -1,4 +1,4 @@
-"""Names become files in one way, and what is to be written is tried first."""
+"""File names are made in one way, and outputs are checked first."""
 
 from pathlib import Path
 
@@ -42,13 +42,13 @@ def test_what_is_tried_leaves_nothing_but_the_folder(tmp_path):
     assert writable_folder(tmp_path / 'new' / 'folder', '--x') == tmp_path / 'new' / 'folder'
     assert list((tmp_path / 'new' / 'folder').iterdir()) == []
     (tmp_path / 'report.json').write_text('kept')
-    assert writable_report(tmp_path / 'report.json', '--out', [], beside='.html') == tmp_path / 'report.json'
+    assert writable_report(tmp_path / 'report.json', '--out', [], page_suffix='.html') == tmp_path / 'report.json'
     assert [path.name for path in sorted(tmp_path.iterdir())] == ['new', 'report.json']
     assert (tmp_path / 'report.json').read_text() == 'kept'
 
 
 def test_the_page_does_not_overwrite_an_input_either(tmp_path):
     (tmp_path / 'a.html').write_text('kept')
-    with pytest.raises(ValueError, match=r'would overwrite .*a\.html, which is read'):
-        writable_report(tmp_path / 'a.json', '--out', [tmp_path / 'a.html'], beside='.html')
+    with pytest.raises(ValueError, match=r'would overwrite the input .*a\.html'):
+        writable_report(tmp_path / 'a.json', '--out', [tmp_path / 'a.html'], page_suffix='.html')
     writable_report(tmp_path / 'a.json', '--out', [tmp_path / 'a.html'])

@@ -21,7 +21,7 @@ convert = runpy.run_path(str(ROOT / 'benchmarks' / 'resnet20_checkpoint.py'))['c
 
 
 def build(name, **changes):
-    """The model of a config, with unusual weights and statistics, so that no two entries can be confused."""
+    """The model of a config, with unusual weights and statistics, to distinguish all entries."""
     config = Config.fromfile(ROOT / 'configs' / f'{name}_cifar10_sgd.py')
     config.model.backbone.update(changes)
     set_random_seed(0)
@@ -82,7 +82,7 @@ def plain_preactivation(state, x, blocks):
 
 
 def public_names(model):
-    """The weights of a ResNet under the names of the public checkpoint, without what that does not have."""
+    """The weights of a ResNet under the names of the public checkpoint, without those that it lacks."""
     names = {key: key.replace('backbone.', '').replace('head.fc.', 'linear.') for key in model.state_dict()}
     return {names[key]: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')}
 
@@ -159,7 +159,7 @@ def test_fusing_by_the_order_of_children_keeps_the_function(name, images):
 
 @pytest.mark.parametrize('name', ['resnet20', 'preactresnet18', 'wrn28-10'])
 def test_initial_weights_are_those_of_he(name):
-    """Variance 2 / (k^2 C_out), so that the gradients keep their size through ReLUs."""
+    """Variance 2 / (k^2 C_out), which keeps the size of gradients through ReLUs."""
     model = build(name)
     set_random_seed(0)
     model.init_weights()
@@ -257,7 +257,7 @@ def text(path):
         (no_dict, "expected a dict with 'state_dict' in it"),
         (an_object, 'was refused: it holds pathlib'),
         (weights_that_are_none, 'does not hold the weights'),
-        (text, 'damaged or no checkpoint'),
+        (text, 'damaged or not a checkpoint'),
     ],
 )
 def test_a_wrong_file_is_a_sentence_with_its_name(damage, message, tmp_path):

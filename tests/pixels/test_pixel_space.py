@@ -134,7 +134,7 @@ def test_images_outside_the_range_of_the_statistics_are_refused(factor):
     if factor < 1:
         model.data_preprocessor.mean, model.data_preprocessor.std = torch.zeros(3, 1, 1), torch.full((3, 1, 1), 0.5)
         raw = [image * 255 for image in raw]
-    with pytest.raises(ValueError, match=r'would be 0\.\.(1|255); these reach from 0 to'):
+    with pytest.raises(ValueError, match=r'imply 0\.\.(1|255), but these reach from 0 to'):
         space_of(model, raw, samples)
 
 
@@ -160,7 +160,7 @@ def test_test_time_padding_has_no_pixels_and_stays_as_it_is(padding, pad_val):
     assert float(changed) <= 8 / 255 * (1 + 1e-5)
 
 
-# ------------------------------------------------------------------------------------------ what is scored
+# ------------------------------------------------------------------------------------------ the scored function
 
 
 SCORED = {
@@ -323,7 +323,7 @@ def test_in_training_crops_of_different_sizes_keep_their_own_padding():
 
 
 def test_mixed_images_are_attacked_with_their_mixed_labels():
-    """Batch augmentation happens in the preprocessor: the attack starts from what it made."""
+    """Batch augmentation happens in the preprocessor: the attack starts from its output."""
     model = classifier({'batch_augments': {'augments': [{'type': 'Mixup', 'alpha': 1.0}]}})
     raw, samples = classification_batch()
     torch.manual_seed(1)  # of the pairing

@@ -89,7 +89,7 @@ def test_an_upstream_config_trains(name: str, kind: str, size: int, tmp_path: Pa
     assert type(runner.optim_wrapper) is (AmpSAMOptimWrapper if mixed_precision else SAMOptimWrapper)
     if kind in ('segmentation', 'classification'):
         assert_attacks_aim_at_its_decision(runner, kind, size)
-    # OCRNet itself runs its first head twice in a forward: for that head's own loss, and for what the second one needs.
+    # OCRNet runs its first head twice in a forward: for that head's own loss, and as an input of the second head.
     assert_two_sharpness_aware_steps(runner, witness, batches={1, 2} if 'ocrnet' in name else {1})
 
 
@@ -123,7 +123,7 @@ WITHOUT_SAMPLE_LOSSES = ('pidnet', 'simclr', 'mae_vit')  # boundary, contrastive
 @pytest.mark.slow
 @pytest.mark.parametrize(('name', 'kind', 'size'), CONFIGS)
 def test_esam_finds_the_losses_of_samples(name: str, kind: str, size: int, tmp_path: Path) -> None:
-    """Three forwards with a selection; two where the loss of the model is no mean over samples."""
+    """Three forwards with a selection; two if the loss of the model is not a mean over samples."""
     config = shrunk(upstream_config(name), kind, size, tmp_path)
     config.optim_wrapper.type = config.optim_wrapper.type.replace('SAM', 'ESAM')
     _, witness = watched_run(config)
@@ -145,7 +145,7 @@ def assert_two_sharpness_aware_steps(runner: Runner, witness: Witness, batches: 
 
 
 class SmallDetector(BaseModel):
-    """Two levels, a loss each for classes and boxes, images of several sizes, and a value that is no loss."""
+    """Two levels, a loss each for classes and boxes, images of several sizes, and a value that is not a loss."""
 
     def __init__(self) -> None:
         super().__init__(dict(type='ImgDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=8))

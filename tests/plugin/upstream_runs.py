@@ -131,7 +131,7 @@ def _without_files_and_processes(node: Any) -> None:
 
 
 class Witness(Hook):
-    """Looks at weights and buffers whenever a step runs its loss forward or its optimizer, and keeps what it saw."""
+    """Records weights and buffers whenever a step runs its loss forward or its optimizer."""
 
     priority = 'LOWEST'
 

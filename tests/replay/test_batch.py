@@ -35,7 +35,7 @@ def numbers_in(value: Any) -> Any:
     return [numbers_in(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
-# name: positional arguments, named arguments, samples, and what is left of them with samples 3, 0 (1, 0 for two)
+# name: positional arguments, named arguments, samples, and the expected arguments for samples 3, 0 (1, 0 for two)
 BATCHES: dict[str, tuple[tuple, dict, int, Any, Any]] = {
     'tensors': ((), dict(inputs=numbered(4, 3, 5, 5), labels=numbered(4)), 4, [], dict(inputs=[3, 0], labels=[3, 0])),
     'data samples': (

@@ -26,7 +26,7 @@ def run_forward(model: BaseModel, batch: dict) -> Tensor:
 
 
 def test_the_same_forward_is_run_on_the_same_preprocessed_batch() -> None:
-    """No augmentation is drawn again: the tensors are the very ones of the first forward."""
+    """The augmentation is not repeated: the tensors are the very ones of the first forward."""
     model = PlainNet().double()
     model.data_preprocessor = NoisyPreprocessor()
     inputs = []
@@ -167,11 +167,11 @@ class InheritedTrainStep(PlainNet):
 
 def test_which_training_steps_can_be_replayed() -> None:
     check_train_step(InheritedTrainStep())
-    with pytest.raises(TypeError, match='OwnTrainStep has a train_step of its own'):
+    with pytest.raises(TypeError, match='OwnTrainStep has its own train_step'):
         check_train_step(OwnTrainStep())
-    with pytest.raises(TypeError, match=r'Linear is no BaseModel and has no train_step; derive it from BaseModel'):
+    with pytest.raises(TypeError, match=r'Linear is not a BaseModel and has no train_step; derive it from BaseModel'):
         check_train_step(nn.Linear(1, 1))
-    with pytest.raises(TypeError, match=r'Trainer is no BaseModel and has a train_step of its own'):
+    with pytest.raises(TypeError, match=r'Trainer is not a BaseModel and has its own train_step'):
         check_train_step(Trainer())
 
 

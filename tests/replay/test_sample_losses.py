@@ -1,4 +1,4 @@
-"""The loss of each sample: it averages to the model's own loss, and is what one computes for that sample by hand."""
+"""The loss of each sample averages to the model's own loss, and equals a computation by hand."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def taken_apart(model: BaseModel, data: dict) -> tuple[Tensor | None, Tensor]:
     with watched.watch(model):
         losses = model(**data, mode='loss')
     total = model.parse_losses(losses)[0]
-    return watched.of(losses, total, len(data['inputs'])), total
+    return watched.per_sample(losses, total, len(data['inputs'])), total
 
 
 def built(scope: str, config: dict) -> nn.Module:
@@ -188,7 +188,7 @@ def dice_losses(logits: Tensor, labels: Tensor, epsilon: float = 1e-3) -> Tensor
 
 
 def test_cross_entropy_and_dice(training_case: Callable) -> None:
-    """mmsegmentation's Dice loss is one value per image, so that it has the form of a mean over samples."""
+    """mmsegmentation's Dice loss is one value per image, so it is a mean over samples."""
     model, data, logits, labels = segmentor(
         training_case, dict(type='CrossEntropyLoss'), dict(type='DiceLoss', loss_weight=3.0)
     )
@@ -218,7 +218,7 @@ def test_hard_pixels_only(training_case: Callable) -> None:
 
 
 def test_pixels_sampled_by_their_loss(training_case: Callable) -> None:
-    """Without a threshold the sampler calls the loss module too; that call is no part of the loss."""
+    """Without a threshold the sampler also calls the loss module; that call is not part of the loss."""
     from mmseg.structures import OHEMPixelSampler
 
     model, data, logits, labels = segmentor(training_case, dict(type='CrossEntropyLoss'))
@@ -397,4 +397,4 @@ def test_a_second_forward_starts_afresh() -> None:
     for _ in range(2):  # the first is thrown away, as that of a step that failed is
         with watched.watch(model):
             losses = model(**data)
-    assert_is(watched.of(losses, losses['loss'], 5), losses['loss'], each(model, data))
+    assert_is(watched.per_sample(losses, losses['loss'], 5), losses['loss'], each(model, data))

@@ -1,4 +1,4 @@
-"""Figures that say what they show, also of losses that run away."""
+"""The content of figures, also for losses that diverge."""
 
 import numpy as np
 import pytest

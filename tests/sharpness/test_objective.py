@@ -213,7 +213,7 @@ def test_models_that_cannot_be_measured_are_refused(training_case):
 
 
 class Augmented(SegmentationImages):
-    """Adds noise by the global generators, and counts what was drawn."""
+    """Adds noise from the global generators, and counts the draws."""
 
     drawn = 0
 

@@ -101,7 +101,7 @@ class OnceDifferentiable(torch.autograd.Function):
 def test_an_operator_without_a_second_derivative_is_named_in_a_sentence():
     weight = torch.ones(3, requires_grad=True)
     surface = LossSurface({'w': weight}, [(1.0, lambda: OnceDifferentiable.apply(weight).sum())])
-    with pytest.raises(ValueError, match=r'lacks \(OnceDifferentiable is once_diff.*out with probes=0'):
+    with pytest.raises(ValueError, match=r'lacks \(OnceDifferentiable is once_diff.*Hessian with probes=0'):
         surface.hessian_vector_product([torch.ones(3)])
 
 

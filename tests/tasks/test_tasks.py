@@ -75,7 +75,7 @@ def binary_pair(threshold, factor):
 
 @pytest.mark.parametrize(('threshold', 'factor'), [(0.3, 1), (0.5, 400)], ids=['0.3', 'saturated'])
 def test_a_binary_head_is_attacked_and_scored_as_two_classes(threshold, factor):
-    """Also where its sigmoid is 0 or 1 to the last bit, so that a gradient through it would be gone."""
+    """Also if its sigmoid is 0 or 1 to the last bit, where a gradient through it would vanish."""
     found = []
     for model in binary_pair(threshold, factor):
         space = space_of(model, raw_images(2, SIZE, SIZE), map_samples(2, 2))
@@ -103,7 +103,7 @@ class OneLogit(nn.Module):
         self.eval()
         inputs = self.data_preprocessor({'inputs': raw_images(6, SIZE, SIZE)})['inputs']
         with torch.no_grad():
-            self.middle = float(self.forward(inputs).median()) + 1e-3  # so that it says both
+            self.middle = float(self.forward(inputs).median()) + 1e-3  # to predict both classes
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         logits = self.model.forward(inputs, mode='tensor')
@@ -117,7 +117,7 @@ class OneLogit(nn.Module):
 
 
 def answers(model, raw):
-    """Samples labelled by what the model says."""
+    """Samples labelled with the model's predictions."""
     space = space_of(model, raw, [classification_sample(0) for _ in raw])
     bare = [DataSample() for _ in raw]
     with torch.no_grad():
@@ -163,7 +163,7 @@ def test_scores_of_several_outputs_are_what_predict_makes_of_them():
     assert (pixels - space.pixels).abs().max() > 4 / 255
 
 
-# --------------------------------------------------------------------------------------------- what is ignored
+# --------------------------------------------------------------------------------------------- ignored labels
 
 
 class Nested(nn.ModuleList):
@@ -202,7 +202,7 @@ def test_a_cascade_is_attacked_as_with_a_target_that_is_masked_by_hand(attack):
 
 @pytest.mark.parametrize('ignored', [0, 255, None], ids=str)
 def test_the_table_by_class_is_that_of_the_metric(ignored):
-    """Also where 255 occurs beside the label that the metric ignores: predictions there count as predicted."""
+    """Also if 255 occurs in addition to the label that the metric ignores: predictions there count as predicted."""
     from mmseg.evaluation import IoUMetric
 
     evaluator = Evaluator([IoUMetric(ignore_index=ignored)])
@@ -274,12 +274,12 @@ class Adjusted(nn.Module):
 
 
 def test_probabilities_of_other_scores_are_refused_even_where_all_labels_agree():
-    """What metrics read is what is attacked; a temperature changes no decision."""
+    """Attacks aim at the probabilities that metrics read; a temperature does not change a decision."""
     raw, prior = raw_images(2, SIZE, SIZE), [1e-2, 0.0, 0.0, -1e-2]
     for model, refused in ((Adjusted([0.0] * 4, 3.0), False), (Adjusted([10 * part for part in prior]), True)):
         space = space_of(model.eval(), raw, [classification_sample(0) for _ in raw])
         if refused:
-            with pytest.raises(ValueError, match=r'probabilities \(pred_score\) that Adjusted predicts are not those'):
+            with pytest.raises(ValueError, match=r'probabilities \(pred_score\) that Adjusted predicts do not follow'):
                 space.task.check(model, space.inputs, space.samples)
         else:
             space.task.check(model, space.inputs, space.samples)
@@ -295,7 +295,7 @@ def test_a_head_whose_threshold_is_something_else():
 def test_more_classes_than_the_ignored_label_has_room_for():
     model = segmentor(**{'decode_head.num_classes': 300, 'decode_head.ignore_index': 1000})
     space = space_of(model, raw_images(1, SIZE, SIZE), [segmentation_sample(torch.full((SIZE, SIZE), 255))])
-    with pytest.raises(ValueError, match='EncoderDecoder has 300 classes, and attacks on segmentors leave out'):
+    with pytest.raises(ValueError, match='EncoderDecoder has 300 classes, and attacks on segmentors ignore'):
         space.attack(PGD(steps=1), [0])
     sample = segmentation_sample(torch.full((1, 2), 255))
     logits = torch.nn.functional.one_hot(torch.tensor([[255, 3]]), 300).permute(2, 0, 1).float()
@@ -326,7 +326,7 @@ def test_labels_that_a_mixing_preprocessor_writes_as_probabilities_are_labels():
     assert torch.equal(pixels, expected)
     assert after == before  # the goal is not lost: images that are wrong are left out
     half = DataSample().set_gt_score(torch.tensor([0.5, 0.5, 0, 0]))
-    assert Classification().target([half], torch.device('cpu')).is_floating_point()  # there is no other label
+    assert Classification().target([half], torch.device('cpu')).is_floating_point()  # it has no other label
 
 
 def test_the_goal_of_an_attack_is_what_can_be_reached():
@@ -379,10 +379,10 @@ def test_a_stated_range_is_the_unit_of_the_radius(low, high, bands):
     [
         (
             torch.full((3, 8, 8), 380, dtype=torch.int32),
-            r'only 8 bits and floating point tell it; .* torch\.int32',
+            r'which only 8-bit and floating-point types determine; .* torch\.int32',
         ),
-        (torch.linspace(-25, 5, 192).reshape(3, 8, 8), r'would be 0\.\.255; these reach from -25 to 5'),
-        (torch.linspace(0, 300, 192).reshape(3, 8, 8), r'would be 0\.\.255; these reach from 0 to 300'),
+        (torch.linspace(-25, 5, 192).reshape(3, 8, 8), r'imply 0\.\.255, but these reach from -25 to 5'),
+        (torch.linspace(0, 300, 192).reshape(3, 8, 8), r'imply 0\.\.255, but these reach from 0 to 300'),
     ],
     ids=['integers', 'decibels', 'brighter'],
 )

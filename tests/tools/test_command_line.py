@@ -121,7 +121,7 @@ def test_a_clean_test_of_the_whole_data_set(tool, folder, tmp_path):
         ({'checkpoint': 'nothing.pth'}, 'nothing.pth is not a file'),
         ({'checkpoint': 'hostile.pth'}, 'SAMAT_MM_TRUST_CHECKPOINTS=1'),
         ({'checkpoint': 'other.pth'}, 'of another architecture than the EncoderDecoder'),
-        ({'checkpoint': 'text.pth'}, 'text.pth is damaged or no checkpoint'),
+        ({'checkpoint': 'text.pth'}, 'text.pth is damaged or not a checkpoint'),
     ],
     ids=str,
 )
@@ -166,7 +166,7 @@ def test_the_checkpoints_of_these_tests_have_the_configs_classes(folder):
 
 
 def evaluated(tool, folder, tmp_path, *arguments, config='config.py'):
-    """The report of a test whose results are below ``tmp_path``, and what was printed."""
+    """The report of a test whose results are below ``tmp_path``, and its output."""
     out = tmp_path / 'report.json'
     files = (folder / config, folder / 'right.pth')
     status, text, errors = tool('test', *files, '--work-dir', tmp_path / 'work', '--out', out, *arguments)
@@ -309,7 +309,7 @@ def test_options_that_do_not_fit(arguments, sentence, tool, folder, tmp_path, mo
     assert sentence in refused(tool, folder, tmp_path, *arguments)
 
 
-# ------------------------------------------------------------------------------------------ going on
+# ------------------------------------------------------------------------------------------ continuing
 
 
 def rows(folder):
@@ -360,7 +360,7 @@ log_level = 'ERROR'
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_a_corrupt_file_in_the_middle(workers, tool, folder, tmp_path):
-    """The sentence names it; mended, what was done before is not done again."""
+    """The sentence names it; after the repair, earlier work is not repeated."""
     numbers = np.random.default_rng(0)
     for name in ('images', 'labels'):
         (tmp_path / name).mkdir()
@@ -436,7 +436,7 @@ def test_killed_in_the_middle_it_goes_on_in_another_batch_size_on_other_processe
 
 
 def launched(processes, folder, *arguments):
-    """Start tools/test.py in so many processes, in a group that can be killed as one."""
+    """Start tools/test.py in ``processes`` processes, in a group that can be killed as one."""
     if processes == 1:
         return [start_tool('test', folder / 'config.py', folder / 'right.pth', *arguments)]
     with socket.create_server(('localhost', 0)) as free:

@@ -90,7 +90,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def work(folder, tmp_path, monkeypatch):
-    """Work beside the user's own modules, and not in the checkout."""
+    """Work next to the user's own modules, and not in the checkout."""
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -309,14 +309,14 @@ def test_a_runner_without_a_model_trains_but_is_not_tested(tool, folder, work):
         (['--out', 'report.html'], "--out needs the name of a .json file; got 'report.html'"),
         (['--out', 'a_folder'], "--out needs the name of a .json file; got 'a_folder'"),
         (['--out', 'a_folder.json'], "got 'a_folder.json'"),
-        (['--out', 'page.json'], 'needs page.html, which is no ordinary file'),
+        (['--out', 'page.json'], 'needs page.html, which is not a regular file'),
         (['--out', ''], "got ''"),
         (['--out', 'a_file/report.json'], 'a_file is a file'),
         (['--out', '/proc/nowhere/report.json'], '/proc/nowhere cannot be written to (No such file or directory)'),
-        (['--show-dir', 'a_file'], '--show-dir needs a folder, and a_file is a file'),
+        (['--show-dir', 'a_file'], '--show-dir needs a folder, but a_file is a file'),
         (['--show-dir', ''], '--show-dir needs the path of a folder'),
         (['--export', '/proc/nowhere'], '--export /proc/nowhere cannot be written to'),
-        (['--export', 'same', '--show-dir', 'there/../same'], '--show-dir and --export need a folder each'),
+        (['--export', 'same', '--show-dir', 'there/../same'], '--show-dir and --export need separate folders'),
         (['--work-dir', 'a_file/below'], '--work-dir a_file/below cannot be written to (Not a directory)'),
         (['--work-dir', ''], '--work-dir needs the path of a folder'),
     ],
@@ -336,7 +336,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(
     ('arguments', 'sentence'),
     [
         (['--out', 'report.txt'], "--out needs the name of a .json file; got 'report.txt'"),
-        (['--figures', 'a_file'], '--figures needs a folder, and a_file is a file'),
+        (['--figures', 'a_file'], '--figures needs a folder, but a_file is a file'),
         (['--figures', ''], '--figures needs the path of a folder'),
     ],
 )
@@ -350,11 +350,11 @@ def test_the_outputs_of_sharpness_too(arguments, sentence, tool, folder, work, m
 def test_a_report_does_not_overwrite_what_is_read(tool, folder, work):
     (work / 'config.json').write_text(json.dumps({'model': {}, 'test_dataloader': {}, 'test_evaluator': {}}))
     status, _, errors = tool('test', 'config.json', folder / 'right.pth', '--out', 'config.json')
-    assert 'would overwrite config.json, which is read' in refused(status, errors)
+    assert 'would overwrite the input config.json' in refused(status, errors)
 
 
 def test_every_attack_has_one_folder(tool, folder, work):
-    """Whose name is no path, though that of the attack looks like one."""
+    """The folder's name is not a path, though the name of the attack looks like one."""
     status, _, errors = tool(
         'test', folder / 'config.py', folder / 'right.pth', '--attack', 'pgd-linf', '--eps', '0.5/255', '8/255',
         '--steps', 1, '--max-samples', 1, '--show-dir', 'shown', '--export', 'files', '--out', 'report.json',

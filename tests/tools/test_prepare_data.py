@@ -26,7 +26,7 @@ STANFORD, VOC = 'stanford_background', 'VOCdevkit/VOC2012'
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Return a function that runs the command and gives its exit status and what it printed."""
+    """Return a function that runs the command and returns its exit status and output."""
     spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
@@ -293,7 +293,7 @@ def zeros_in_a_tar(path, *members):
 
 
 def test_what_is_damaged_or_too_much_is_refused_before_anything_is_written(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, '_made', None)  # would make the folder to unpack to
+    monkeypatch.setattr(preparation, '_staging_folder', None)  # would make the folder to unpack to
     monkeypatch.setattr(decompression, 'UNSUSPICIOUS', 1 << 20)
     image = 'iccv09Data/images/a.jpg'
     zeros_in_a_tar(tmp_path / 'one.tar.gz', (image, 3 << 20))
@@ -379,14 +379,14 @@ def test_source_and_target_must_not_overlap(run, stanford, tmp_path):
     target = tmp_path / 'data' / STANFORD
     for source in (target, target / 'images'):
         status, printed = run('stanford', source)
-        assert status == 1 and f'{source} lies in {target}, which is to be made' in printed
+        assert status == 1 and f'{source} is inside {target}, which will be created' in printed
     partial = tmp_path / f'data/.{STANFORD}.partial'
     target.rename(partial)
-    assert 'which is to be made' in run('stanford', partial)[1] and (partial / 'images').is_dir()
+    assert 'which will be created' in run('stanford', partial)[1] and (partial / 'images').is_dir()
     partial.rename(target)
     for source in (tmp_path, tmp_path / 'data'):  # the last is --out itself
         status, printed = run('stanford', source)
-        assert status == 1 and f'lies in {source}; give another --out' in printed
+        assert status == 1 and f'is inside {source}; give another --out' in printed
     assert [path.name for path in (tmp_path / 'data').iterdir()] == [STANFORD]
 
 

@@ -1,6 +1,6 @@
 """Situations from public bug reports, run by the tools as their reporters would: ../shared/cases, where it is there.
 
-The numbers of issue threads depend on the processor, so that what is right is computed here, on the same weights.
+The numbers in issue threads depend on the processor, so the right values are computed here, on the same weights.
 """
 
 import json
@@ -43,7 +43,7 @@ def case(tmp_path, monkeypatch):
 
 @pytest.fixture
 def report(tool, tmp_path):
-    """Return a function that tests and gives the report, with the status and what was said."""
+    """Return a function that tests and returns the report, the status and the output."""
 
     def tested(config, checkpoint, *arguments):
         out = tmp_path / 'report.json'

@@ -49,7 +49,7 @@ def test_attacks_of_one_name_are_one_curve_that_begins_with_the_clean_images():
     lines = {line.get_label(): line.get_xydata().tolist() for line in linf.lines}
     assert lines.keys() == {'pgd-linf', 'sea-linf'}
     np.testing.assert_allclose(lines['pgd-linf'], [[0, 70], [1, 40], [4, 10]])
-    np.testing.assert_allclose(lines['sea-linf'], [[0, 70], [1, 30]])  # what is NaN is left out
+    np.testing.assert_allclose(lines['sea-linf'], [[0, 70], [1, 30]])  # NaN values are left out
     np.testing.assert_allclose(l2.lines[0].get_xydata(), [[0, 70], [64, 50]])
     assert (linf.get_xlabel(), l2.get_xlabel()) == ('radius (linf) in 1/255', 'radius (l2) in 1/255')
     assert linf.get_ylabel() == 'mIoU'

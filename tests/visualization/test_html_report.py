@@ -1,4 +1,4 @@
-"""The page says what the document says, needs nothing but itself, and lets no name become markup."""
+"""The page has the content of the document, is self-contained, and escapes names."""
 
 import copy
 import re

@@ -8,8 +8,8 @@ data_preprocessor = dict(
     to_rgb=False,  # mmpretrain's CIFAR is RGB from the start
 )
 train_pipeline = [
-    # RandomCrop(32, padding=4, padding_mode='reflect') would pad with zeros: mmpretrain hands the mode on only for
-    # pad_if_needed, which pads 32 to 40 here, four pixels on each side.
+    # RandomCrop(32, padding=4, padding_mode='reflect') would pad with zeros: mmpretrain only uses the mode for
+    # pad_if_needed, which here pads 32 to 40, four pixels on each side.
     dict(type='RandomCrop', crop_size=40, pad_if_needed=True, padding_mode='reflect'),
     dict(type='RandomCrop', crop_size=32),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),

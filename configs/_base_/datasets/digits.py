@@ -1,4 +1,4 @@
-# Scenes of handwritten digits, drawn on the fly: nothing to download. They arrive loaded, and are not to be flipped.
+# Scenes of handwritten digits, drawn on the fly without a download. They arrive loaded. Do not flip them.
 pipeline = [dict(type='PackSegInputs')]
 train_dataloader = dict(
     batch_size=8,

@@ -1,5 +1,5 @@
 # Stanford Background as in the duality paper: short side 256, crop 240, flip; validation at native size.
-# `python tools/prepare_data.py stanford SOURCE` makes the folder. `dataset.fold` (0..4) chooses another fold for val.
+# `python tools/prepare_data.py stanford SOURCE` creates the folder. `dataset.fold` (0..4) selects another val fold.
 data_root = 'data/stanford_background'
 train_pipeline = [
     dict(type='CheckedLoadImage'),

@@ -1,5 +1,5 @@
 # PASCAL VOC 2012 as in the duality paper: native size times .5 to 2, crop 513, flip; validation at native size.
-# The model's preprocessor pads smaller crops, labels with 255. `python tools/prepare_data.py voc SOURCE` makes the
+# The model's preprocessor pads smaller crops, labels with 255. `python tools/prepare_data.py voc SOURCE` creates the
 # folder.
 data_root = 'data/VOCdevkit/VOC2012'
 train_pipeline = [

@@ -7,7 +7,7 @@ model = dict(
         widen_factor=1.0,
         strides=(1, 2, 2, 2, 1, 1, 1),
         dilations=(1, 1, 1, 1, 1, 2, 2),
-        out_indices=(4, 6),  # a single one would come without the tuple that heads index
+        out_indices=(4, 6),  # a single index would not return the tuple that heads expect
         norm_cfg=dict(type='BN', requires_grad=True),
     ),
     decode_head=dict(in_channels=320, in_index=1, num_classes=21),

@@ -1,5 +1,5 @@
 # DeepLabv3 of the duality paper: output stride 16, ASPP rates 6/12/18, 256 channels, no auxiliary head.
-# BN rather than SyncBN, for CPUs and single GPUs; `sync_bn = 'torch'` in a config converts it for several.
+# BN instead of SyncBN, for CPUs and single GPUs; for several GPUs, `sync_bn = 'torch'` in a config converts it.
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

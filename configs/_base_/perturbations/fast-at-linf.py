@@ -1,4 +1,4 @@
-# Fast adversarial training (Wong et al., ICLR 2020): one step of 1.25 eps from a random start. How it is used:
+# Fast adversarial training (Wong et al., ICLR 2020): one step of 1.25 eps from a random start. For its use, see
 # pgd-at-linf.py.
 adversarial_training = dict(
     type='AdversarialTrainingHook',

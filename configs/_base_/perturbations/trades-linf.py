@@ -1,5 +1,5 @@
-# TRADES (Zhang et al., ICML 2019): 10 steps of 2/255 away from the prediction of the clean image, weighted by 6. How it
-# is used: pgd-at-linf.py.
+# TRADES (Zhang et al., ICML 2019): 10 steps of 2/255 away from the prediction on the clean image, weighted by 6. For
+# its use, see pgd-at-linf.py.
 adversarial_training = dict(
     type='TRADESHook',
     beta=6.0,
