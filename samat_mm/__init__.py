@@ -2,8 +2,8 @@
 
 ``custom_imports = dict(imports=['samat_mm'])`` in a config is all that another OpenMMLab project needs. Importing
 samat_mm imports neither MMEngine nor anything else of OpenMMLab: ``samat_mm.perturbations`` is plain torch. Once
-MMEngine is imported, before or after samat_mm, its registries have our parts (`registration.py`), and
-:mod:`samat_mm.compat` says what else holds in the process.
+MMEngine is imported, before or after samat_mm, its registries have our parts (`registration.py`).
+:mod:`samat_mm.compat` lists the other changes to the process.
 """
 
 from importlib import import_module

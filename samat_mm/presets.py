@@ -30,7 +30,7 @@ def preset(name: str) -> dict[str, Any]:
     """Return the ``attack`` config and the ``source`` of a preset.
 
     Raises:
-        ValueError: if there is no such preset; the message lists the known ones.
+        ValueError: if the preset is unknown; the message lists the known ones.
     """
     known = preset_names()
     if name not in known:

@@ -39,9 +39,10 @@ def no_scope_of_other_modules():
 
 @pytest.fixture(autouse=True, scope='session')
 def quick_runs():
-    """Leave out what costs MMEngine time at every run: to lay out the config for the log, to describe the machine.
+    """Leave out steps that cost MMEngine time in every run.
 
-    And to wait for 2 seconds whenever an iteration-based training has seen its data, for workers that it does not have.
+    These are the layout of the config for the log, the description of the machine, and the 2 seconds that an
+    iteration-based training waits after each pass over its data, for the workers of the loader.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **_: (text, True))

@@ -1,4 +1,4 @@
-"""What importing samat_mm loads, and what a process has afterwards, whichever of samat_mm and MMEngine comes first."""
+"""The modules that importing samat_mm loads, and its changes to the process, whether samat_mm or MMEngine comes first."""
 
 import subprocess
 import sys

@@ -1,16 +1,16 @@
 """The only room that knows about distributions, versions and where files come from, and that changes MMEngine.
 
-Three functions change the process. None of them imports MMEngine: they act on its modules when these are imported.
+Three functions change the process. None of them imports MMEngine: they patch its modules when these are imported.
 
-:func:`secure_process`, by ``import samat_mm``: what a file contains is data, in every process that imports samat_mm.
-    Checkpoints, pickles and YAML files that MMEngine loads execute nothing, inferencers do not execute the config that
-    a checkpoint carries, and a resumed training removes no file that a checkpoint names in another folder.
-:func:`adapt_process`, by ``import samat_mm``: what our parts need of MMEngine in a project of somebody else.
+:func:`secure_process`, called by ``import samat_mm``: files are data, in every process that imports samat_mm.
+    Checkpoints, pickles and YAML files that MMEngine loads do not execute code, inferencers do not execute the config
+    in a checkpoint, and a resumed training does not remove files that a checkpoint names in another folder.
+:func:`adapt_process`, called by ``import samat_mm``: our parts work in the projects of others.
     Registries find our parts, ``mmseg::`` in a config leads to the installed distribution, ``resume=True`` continues
-    from the newest whole checkpoint, and ``default_hooks.NAME=None`` leaves out one of our hooks, too.
-:func:`repair_process`, by the tools and by scripts that want it: defects of MMEngine and of installations.
-    A checkpoint gets its name when it is complete, ``mmengine.hub`` installs nothing, and torchvision is importable
-    next to a CPU-only torch (which ``samat_mm.datasets`` needs, too, because mmsegmentation imports torchvision).
+    from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves out our hooks.
+:func:`repair_process`, called by the tools: defects of MMEngine and of installations are mended.
+    A checkpoint gets its name when it is complete, ``mmengine.hub`` does not install packages, and torchvision can be
+    imported next to a CPU-only torch. ``samat_mm.datasets`` needs the latter, too: mmsegmentation imports torchvision.
 """
 
 import sys
@@ -61,7 +61,7 @@ def adapt_process(register: Callable[[], object], resume: Callable[[Any], None])
 
 @cache
 def repair_process() -> None:
-    """Repair what would otherwise go wrong in MMEngine or with the installed distributions; once per process."""
+    """Repair defects of MMEngine and of the installed distributions, once per process."""
     distributions.let_torchvision_import()
     when_imported('mmengine.hub', distributions.refuse_installations)
     when_imported('mmengine.runner', runners.save_checkpoints_whole)

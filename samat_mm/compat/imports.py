@@ -14,8 +14,8 @@ def when_imported(name: str, action: Action) -> None:
 
     Args:
         name: full name of the module.
-        action: called once, before the statement that imports the module continues. It may use the module, and
-            should import nothing large: what imports the module may itself be imported halfway only.
+        action: called once, before the statement that imports the module returns. It may use the module, but must
+            not import large packages: one of them may be the importer of the module, and half imported itself.
     """
     if sys.modules.get(name) is not None:
         action()

@@ -1,4 +1,4 @@
-"""Repair what MMEngine's runner does with files of its own, and with hooks that are left out."""
+"""Change how MMEngine's runner saves, resumes and removes checkpoints, and how it leaves out hooks."""
 
 import os
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def resume_what_can_be_resumed(resume: Callable[[Any], None]) -> None:
     """Let ``resume = True`` in a config continue from the newest checkpoint that is whole.
 
     MMEngine takes the one that the file ``last_checkpoint`` names, wherever it is and whether it can be read or not,
-    and starts anew where there is no such file.
+    and starts from the beginning without that file.
 
     Args:
         resume: prepares a runner to continue from that checkpoint.

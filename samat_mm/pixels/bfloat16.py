@@ -1,4 +1,4 @@
-"""What an attack differentiates, computed in bfloat16."""
+"""The function that an attack differentiates, in bfloat16."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ class Passes:
     backwards: int = 0
 
     def count(self, output: Any, images: int) -> None:
-        """Count a forward pass of so many images, and each backward pass through its output to come."""
+        """Count a forward pass of ``images`` images, and every later backward pass through its output."""
         self.forwards += images
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda _: self._count_backward(images))

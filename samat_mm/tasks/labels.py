@@ -35,12 +35,12 @@ def refuse_unlabelled(samples: Sequence[Any], *keys: str) -> None:
 
 
 def check_label(labels: Tensor, classes: int, sample: Any) -> None:
-    """Refuse labels that are no classes.
+    """Refuse labels that are not classes.
 
     Args:
-        labels: those that count, of any shape.
-        classes: how many classes the model has.
-        sample: whose labels they are, for the error.
+        labels: the labels that count, of any shape.
+        classes: number of classes of the model.
+        sample: data sample of the labels, for the error.
 
     Raises:
         ValueError: naming the image and the labels.

@@ -9,22 +9,22 @@ from torch import Tensor, nn
 from samat_mm.errors import InputError
 from samat_mm.tasks.labels import name_of
 
-ROUNDING = 1e-4  # in units of the largest score: what is nearer to a tie than this may be decided either way
+ROUNDING = 1e-4  # in units of the largest score: a smaller lead may be decided either way
 
 
 def refuse_other_decisions(
     model: nn.Module, samples: Sequence[Any], logits: Iterable[Tensor], decisions: Sequence[Tensor | None]
 ) -> None:
-    """Refuse scores whose arg max differs from what the model decides by more than rounding.
+    """Refuse scores whose arg max differs from the model's decision by more than rounding.
 
     Args:
         model: the bare model, for the error.
         samples: data samples of the images, for the error.
-        logits: of each image, shape (K,) or (K, H, W).
+        logits: scores of each image, shape (K,) or (K, H, W).
         decisions: the class that the model chose for each image, shape () or (h, w); None where it chose none.
 
     Raises:
-        ValueError: if they differ: an attack on such logits would aim at another decision than the one that is scored.
+        ValueError: if they differ, because an attack on such logits would aim at another decision than the scored one.
     """
     compared = []
     for sample, scores, decision in zip(samples, logits, decisions, strict=True):

@@ -1,4 +1,4 @@
-"""Images whose labels say nothing that logits could be compared with."""
+"""Images whose labels give logits no target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Undecided(Task):
     """Images without one class each, or per pixel: nothing to judge, and no logits of a known meaning.
 
     Attributes:
-        reason: why an attack on logits has no target, and what to do.
+        reason: why an attack on logits has no target, and how to mend it.
         has_labels: whether there are labels of any kind, which the model's own loss needs.
     """
 
@@ -41,7 +41,7 @@ class Undecided(Task):
         return {}
 
     def fitted(self, attack: Attack) -> Attack:
-        """Refuse an attack on logits, and any attack where there are no labels; raises ValueError."""
+        """Refuse an attack on logits, and any attack without labels; raises ValueError."""
         if attack.objective.output == 'logits' or not self.has_labels:
             raise InputError(self.reason)
         return super().fitted(attack)

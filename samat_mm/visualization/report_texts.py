@@ -76,7 +76,7 @@ def per_class(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measured(report: Mapping[str, Any]) -> dict[str, str]:
-    """Return what identifies the evaluation, by what the page calls it."""
+    """Return the settings that identify the evaluation, by their names on the page."""
     entries = {
         'config': report['config'],
         'checkpoint': report['checkpoint'],
