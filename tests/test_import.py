@@ -1,4 +1,4 @@
-"""The modules that importing samat_mm loads, and its changes to the process, whichever of it and MMEngine comes first."""
+"""The modules that importing samat_mm loads, and its changes to the process, in either order of it and MMEngine."""
 
 import subprocess
 import sys
