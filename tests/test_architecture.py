@@ -1,4 +1,4 @@
-"""How the modules of the package hang together: no circle, no import upwards, nothing large."""
+"""The order of the modules: no circular import, no import of a higher layer, no large module."""
 
 import ast
 import sys
@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'samat_mm'
 MOST_LINES = 200
 
-# A room is a module or a package of samat_mm. It imports itself and rooms of lower floors.
-FLOORS = (
+# The modules and packages directly in samat_mm, from the bottom up: each imports itself and lower layers only.
+LAYERS = (
     {'errors'},
     {'compat', 'files', 'networks', 'perturbations'},
     {'checkpoints', 'datasets', 'model_state', 'registry'},
@@ -54,28 +54,28 @@ def ours(path):
     return {name for name in imported(path) if name in MODULES}
 
 
-def room(module):
+def top_level(module):
     return [*module.split('.'), '__init__'][1]
 
 
-def test_no_circle():
+def test_no_circular_import():
     try:
         tuple(TopologicalSorter({module: ours(path) for module, path in MODULES.items()}).static_order())
     except CycleError as error:
         pytest.fail(' -> '.join(error.args[1]))
 
 
-def test_every_room_has_a_floor():
-    assert sorted(name for floor in FLOORS for name in floor) == sorted({room(module) for module in MODULES})
+def test_everything_has_a_layer():
+    assert sorted(name for layer in LAYERS for name in layer) == sorted({top_level(module) for module in MODULES})
 
 
-def test_no_import_upwards():
-    floors = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+def test_no_import_of_a_higher_layer():
+    layers = {name: number for number, layer in enumerate(LAYERS) for name in layer}
     upwards = [
         f'{module} imports {other}'
         for module, path in MODULES.items()
         for other in ours(path)
-        if room(other) != room(module) and floors[room(other)] >= floors[room(module)]
+        if top_level(other) != top_level(module) and layers[top_level(other)] >= layers[top_level(module)]
     ]
     assert upwards == []
 
@@ -85,14 +85,14 @@ def test_the_mathematics_imports_torch_only(name):
     others = {
         f'{module} imports {other}'
         for module, path in MODULES.items()
-        if room(module) == name
+        if top_level(module) == name
         for other in imported(path)
         if other.split('.')[0] not in {'samat_mm', *PLAIN_TORCH[name], *sys.stdlib_module_names}
     }
     assert others == set()
 
 
-def test_nothing_is_large():
+def test_no_module_is_large():
     files = [*MODULES.values(), *(ROOT / 'tools').glob('*.py')]
     lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding='utf-8').splitlines()) for path in files}
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
