@@ -23,7 +23,7 @@ def configs_folder() -> Path:
 
 def preset_names() -> list[str]:
     """Return the names of the presets, without reading them."""
-    return sorted(file.stem for file in _folder().glob('*.py'))
+    return [file.stem for file in sorted(_folder().glob('*.py'))]
 
 
 def preset(name: str) -> dict[str, Any]:
