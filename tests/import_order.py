@@ -1,6 +1,7 @@
-"""A program for tests/test_import.py: python import_order.py 'import first' FOLDER, in a fresh interpreter."""
+"""A program for tests/test_import.py: python import_order.py FOLDER, where samat_mm is imported before MMEngine."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 
@@ -69,22 +70,27 @@ def adapted() -> None:
     assert all(getattr(*place) is not original for place, original in zip(changeable, before, strict=True))
 
 
-def worked() -> None:
-    """A worker that starts with a fresh interpreter gives the items of this process."""
+def in_worker(folder: Path, number: int) -> None:
+    """A worker is a fresh interpreter, whose first import of ours is the module of the data set."""
+    registered()
+    secured(folder)
+
+
+def worked(folder: Path) -> None:
+    """A spawned worker gives the items of this process."""
     from mmengine.registry import DATASETS
     from torch.utils.data import DataLoader
 
     dataset = DATASETS.build(dict(type='DigitScenes', length=2, pipeline=[dict(type='CheckLabels', num_classes=11)]))
-    items = list(DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context='spawn'))
+    options = dict(num_workers=1, multiprocessing_context='spawn', worker_init_fn=partial(in_worker, folder))
+    items = list(DataLoader(dataset, batch_size=None, **options))
     assert [(item['img'] == own['img']).all() for item, own in zip(items, dataset, strict=True)] == [True, True]
 
 
 if __name__ == '__main__':
-    exec(sys.argv[1])
-    import samat_mm  # noqa: F401
+    import samat_mm.perturbations  # noqa: F401
 
     registered()
-    secured(Path(sys.argv[2]))
+    secured(Path(sys.argv[1]))
     adapted()
-    if len(sys.argv) > 3:
-        worked()
+    worked(Path(sys.argv[1]))
