@@ -22,7 +22,7 @@ TEST = [
     'hypothesis>=6',
     'scipy',
     'tqdm',
-]  # torchattacks uses scipy and tqdm, see the Makefile
+]  # scipy and tqdm serve torchattacks, see the Makefile
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(

@@ -30,7 +30,7 @@ RISES: list[float] = []
 
 @dataclass(frozen=True)
 class ComparedSelection(HurtMost):
-    """The published selection, which also records what the others would select."""
+    """The published selection, which also notes what the other ones would have been."""
 
     def select(self, before: Tensor, after: Callable[[torch.dtype | None], Tensor]) -> Tensor:
         """Return the published selection."""
@@ -46,11 +46,11 @@ class ComparedSelection(HurtMost):
 @WEIGHT_PERTURBATIONS.register_module()
 @dataclass(frozen=True)
 class ComparedESAM(ESAM):
-    """ESAM with this selection."""
+    """ESAM with that selection."""
 
     @cached_property
     def parts(self) -> Parts:
-        """The parts of ESAM with another selection."""
+        """The same but for the selection."""
         return replace(super().parts, selection=ComparedSelection(self.gamma, self.selection))
 
 

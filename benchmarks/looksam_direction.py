@@ -30,7 +30,7 @@ GRADIENTS: list[list[Tensor]] = []  # from the last ascent
 
 @dataclass(frozen=True)
 class WatchedMixing(OrthogonalMixing):
-    """LookSAM's mixing, which records how its direction and the gradient change."""
+    """LookSAM's, which notes how its direction and the gradient change."""
 
     def mix(self, clean: Named, perturbed: Named | None, memory: Memory) -> tuple[Named, Named]:
         """Mix as LookSAM does."""
@@ -51,11 +51,11 @@ class WatchedMixing(OrthogonalMixing):
 @WEIGHT_PERTURBATIONS.register_module()
 @dataclass(frozen=True)
 class WatchedLookSAM(LookSAM):
-    """LookSAM with this mixing."""
+    """LookSAM with that mixing."""
 
     @cached_property
     def parts(self) -> Parts:
-        """The parts of LookSAM with another mixing."""
+        """The same but for the mixing."""
         return replace(super().parts, mixing=WatchedMixing(self.alpha))
 
 

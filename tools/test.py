@@ -1,8 +1,8 @@
 """Test a model, clean and under attack: python tools/test.py CONFIG CHECKPOINT --attack pgd-linf pgd-l2
 
---attack list prints the attacks with their parameters and sources, without a config. Several radii after --eps give a
-curve. The result of each image is saved in WORK_DIR/attack_results during the test: after a kill, repeat the command to
-continue. A page with all results is written next to --out, or into that folder.
+--attack list prints the attacks with their parameters and sources (no config is needed for that). Several radii after
+--eps give a curve. The results of each image are kept in WORK_DIR/attack_results as the test runs: the same command
+after a kill continues where it stopped. A page with all results is written next to --out, or into that folder.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def print_presets() -> None:
     Console().print(table)
 
 
-def refuse_unused_options(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> None:
+def refuse_idle_options(args: argparse.Namespace, attacks: Mapping[str, Attack]) -> None:
     """Refuse options that would have no effect.
 
     Raises:
@@ -62,7 +62,7 @@ def refuse_unused_options(args: argparse.Namespace, attacks: Mapping[str, Attack
 
 
 def make_outputs(args: argparse.Namespace) -> None:
-    """Create the output folders and check that they can be written to, before hours of work.
+    """Make the folders of the outputs and check that they can be written: now, not after hours of work.
 
     Raises:
         ValueError: if a file or folder does not fit.
@@ -88,7 +88,7 @@ def test(args: argparse.Namespace) -> None:
     changes = {name: getattr(args, name) for name in CHANGES}
     config = load_config(args)
     attacks = build_attacks(args.attack or attacks_of_hooks(config), args.eps or (), **changes)
-    refuse_unused_options(args, attacks)
+    refuse_idle_options(args, attacks)
     make_outputs(args)
     runner = build_test_runner(
         config,
@@ -124,7 +124,7 @@ def test(args: argparse.Namespace) -> None:
         write_html(report, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
         print(f'Report: {page}. Results by image: {loop.folder}.')
     else:
-        print(f'The metrics returned no numbers, so no page was written. Results by image: {loop.folder}.')
+        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {loop.folder}.')
 
 
 def main() -> None:

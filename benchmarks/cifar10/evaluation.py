@@ -46,7 +46,7 @@ def evaluate(
     spent = {name: passes * seconds_per_pass / DOUBT for name, passes in PASSES.items()}  # per image
     left_out = set()
     for name, attack, first, last in _tests(runner, settings):
-        # Natural accuracy on all images is optional; it may take a tenth of the time that AutoAttack leaves.
+        # All images are a courtesy, which may take a tenth of what AutoAttack has left.
         expected = 10 * (last - first) * spent[NATURAL] if name == ALL else (last - first) * spent[name]
         if not deadline.allows(expected):
             print(f'{name}: images {first} to {last} are left out, for {expected:.0f} s.', flush=True)
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, Attack], int, int]]:
-    """Yield the tests in order: name, attack, and the range of new images (start, stop)."""
+    """Yield the tests in order: name, attack, and which images are new, from the first to before the last."""
     everything = len(runner.test_loop.dataloader.dataset)
     images = min(settings.test_images, everything)
     yield NATURAL, {}, 0, images
@@ -76,7 +76,7 @@ def _tests(runner: Runner, settings: Settings) -> Iterator[tuple[str, dict[str, 
 
 
 def _test(runner: Runner, files: Files, attack: dict[str, Attack], images: int) -> dict[str, Any]:
-    """Test the first images under an attack, or clean, without repeating images that have a result."""
+    """Test the first images under an attack, or clean; images whose result is known are not tested again."""
     loop = runner.test_loop
     loop.attacks, loop.numbers = dict(attack), list(range(images))
     loop.resume = any(files.folder.glob(f'{FOLDER}/*/{FILE}'))

@@ -24,7 +24,7 @@ FULL_INK = 16.0  # scikit-learn's digits have values 0..16
 
 @lru_cache(maxsize=1)
 def _handwriting() -> tuple[np.ndarray, np.ndarray]:
-    """Return scikit-learn's digits, (1797, 8, 8) float32 with values 0..16, and their labels, (1797,)."""
+    """Return scikit-learn's digits, (1797, 8, 8) float32 with values 0..16, and what they show, (1797,)."""
     from sklearn.datasets import load_digits  # here, because the import takes a second
 
     digits = load_digits()

@@ -1,4 +1,4 @@
-"""The duality paper's networks that OpenMMLab does not provide."""
+"""The networks of the duality paper that OpenMMLab lacks."""
 
 from samat_mm.networks.cifar_resnet import CIFARResNet
 from samat_mm.networks.preact_resnet import PreActResNet

@@ -1,4 +1,4 @@
-"""``tools/test.py`` also uses the settings of a config's own test loop and evaluation hooks."""
+"""What a config states for its own test loop and evaluation hooks holds in ``tools/test.py``, too."""
 
 from mmengine.config import Config
 

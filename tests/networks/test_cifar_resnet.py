@@ -21,7 +21,7 @@ convert = runpy.run_path(str(ROOT / 'benchmarks' / 'resnet20_checkpoint.py'))['c
 
 
 def build(name, **changes):
-    """The model of a config, with unusual weights and statistics, to distinguish all entries."""
+    """The model of a config, with unusual weights and statistics, so that no two entries can be confused."""
     config = Config.fromfile(ROOT / 'configs' / f'{name}_cifar10_sgd.py')
     config.model.backbone.update(changes)
     set_random_seed(0)

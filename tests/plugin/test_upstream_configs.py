@@ -123,7 +123,7 @@ WITHOUT_SAMPLE_LOSSES = ('pidnet', 'simclr', 'mae_vit')  # boundary, contrastive
 @pytest.mark.slow
 @pytest.mark.parametrize(('name', 'kind', 'size'), CONFIGS)
 def test_esam_finds_the_losses_of_samples(name: str, kind: str, size: int, tmp_path: Path) -> None:
-    """Three forwards with a selection; two if the loss of the model is not a mean over samples."""
+    """Three forwards with a selection; two where the loss of the model is not a mean over samples."""
     config = shrunk(upstream_config(name), kind, size, tmp_path)
     config.optim_wrapper.type = config.optim_wrapper.type.replace('SAM', 'ESAM')
     _, witness = watched_run(config)

@@ -122,7 +122,7 @@ def bug(status, errors):
     """The traceback of a bug."""
     assert status == 1
     assert 'Traceback (most recent call last)' in errors
-    assert errors.splitlines()[-1].startswith('If this comes from samat-mm rather than')
+    assert errors.splitlines()[-1].startswith('If this comes from samat-mm and not')
     assert not [line for line in errors.splitlines() if line.startswith('error: ')]
     return errors
 
