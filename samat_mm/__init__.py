@@ -1,15 +1,28 @@
 """samat-mm: sharpness-aware minimisation and adversarial training for every OpenMMLab model.
 
-``custom_imports = dict(imports=['samat_mm'])`` in a config is all that another OpenMMLab project needs. Where MMEngine
-is not installed, ``samat_mm.perturbations`` works on its own.
+``custom_imports = dict(imports=['samat_mm'])`` in a config is all that another OpenMMLab project needs. Importing
+samat_mm imports neither MMEngine nor anything else of OpenMMLab: ``samat_mm.perturbations`` is plain torch. Once
+MMEngine is imported, before or after samat_mm, its registries have our parts (`registration.py`).
+:mod:`samat_mm.compat` lists the other changes to the process.
 """
 
-from importlib.util import find_spec
+from importlib import import_module
+from typing import Any
+
+from samat_mm import compat
 
 __version__ = '0.1.0'
 
-if find_spec('mmengine') is not None:
-    from samat_mm import compat, engine, networks, registry  # noqa: F401  (registers everything)
 
-    if find_spec('mmseg') is not None:  # the data sets are mmsegmentation's kind
-        from samat_mm import datasets  # noqa: F401
+def _register() -> None:
+    import_module('samat_mm.registration')
+
+
+def _resume(runner: Any) -> None:
+    from samat_mm.engine.resume import NEWEST, resume
+
+    resume(runner, NEWEST)
+
+
+compat.secure_process()
+compat.adapt_process(_register, _resume)

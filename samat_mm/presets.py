@@ -21,14 +21,35 @@ def configs_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / 'configs'
 
 
+def preset_names() -> list[str]:
+    """Return the names of the presets, without reading them."""
+    return [file.stem for file in sorted(_folder().glob('*.py'))]
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return the ``attack`` config and the ``source`` of a preset.
+
+    Raises:
+        ValueError: if the preset is unknown; the message lists the known ones.
+    """
+    known = preset_names()
+    if name not in known:
+        raise InputError(f'attack {name!r} is unknown; the known ones are {", ".join(known)}.')
+    return copy.deepcopy(_read(_folder() / f'{name}.py'))
+
+
 def presets() -> dict[str, dict[str, Any]]:
-    """Return the presets by name: each has the ``attack`` config and its ``source``."""
-    return copy.deepcopy(_read(configs_folder() / '_base_' / 'attacks'))
+    """Return all presets by name, each as :func:`preset` does."""
+    return {name: preset(name) for name in preset_names()}
+
+
+def _folder() -> Path:
+    return configs_folder() / '_base_' / 'attacks'
 
 
 @cache
-def _read(folder: Path) -> dict[str, dict[str, Any]]:
-    return {file.stem: Config.fromfile(file).to_dict() for file in sorted(folder.glob('*.py'))}
+def _read(file: Path) -> dict[str, Any]:
+    return Config.fromfile(file).to_dict()
 
 
 def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -41,10 +62,7 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
             reserved for the results without an attack.
     """
     if isinstance(attack, str):
-        known = presets()
-        if attack not in known:
-            raise InputError(f'attack {attack!r} is unknown; the known ones are {", ".join(known)}.')
-        return attack, dict(known[attack]['attack'])
+        return attack, preset(attack)['attack']
     if not isinstance(attack, Mapping) or 'type' not in attack:
         raise InputError(f"an attack that is not the name of a preset needs a type, such as 'PGD'; got {attack!r}.")
     config = dict(attack)

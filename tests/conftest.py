@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 # The models are tiny: threads cost more than they bring, and processes that tests start would fight for the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import mmengine.dataset.base_dataset
 import mmengine.device.utils
+import mmengine.runner.loops as mmengine_loops
 import mmengine.runner.runner as mmengine_runner
 import pytest
 import yapf.yapflib.yapf_api
@@ -36,11 +39,18 @@ def no_scope_of_other_modules():
 
 
 @pytest.fixture(autouse=True, scope='session')
-def quick_logs():
-    """Leave out what MMEngine does for the looks of its log at every run: lay out the config, describe the machine."""
+def quick_runs():
+    """Leave out steps that cost MMEngine time in every run.
+
+    These are the layout of the config for the log, the description of the machine, the 2 seconds that an
+    iteration-based training waits after each pass over its data, for the workers of the loader, and the search for
+    garbage in the whole process when a data set is made.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **_: (text, True))
         patch.setattr(mmengine_runner, 'collect_env', functools.cache(mmengine_runner.collect_env))
+        patch.setattr(mmengine.dataset.base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
+        patch.setattr(mmengine_loops, 'time', SimpleNamespace(sleep=lambda seconds: None))
         yield
 
 

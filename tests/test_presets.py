@@ -1,7 +1,9 @@
 """Attacks by name."""
 
 import pytest
+from mmengine.config import Config
 
+import samat_mm.presets
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import attack_config, build_attacks, configs_folder, presets
 from samat_mm.registry import ATTACKS
@@ -12,6 +14,18 @@ NAMES = sorted(path.stem for path in (configs_folder() / '_base_' / 'attacks').g
 def test_every_file_is_a_preset():
     assert sorted(presets()) == NAMES
     assert {'pgd-linf', 'pgd-l2', 'fgsm-linf'} <= set(NAMES)
+
+
+def test_each_preset_is_read_when_it_is_asked_for_and_once(monkeypatch):
+    read, original = [], Config.fromfile
+    monkeypatch.setattr(Config, 'fromfile', lambda file: read.append(file.stem) or original(file))
+    samat_mm.presets._read.cache_clear()
+    build_attacks(['pgd-linf'])
+    assert read == ['pgd-linf']
+    build_attacks(list(presets()))
+    assert sorted(read) == NAMES
+    presets()['pgd-l2']['attack']['eps'] = 7  # which is the caller's own
+    assert build_attacks(['pgd-l2'])['pgd-l2'].eps == 1
 
 
 @pytest.mark.parametrize('name', NAMES)

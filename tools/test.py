@@ -24,6 +24,7 @@ from samat_mm.evaluation import SanityChecks, print_report, print_verdicts
 from samat_mm.files.outputs import writable_folder, writable_report
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
+from samat_mm.registry import ATTACKS
 from samat_mm.visualization.document import has_metric
 from samat_mm.visualization.html_report import write_html
 
@@ -37,11 +38,11 @@ def print_presets() -> None:
     table = Table(title='attacks (eps and step_size in [0, 1] pixel units)')
     for column in ('name', 'parameters', 'source'):
         table.add_column(column)
-    for name, attack in build_attacks(list(presets())).items():
-        parameters = attack.describe()
+    for name, preset in presets().items():
+        parameters = ATTACKS.build(preset['attack']).describe()
         radii = {key: f'{float(parameters[key]) * 255:g}/255' for key in ('eps', 'step_size') if key in parameters}
         text = ', '.join(f'{key}={value}' for key, value in {**parameters, **radii}.items())
-        table.add_row(name, text, presets()[name]['source'])
+        table.add_row(name, text, preset['source'])
     Console().print(table)
 
 

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line.config_errors import building
 from samat_mm.command_line.configs import build_runner_and_model
+from samat_mm.compat import repair_process
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.errors import InputError
@@ -68,6 +69,7 @@ def evaluate(
         TypeError: if the config names a runner of another kind than MMEngine's.
         OSError: if something cannot be read or written.
     """
+    repair_process()
     config = config.copy() if isinstance(config, Config) else Config.fromfile(config)
     if config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(config.filename or 'evaluation').stem)

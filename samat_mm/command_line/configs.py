@@ -14,17 +14,19 @@ from mmengine.runner import Runner
 from samat_mm.command_line.arguments import STARTED_BY
 from samat_mm.command_line.config_errors import building, merging, reading
 from samat_mm.command_line.config_parts import check_parts
+from samat_mm.compat import repair_process
 from samat_mm.errors import InputError, MissingFileError, UnsupportedError
 from samat_mm.files.outputs import writable_folder
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Return the config that the arguments ask for.
+    """Return the config that the arguments ask for, after the repairs that every tool needs.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a config, or a part of it is of the wrong kind.
     """
+    repair_process()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise MissingFileError(f'config {args.config} is not a file; the configs are in configs/.')

@@ -1,6 +1,7 @@
-"""Repair what MMEngine's runner does with files of its own, and with hooks that are left out."""
+"""Change how MMEngine's runner saves, resumes and removes checkpoints, and how it leaves out hooks."""
 
 import os
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ def save_checkpoints_whole() -> None:
     runner.save_checkpoint = save_checkpoint
 
 
-def resume_what_can_be_resumed() -> None:
-    """Let ``resume = True`` in a config go on from the newest checkpoint that is whole.
+def resume_what_can_be_resumed(resume: Callable[[Any], None]) -> None:
+    """Let ``resume = True`` in a config continue from the newest checkpoint that is whole.
 
     MMEngine takes the one that the file ``last_checkpoint`` names, wherever it is and whether it can be read or not,
-    and begins anew where there is no such file.
+    and starts from the beginning without that file.
+
+    Args:
+        resume: prepares a runner to continue from that checkpoint.
     """
     from mmengine.runner import Runner
 
@@ -40,11 +44,9 @@ def resume_what_can_be_resumed() -> None:
 
     @wraps(original)
     def load_or_resume(self: Any) -> None:
-        from samat_mm.engine.resume import NEWEST, resume  # which needs this package
-
         if self._resume and self._load_from is None and not self._has_loaded:
             self._resume = False
-            resume(self, NEWEST)
+            resume(self)
         original(self)
 
     Runner.load_or_resume = load_or_resume

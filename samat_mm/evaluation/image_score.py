@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.evaluation.metric_copies import refuse_memory, state_of
 from samat_mm.tasks import Task
-from samat_mm.tasks.samples import name_of
+from samat_mm.tasks.labels import name_of
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from samat_mm.model_state import frozen, refuse_activation_checkpointing
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.mixed import MixedPredict
 from samat_mm.perturbations.inputs.objectives import wrong_share
-from samat_mm.pixels.passes import InBfloat16, Passes
+from samat_mm.pixels.bfloat16 import InBfloat16
+from samat_mm.pixels.passes import Passes
 from samat_mm.pixels.pixel_range import (
     TOLERANCE,
     WIDE_TOLERANCE,
@@ -27,20 +28,20 @@ from samat_mm.tasks import Classification, Task, task_of
 
 
 class PixelSpace:
-    """A preprocessed batch seen as pixels in [0, 1], and the way from such pixels back into the model.
+    """A preprocessed batch as pixels in [0, 1], and the model as a function of these pixels.
 
-    The model's input is affine in the pixels, so a change of pixels is added to the very input that the preprocessor
-    made: unchanged pixels give exactly that input. Padding has no pixels and stays as it is. Channels are in the
+    The model's input is affine in the pixels, so a change of pixels is added to the input that the preprocessor
+    produced: unchanged pixels give exactly that input. Padding has no pixels and does not change. Channels are in the
     order of the model's input.
 
     Args:
         model: the bare model (not its distributed wrapper).
         raw_inputs: the images before preprocessing, a batch or a list of (C, H, W).
-        inputs: the same after preprocessing, shape (N, C, H, W).
+        inputs: the same images after preprocessing, shape (N, C, H, W).
         samples: their preprocessed data samples.
-        task: the task of the model; by default the one that the samples and the model's head show.
-        pixel_range: values of the images that stand for the pixels 0 and 1; by default 0 and 255, or 0 and 1 where the
-            images are in that range.
+        task: the model's task; by default derived from the samples and the model's head.
+        pixel_range: the image values of pixels 0 and 1; by default 0 and 255, or 0 and 1 if the images are in that
+            range.
 
     Raises:
         ValueError: if the images are not in that range.
@@ -85,12 +86,12 @@ class PixelSpace:
 
         Args:
             attack: the attack to run.
-            indices: number of each image in its data set, for its random start.
+            indices: index of each image in its data set, for its random start.
             training: whether the labels are at the resolution of the model's input, as in training.
-            early: the same before a model that computes nearly the same in bfloat16, for the early steps.
+            early: the same batch with a model that computes nearly the same in bfloat16, for the early steps.
 
         Raises:
-            ValueError: if the model has no output that the attack's objective could use.
+            ValueError: if the model has no output for the attack's objective.
         """
         refuse_activation_checkpointing(self.model)
         with frozen(self.model), nullcontext() if early is None else frozen(early.model):
@@ -105,7 +106,7 @@ class PixelSpace:
             return self._predict(attack, training)[0](self.pixels)
 
     def wrong(self, pixels: Tensor) -> Tensor:
-        """Return which images a classifier gets wrong with these pixels, shape (N,); none where it is a segmentor."""
+        """Return which images a classifier gets wrong with these pixels, shape (N,); none for a segmentor."""
         if not isinstance(self.task, Classification):
             return torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
         target = self.task.target(self.samples, pixels.device)
@@ -113,7 +114,7 @@ class PixelSpace:
             return wrong_share(Logits(self, self.samples)(pixels), target) > 0
 
     def on(self, model: nn.Module, memory_format: torch.memory_format = torch.contiguous_format) -> 'PixelSpace':
-        """Return the same before another model, a copy of this one for instance."""
+        """Return the same batch with another model, for instance a copy of this one."""
         other = copy.copy(self)
         other.model = model
         other.inputs, other.pixels = (
@@ -158,18 +159,18 @@ class Logits:
         self.space, self.samples = space, samples
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return the logits of the task, (N, K) or (N, K, H, W)."""
+        """Return the task's logits, (N, K) or (N, K, H, W)."""
         logits = self.space.task.logits(self.space.model, self.space.to_inputs(pixels), self.samples)
         self.space.passes.count(logits, len(pixels))
         return logits
 
     def subset(self, rows: Tensor) -> 'Logits':
-        """Return the same for some images of the batch, for attacks that leave out images that are done."""
+        """Return the same for some images of the batch, for attacks that leave out finished images."""
         return Logits(self.space.subset(rows), [self.samples[row] for row in rows.tolist()])
 
 
 def _check_boxes(samples: Sequence[Any]) -> None:
-    """Refuse boxes that are not in the coordinates of the input: a loss on them would mean nothing."""
+    """Refuse boxes that are not in the coordinates of the input, because a loss on them would be meaningless."""
     for sample in samples:
         factors = (
             torch.as_tensor(sample.metainfo.get('scale_factor', 1.0)) if 'gt_instances' in sample else torch.ones(1)

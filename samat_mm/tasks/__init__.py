@@ -6,10 +6,11 @@ from typing import Any
 from torch import nn
 
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
-from samat_mm.tasks.base import Task, Undecided
+from samat_mm.tasks.base import Task
 from samat_mm.tasks.classification import SEVERAL_LABELS, Classification
 from samat_mm.tasks.decisions import combines_outputs, decided_scores, final_head, tensor_scores
 from samat_mm.tasks.segmentation import Segmentation, pad_to_common_size
+from samat_mm.tasks.undecided import Undecided
 
 __all__ = ['Classification', 'Segmentation', 'Task', 'Undecided', 'pad_to_common_size', 'task_of']
 

@@ -1,32 +1,29 @@
-"""The interface of a task: from a model and its data samples to logits, labels and the share that is wrong."""
+"""The base class of tasks: from a model and its data samples to logits, labels and the share of wrong labels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from samat_mm.errors import InputError
 from samat_mm.model_state import frozen
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.randomness import isolated_randomness
-from samat_mm.tasks.samples import name_of, without_labels
+from samat_mm.tasks.labels import without_labels
+from samat_mm.tasks.scores import refuse_other_decisions
 
 AttackT = TypeVar('AttackT', bound=Attack)
-ROUNDING = 1e-4  # in units of the largest score: nearer to a tie than this, either decision is right
 
 
 class Task(ABC):
-    """The decision of a model about the images of a data set.
+    """A model's decision about the images of a data set.
 
-    Attacks, scores, tables by class, pictures, sanity checks and TRADES all use it, so the decision that is attacked is
-    the one that is scored. Forwards bypass the hooks of the outermost module: a training hook or a capture there must
-    not see an attack.
+    Attacks, scores, tables by class, pictures, sanity checks and TRADES all use it, so attacks aim at the scored
+    decision. Forwards bypass the hooks of the outermost module, because training hooks and captures must not see an
+    attack.
     """
 
     @abstractmethod
@@ -34,7 +31,7 @@ class Task(ABC):
         """Return the labels: (N,), class probabilities (N, K), or (N, H, W) with 255 ignored."""
 
     def training_target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Return the targets of training, which may be class probabilities where labels are scored."""
+        """Return the training target, which may be class probabilities even if labels are scored."""
         return self.target(samples, device)
 
     @abstractmethod
@@ -43,16 +40,16 @@ class Task(ABC):
 
     @abstractmethod
     def decided(self, prediction: Any) -> Tensor | None:
-        """Return the class that ``predict`` chose, shape () or (H, W); None where it names none."""
+        """Return the class that ``predict`` chose, shape () or (H, W); None if it does not name one."""
 
     @abstractmethod
     def judge(self, prediction: Any) -> dict[str, Any]:
-        """Score a prediction against the ground truth that it holds.
+        """Compare a prediction with its ground truth.
 
         Returns:
-            ``wrong``, the share of the labels that are predicted wrong; ``loss``, the mean cross-entropy of the labels;
-            ``counts``, (class, right, all) for each class that occurs; ``classes``, the number of classes. Empty where
-            the prediction or its labels are of another kind.
+            ``wrong``, the share of wrong labels; ``loss``, the mean cross-entropy of the labels; ``counts``, (class,
+            right, all) for each class that occurs; ``classes``, the number of classes. Empty if the prediction or its
+            labels are of another kind.
 
         Raises:
             ValueError: if a label is not a class.
@@ -66,7 +63,7 @@ class Task(ABC):
         """Return an attack as it runs on this task.
 
         Raises:
-            ValueError: if it has nothing to aim at, with the reason.
+            ValueError: if it has no target, with the reason.
         """
         return attack if attack.objective.output == 'logits' else without_goal(attack)
 
@@ -79,85 +76,25 @@ class Task(ABC):
             samples: their data samples.
 
         Raises:
-            ValueError: if they differ by more than rounding: an attack on such logits would aim at another decision
-                than the one that is scored.
+            ValueError: if they differ by more than rounding, because an attack on such logits would aim at another
+                decision than the scored one.
         """
         self.compared(model, inputs, samples)
 
     def compared(self, model: Any, inputs: Tensor, samples: Sequence[Any]) -> tuple[list[Any], Tensor]:
-        """Compare as :meth:`check` does, and return the predictions and the logits."""
+        """Compare like :meth:`check`, and return the predictions and the logits."""
         with frozen(model), torch.no_grad():
             with _fixed_randomness(inputs.device):
                 predictions = model.forward(inputs, without_labels(samples), mode='predict')
             with _fixed_randomness(inputs.device):
                 logits = self.logits(model, inputs, samples)
-        compared = []
-        for sample, prediction, scores in zip(samples, predictions, logits, strict=True):
-            chosen = self.decided(prediction) if isinstance(prediction, BaseDataElement) else None
-            if chosen is not None:
-                scores = scores[(slice(None), *map(slice, chosen.shape))]
-                chosen = chosen.to(scores.device)
-                compared.append((sample, scores, chosen, _differing(scores, chosen)))
-        if compared and bool(
-            torch.stack([differs.any() for *_, differs in compared]).any()
-        ):  # waits for the device once
-            _refuse(model, *next(entry for entry in compared if bool(entry[-1].any())))
+        chosen = [self.decided(entry) if isinstance(entry, BaseDataElement) else None for entry in predictions]
+        refuse_other_decisions(model, samples, logits, chosen)
         return list(predictions), logits
 
 
-def _differing(scores: Tensor, chosen: Tensor) -> Tensor:
-    """Return where the arg max of scores (K, ...) is clearly not the class that was chosen, shape (...)."""
-    best, known = scores.max(0), chosen < len(scores)
-    lead = best.values - scores.gather(0, chosen.where(known, 0)[None])[0]
-    return ~known | (lead > ROUNDING * best.values.abs().clamp_min(1))
-
-
-def _refuse(model: nn.Module, sample: Any, scores: Tensor, chosen: Tensor, differs: Tensor) -> None:
-    raise InputError(
-        f'{type(model).__name__} does not decide by the largest of its scores: for {name_of(sample)} it predicts '
-        f'class {int(chosen[differs][0])} where that of class {int(scores.argmax(0)[differs][0])} is the largest. An '
-        'attack on these scores would aim at another decision than the one that is scored; use '
-        "objective='model-loss'."
-    )
-
-
-@dataclass(frozen=True)
-class Undecided(Task):
-    """Images without one class each, or per pixel: nothing to judge, and no logits of a known meaning.
-
-    Attributes:
-        reason: why an attack on logits has no target, and what to do.
-        has_labels: whether there are labels of any kind, which the model's own loss needs.
-    """
-
-    reason: str
-    has_labels: bool
-
-    def target(self, samples: Sequence[Any], device: torch.device) -> Tensor:
-        """Refuse; raises ValueError with the reason."""
-        raise InputError(self.reason)
-
-    def logits(self, model: nn.Module, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
-        """Refuse; raises ValueError with the reason."""
-        raise InputError(self.reason)
-
-    def decided(self, prediction: Any) -> Tensor | None:
-        """Return None."""
-        return None
-
-    def judge(self, prediction: Any) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def fitted(self, attack: Attack) -> Attack:
-        """Refuse an attack on logits, and any attack where there are no labels; raises ValueError."""
-        if attack.objective.output == 'logits' or not self.has_labels:
-            raise InputError(self.reason)
-        return super().fitted(attack)
-
-
 def without_goal(attack: AttackT) -> AttackT:
-    """Return the attack with the goal 'loss', for use where no single answer shows an error."""
+    """Return the attack with the goal 'loss', for tasks without a single answer, so that reports name what runs."""
     if getattr(attack, 'goal', 'loss') == 'loss':
         return attack
     return attack.replace(goal='loss')
@@ -168,9 +105,3 @@ def _fixed_randomness(device: torch.device) -> Iterator[None]:
     with isolated_randomness(device):
         torch.manual_seed(0)
         yield
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> float:
-    """Return the mean cross-entropy of logits (K, n) and labels (n,); 0 where there are none."""
-    losses = F.cross_entropy(logits.float().T, labels, reduction='none')
-    return float(losses.double().sum()) / max(1, len(labels))

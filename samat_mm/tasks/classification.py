@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from samat_mm.errors import InputError
 from samat_mm.tasks.base import Task
 from samat_mm.tasks.decisions import as_two_classes, same_up_to_temperature, tensor_scores
-from samat_mm.tasks.samples import check_label, refuse_unlabelled, without_labels
+from samat_mm.tasks.labels import check_label, refuse_unlabelled, without_labels
 
 SEVERAL_LABELS = "cross-entropy attacks need one label per image; these have several. Use objective='model-loss'."
 

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.objectives import IGNORED_LABEL
-from samat_mm.tasks.base import Task, cross_entropy, without_goal
+from samat_mm.tasks.base import Task, without_goal
 from samat_mm.tasks.decisions import deciding_between_two, from_probabilities
-from samat_mm.tasks.samples import check_label, refuse_unlabelled, without_labels
+from samat_mm.tasks.labels import check_label, cross_entropy, refuse_unlabelled, without_labels
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def command(files, folder, *more):
 
 
 def test_after_a_kill_the_same_command_gives_the_numbers_of_an_uninterrupted_run(row, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(row['plan'], 'MOST_EPOCHS', 40)
+    monkeypatch.setattr(row['plan'], 'MOST_EPOCHS', 16)
     arguments = command(files, tmp_path, '--minutes', 2, '--methods', 'sam-0.2', '--attacks', 'fgsm', 'pgd-linf')
     process = multiprocessing.get_context('fork').Process(target=row['row'].main, args=(arguments,))
     process.start()

@@ -10,7 +10,9 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import IterTimerHook, LoggerHook
 
-from samat_mm.compat import load_checkpoint_file
+from samat_mm.compat import load_checkpoint_file, repair_process
+
+repair_process()
 
 SAVE = dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=2)
 

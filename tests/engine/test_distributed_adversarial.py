@@ -62,7 +62,7 @@ def averaged_by_hand(build, given, adversarial_inputs):
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('two'))
-    multiprocessing.spawn(one_of_two, args=(folder,), nprocs=2)
+    multiprocessing.start_processes(one_of_two, args=(folder,), nprocs=2, start_method='fork')
     return [torch.load(f'{folder}/{rank}.pt') for rank in range(2)]
 
 

@@ -38,7 +38,7 @@ def one_of_two(rank, folder):
 
 @pytest.mark.slow
 def test_two_processes_give_the_metrics_of_one(tmp_path):
-    multiprocessing.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(one_of_two, args=(str(tmp_path),), nprocs=2, start_method='fork')
     first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
     single = evaluate(tmp_path / 'one')
     assert first == second
@@ -81,7 +81,7 @@ def test_the_loop_on_two_processes(tmp_path):
     """Also with fewer images than processes, and going on with what one process began, and the other way round."""
     single = {count: loop_metrics(tmp_path / f'one/{count}', count) for count in (1, 5)}
     loop_metrics(tmp_path / 'one/begun', 5, max_samples=2)
-    multiprocessing.spawn(loop_of_two, args=(str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(loop_of_two, args=(str(tmp_path),), nprocs=2, start_method='fork')
     first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
     assert first == second
     assert first['one image'] == single[1]

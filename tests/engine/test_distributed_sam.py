@@ -242,7 +242,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Return what each process saved; a process that hangs is ended and fails the tests."""
     folder = tmp_path_factory.mktemp('ranks')
     context = torch.multiprocessing.start_processes(
-        worker, args=(str(folder),), nprocs=RANKS, join=False, start_method='spawn'
+        worker, args=(str(folder),), nprocs=RANKS, join=False, start_method='fork'
     )
     saved = [folder / f'rank{rank}.pt' for rank in range(RANKS)]
     try:

@@ -3,10 +3,11 @@
 import itertools
 import os
 import runpy
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from processes import start_tool
 from small_models import REPOSITORY
 from torch import Tensor
 
@@ -148,43 +150,36 @@ def assert_bitwise_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -
 # Kill and resume
 
 
-def start_training(project: Path, work_dir: str, *options: str, delay: float = 0) -> subprocess.Popen:
-    command = [sys.executable, str(REPOSITORY / 'tools/train.py'), 'toy.py', '--work-dir', work_dir, *options]
-    with open(project / f'{work_dir}.log', 'a') as log:
-        environment = {**os.environ, 'TOY_DELAY': str(delay)}
-        return subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-
-def finish(process: subprocess.Popen, log: Path) -> None:
-    assert process.wait(timeout=120) == 0, log.read_text()[-2000:]
-
-
-def kill_in_the_middle(process: subprocess.Popen, checkpoint: Path, log: Path) -> None:
+def kill_in_the_middle(process: BaseProcess, checkpoint: Path) -> None:
     deadline = time.monotonic() + 120
     pointer = checkpoint.parent / 'last_checkpoint'
     while not (pointer.is_file() and pointer.read_text().endswith(checkpoint.name)):
-        assert process.poll() is None, log.read_text()[-2000:]
+        assert process.is_alive()
         assert time.monotonic() < deadline, f'{checkpoint.name} never came'
         time.sleep(0.01)
     time.sleep(0.2)  # some way into the iterations after the checkpoint, which take 0.4 s each
     process.kill()
-    assert process.wait(timeout=60) == -9
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
 
 
-def test_a_killed_run_resumes_bit_for_bit(project: Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(project: Path, capfd: pytest.CaptureFixture) -> None:
     """Through the command line: SIGKILL after iteration 8 or a little later, --resume, and the same end.
 
     Weights, momentum, running statistics, schedules of lr and rho, interval, augmentation and dropout all have to
     carry on; a validation run, which draws random numbers too, lies between the checkpoint and the next iteration.
     """
-    whole = start_training(project, 'whole')
-    killed = start_training(project, 'killed', delay=0.1)
-    kill_in_the_middle(killed, project / 'killed/iter_8.pth', project / 'killed.log')
-    finish(whole, project / 'whole.log')
+    command = ('train', project / 'toy.py', '--work-dir', project / 'killed')
+    kill_in_the_middle(start_tool(*command, TOY_DELAY='0.1'), project / 'killed/iter_8.pth')
     assert not (project / 'killed/iter_20.pth').exists()
+    runner_of(project, 'whole').train()
 
-    finish(start_training(project, 'killed', '--resume'), project / 'killed.log')
-    assert 'resumed' in (project / 'killed.log').read_text()
+    capfd.readouterr()
+    resumed = start_tool(*command, '--resume')
+    resumed.join(120)
+    said = ''.join(capfd.readouterr())
+    assert resumed.exitcode == 0, said[-2000:]
+    assert 'resumed' in said
     found, expected = (torch.load(project / run / 'iter_20.pth', weights_only=False) for run in ('killed', 'whole'))
     assert_bitwise_same(found['state_dict'], expected['state_dict'])
     moments = [[entry['momentum_buffer'] for entry in run['optimizer']['state'].values()] for run in (found, expected)]

@@ -1,10 +1,11 @@
-"""Data samples and their labels."""
+"""Data samples and their labels: left out, named, and checked."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from samat_mm.errors import InputError
 
@@ -39,7 +40,7 @@ def check_label(labels: Tensor, classes: int, sample: Any) -> None:
     Args:
         labels: the labels that count, of any shape.
         classes: number of classes of the model.
-        sample: the sample that they belong to, for the error.
+        sample: data sample of the labels, for the error.
 
     Raises:
         ValueError: naming the image and the labels.
@@ -52,3 +53,9 @@ def check_label(labels: Tensor, classes: int, sample: Any) -> None:
             f'{sorted(set(bad.tolist()))[:8]}, but the model has the classes 0..{classes - 1}; repair the file or the '
             'number of classes.'
         )
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> float:
+    """Return the mean cross-entropy of logits (K, n) and labels (n,); 0 where there are none."""
+    losses = F.cross_entropy(logits.float().T, labels, reduction='none')
+    return float(losses.double().sum()) / max(1, len(labels))
