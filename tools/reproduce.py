@@ -7,14 +7,15 @@ and tests are kept, a training resumes from its newest checkpoint. Needs `pip in
 """
 
 import argparse
+import fcntl
 import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.errors import InputError
+from samat_mm.files.access import writing
 from samat_mm.tables.budgets import NAMES
 from samat_mm.tables.table import read_table
 
@@ -31,8 +32,7 @@ def command(args: argparse.Namespace, others: list[str]) -> list[str]:
     rows = [table.row(key).key for key in args.rows or ()]
     if find_spec('snakemake') is None:
         raise InputError('tools/reproduce.py needs Snakemake; run `pip install samat-mm[tables]`.')
-    out = args.out or Path('tables') / f'{args.table}-{args.budget}'
-    settings = dict(table=table.name, budget=args.budget, out=out)
+    settings = dict(table=table.name, budget=args.budget, out=args.out)
     if rows:
         settings['rows'] = ','.join(rows)
     if args.seeds:
@@ -40,7 +40,27 @@ def command(args: argparse.Namespace, others: list[str]) -> list[str]:
     said = {other.partition('=')[0] for other in others}
     cores = [] if said & {'--cores', '-c', '--jobs', '-j'} else ['--cores', 'all']
     given = [f'{name}={value}' for name, value in settings.items()]
-    return [sys.executable, '-m', 'snakemake', '--snakefile', str(SNAKEFILE), *cores, *others, '--config', *given]
+    fixed = ['--snakefile', str(SNAKEFILE), '--rerun-incomplete', '--nolock']  # see claim()
+    return [sys.executable, '-m', 'snakemake', *fixed, *cores, *others, '--config', *given]
+
+
+def claim(out: Path) -> None:
+    """Keep other runs away from a folder until this process ends, however it ends.
+
+    Snakemake's own lock outlives a process that is killed.
+
+    Raises:
+        ValueError: if another process has the folder.
+        OSError: if the folder cannot be made.
+    """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    held = os.open(out / '.lock', os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f'another process rebuilds a table in {out}; wait for it, or give another --out.') from error
+    os.set_inheritable(held, True)
 
 
 def main() -> None:
@@ -53,8 +73,10 @@ def main() -> None:
     parser.add_argument('--out', type=Path, metavar='DIR', help='tables/TABLE-BUDGET by default')
     args, others = parser.parse_known_args()
     with errors_as_sentences():
+        args.out = args.out or Path('tables') / f'{args.table}-{args.budget}'
         call = command(args, others)
-        sys.exit(subprocess.run(call, env={**os.environ, 'OMP_NUM_THREADS': '1'}, check=False).returncode)
+        claim(args.out)
+        os.execve(call[0], call, {**os.environ, 'OMP_NUM_THREADS': '1'})
 
 
 if __name__ == '__main__':
