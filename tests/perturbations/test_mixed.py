@@ -114,3 +114,20 @@ def test_ranks_of_early_steps_yield_to_exact_ones(goal):
     with torch.no_grad():
         ours, theirs = (torch.nn.functional.cross_entropy(model(pixels), target) for pixels in (found, expected))
     assert ours > 0.9 * theirs
+
+
+@pytest.mark.parametrize('attack', ['PGD', 'APGD'])
+def test_no_predict_is_asked_about_no_image(attack):
+    """The exact predict errs on the images that it is handed, all of them, when it takes over."""
+
+    def exact(pixels):
+        assert len(pixels)
+        return torch.stack([(pixels == 0.5).flatten(1).all(1).float(), pixels.flatten(1).mean(1)], 1)
+
+    def early(pixels):
+        brightness = pixels.flatten(1).mean(1)
+        return torch.stack([2 + 0 * brightness, brightness], 1)
+
+    inputs = torch.full((2, 3, 4, 4), 0.5)
+    found = build(dict(type=attack, steps=10, goal='error'))(MixedPredict(exact, early), inputs, torch.tensor([0, 0]))
+    assert exact(found).argmax(1).tolist() == [1, 1]

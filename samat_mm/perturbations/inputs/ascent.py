@@ -109,10 +109,10 @@ class ProjectedAscent(Attack):
         """Take this number of steps from feasible images, and offer every iterate, the last one too."""
         move, images = self.step_rule(region, steps), start
         for step in range(steps):
+            if step and not scoring.done and scoring.is_early(step - 1, steps) and not scoring.is_early(step, steps):
+                best.offer(scoring.value(best.images, step, steps), best.images)  # their ranks on the exact model
             if scoring.done:
                 return
-            if step and scoring.is_early(step - 1, steps) and not scoring.is_early(step, steps):
-                best.offer(scoring.value(best.images, step, steps), best.images)  # their ranks on the exact model
             rank, grad = scoring.gradient(images, step, steps)
             best.offer(rank, images)
             images = move(images, grad, rank[:, -1])
