@@ -67,12 +67,12 @@ class AutoAttack(ClassificationAttack):
         fab = FAB(**ball, steps=self.steps, targets='ranked', classes=TARGETS)
         square = Square(**ball, queries=self.queries, schedule='fixed')
         result, left = problem.images.clone(), Remaining(problem)
-        rivals = ranked_rivals(problem, self.ball.targets)
+        rivals = ranked_rivals(problem)
         _run(result, left, _search(apgd.replace(restarts=self.ball.restarts)))
         if rivals.shape[1] == 2:
             _run(result, left, _search(apgd, objective_named('dlr')))
         if rivals.shape[1] > 2:
-            for rival in rivals.unbind(1):
+            for rival in rivals[:, : self.ball.targets].unbind(1):
                 _run(result, left, _search(apgd, TargetedDLR(rival[left.rows])))
         _run(result, left, fab.find)
         _run(result, left, square.find)

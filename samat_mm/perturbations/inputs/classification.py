@@ -126,7 +126,7 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return own[:, 0] - others.amax(1)
 
 
-def ranked_rivals(problem: Problem, count: int) -> Tensor:
-    """Return the other classes of each image, the most probable first, shape (N, at most ``count``)."""
+def ranked_rivals(problem: Problem) -> Tensor:
+    """Return the other classes of each image, the most probable first, shape (N, K - 1)."""
     order = problem.logits(problem.images).argsort(dim=1, descending=True, stable=True)
-    return order[order != problem.target[:, None]].reshape(len(order), -1)[:, :count]
+    return order[order != problem.target[:, None]].reshape(len(order), -1)

@@ -63,7 +63,7 @@ class FAB(ClassificationAttack):
     def find(self, problem: Problem) -> Tensor:
         """Return the nearest adversarial image within the ball, or the image itself."""
         result, left = problem.images.clone(), Remaining(problem)
-        rivals = ranked_rivals(problem, self.classes).unbind(1) if self.targets == 'ranked' else [None]
+        rivals = ranked_rivals(problem)[:, : self.classes].unbind(1) if self.targets == 'ranked' else [None]
         for rank, rival in enumerate(rivals):
             for restart in range(self.restarts):
                 if not len(left):
