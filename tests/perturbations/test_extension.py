@@ -1,5 +1,7 @@
 """What another package adds: an objective, an attack and a norm, each in one place; and inputs that are not pixels."""
 
+import copy
+import pickle
 from dataclasses import dataclass
 
 import pytest
@@ -7,10 +9,10 @@ import torch
 from helpers import CLASSES, TinyClassifier, TinySegmentor, images, labels
 
 from samat_mm.errors import UnsupportedError
-from samat_mm.perturbations.inputs import APGD, FAB, OBJECTIVES, PGD, Attack, Problem, SegPGD, Square
+from samat_mm.perturbations.inputs import APGD, FAB, OBJECTIVES, PGD, Attack, Problem, SegPGD, Square, autoattack
 from samat_mm.perturbations.inputs.base import Attack as Base
 from samat_mm.perturbations.inputs.best import BestIterate
-from samat_mm.perturbations.inputs.objectives import PixelObjective
+from samat_mm.perturbations.inputs.objectives import PixelObjective, TargetedDLR
 from samat_mm.perturbations.norms import NORMS, Norm, norm_named
 from samat_mm.perturbations.norms.region import Region
 from samat_mm.registry import ATTACKS
@@ -90,6 +92,20 @@ def test_a_norm_is_a_class_and_a_row(attack, monkeypatch):
     assert 0.05 < float(size.max()) <= 0.1 * (1 + 1e-5)
 
 
+@pytest.mark.parametrize('targets', [1, 2, 3])
+def test_a_norm_says_how_many_classes_autoattack_aims_at(targets, monkeypatch):
+    made, limits = [], type('Limits', (type(NORMS['linf']),), {'name': 'limits', 'targets': targets})
+    monkeypatch.setitem(NORMS, 'limits', limits())
+    monkeypatch.setattr(autoattack, 'TargetedDLR', lambda aims: made.append(aims.tolist()) or TargetedDLR(aims))
+
+    def sure(pixels):
+        return torch.tensor([9.0, 5, 4, 3, 2]) + 1e-3 * pixels.flatten(1).mean(1, keepdim=True)
+
+    attack = autoattack.AutoAttack('limits', 0.01, steps=2, queries=2)
+    attack(sure, images(2, 3, 8, 8), torch.tensor([0, 0]))
+    assert made == [[1, 1], [2, 2], [3, 3]][:targets]
+
+
 def test_what_a_norm_does_not_have_is_said(monkeypatch):
     monkeypatch.setitem(NORMS, 'pixelwise', Pixelwise())
     model, inputs = TinyClassifier(), images(2, 3, 9, 7)
@@ -117,7 +133,8 @@ def test_an_attack_is_a_value():
 @pytest.mark.parametrize('name', sorted(ATTACKS.module_dict))
 def test_every_attack_is_made_again_from_what_it_says_of_itself(name):
     attack = ATTACKS.build({'type': name, 'norm': 'l2', 'eps': 0.25})
-    assert attack.replace() == attack
+    assert attack.replace() == attack == copy.deepcopy(attack) == pickle.loads(pickle.dumps(attack))
+    assert hash(attack) == hash(copy.deepcopy(attack))
     assert attack.replace(seed=3).describe() == {**attack.describe(), 'seed': 3}
     assert attack.at(0.125).describe()['eps'] == 0.125
     assert isinstance(attack, Base) and {'norm', 'eps', 'seed'} <= attack.parameters
@@ -152,6 +169,7 @@ def test_a_part_of_a_problem_is_a_problem():
     alone = cropped.subset([1]).output(cropped.images[1:])
     torch.testing.assert_close(alone, cropped.output(cropped.images)[1:])
     assert list(Problem(predict, whole.images).subset([3]).numbers) == [3]
+    assert whole == whole != part and len({whole, part}) == 2
     with pytest.raises(ValueError, match='one entry for each of the 4 images; got 3 and 4'):
         Problem(predict, whole.images, None, [1, 2, 3])
 

@@ -18,7 +18,7 @@ Predict = Callable[[Tensor], Tensor]
 Bound = TypeVar('Bound')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Images to perturb, and the model that is to err on them.
 

@@ -1,5 +1,7 @@
 """Cross-entropy, and the share of wrong labels."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, Target
 
 
+@dataclass(frozen=True)
 class CrossEntropy(Objective):
     """Cross-entropy, averaged over the pixels that have a label.
 

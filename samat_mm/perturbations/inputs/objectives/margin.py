@@ -8,6 +8,7 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import IGNORED_LABEL, Objective, Target
 
 
+@dataclass(frozen=True)
 class DifferenceOfLogitsRatio(Objective):
     """How far the label's logit lies below the largest other one, in units of the spread of the three largest.
 
@@ -40,7 +41,7 @@ class DifferenceOfLogitsRatio(Objective):
         return ((rival - own) / (largest[:, 0] - largest[:, 2] + 1e-12)).masked_fill(ignored, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TargetedDLR(Objective):
     """How far the label's logit lies below the logit of one other class, in units of the spread of the four largest.
 

@@ -1,11 +1,14 @@
 """The model's own training loss as an objective."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs.objectives.base import Objective, Target
 
 
+@dataclass(frozen=True)
 class ModelLoss(Objective):
     """The model's own training loss, for models without logits of a known meaning (detectors, for instance).
 
