@@ -14,7 +14,15 @@ from torch import Tensor
 from samat_mm.perturbations.inputs import PGD
 from samat_mm.perturbations.inputs.problem import Problem
 from samat_mm.perturbations.norms import NORMS
-from samat_mm.perturbations.weights import SAM, Parts, WeightPerturbation, perturbed_step, steepest
+from samat_mm.perturbations.weights import (
+    SAM,
+    Need,
+    Parts,
+    Transformation,
+    WeightPerturbation,
+    perturbed_step,
+    steepest,
+)
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
 OPTIMIZER = dict(lr=0.05, momentum=0.9, weight_decay=1e-2)
@@ -105,6 +113,45 @@ def test_a_method_from_outside_needs_a_class_and_a_row(monkeypatch: pytest.Monke
         bool((offset.abs() - 0.2 * name.startswith('norm')).abs().max() < 1e-12) for name, offset in moved.items()
     )
     assert WEIGHT_PERTURBATIONS.build(dict(type='SignSAM', rho=1)) == SignSAM(1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class CountingSAM(WeightPerturbation):
+    """SAM that steps where the last of three ascents led, and counts them in a memory of plain values."""
+
+    rho: float = 0.3
+
+    @cached_property
+    def parts(self) -> Parts:
+        return Parts(
+            before=(steepest(), Transformation(self.count)),
+            ascents=3,
+            memory=lambda: {'of each': {}, 'lengths': []},
+            needs=frozenset({Need.STEP_PERTURBED}),
+        )
+
+    def count(self, weights: dict[str, Tensor], vectors: list[Tensor], memory: dict[str, Any]) -> None:
+        memory['of each'].update({name: memory['of each'].get(name, 0) + 1 for name in weights})
+        memory['lengths'].append(len(vectors))
+
+
+def test_both_loops_step_where_the_last_ascent_led_and_resume_any_memory() -> None:
+    batches, model = plain_batches(6), net()
+
+    def wrap() -> Any:
+        settings = dict(type='SAMOptimWrapper', optimizer=dict(type='SGD', **OPTIMIZER), perturbation=CountingSAM())
+        return build_optim_wrapper(model, settings)
+
+    wrapper = wrap()
+    for step, batch in enumerate(batches):
+        if step == 4:
+            state, wrapper = copy.deepcopy(wrapper.state_dict()), wrap()
+            wrapper.load_state_dict(state)
+        model.train_step(batch, wrapper)
+    assert state['perturbation']['lengths'] == 12 * [len(list(model.parameters()))], 'the checkpoint changed'
+    assert set(wrapper.method.state_dict()['of each'].values()) == {18}
+    found, _ = train_plainly(CountingSAM(), batches)
+    assert all(torch.equal(one, other) for one, other in zip(found.parameters(), model.parameters(), strict=True))
 
 
 # One ball, two halves: a vector has one steepest direction, whether it is the gradient of inputs or of weights

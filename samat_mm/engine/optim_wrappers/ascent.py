@@ -1,5 +1,6 @@
 """From the loss of the first pass to the offsets of the weights."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,10 +10,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from samat_mm.engine.optim_wrappers.loss_scale import LossScale
 from samat_mm.engine.optim_wrappers.samples import SamplePasses
-from samat_mm.perturbations.weights import Displacement, Need, RunningMethod
+from samat_mm.perturbations.weights import Need, RunningMethod
 from samat_mm.perturbations.weights.parts import Named
 from samat_mm.perturbations.weights.passes import Gradients, first_ascent, gradients_of, offsets_along, zero_filled
-from samat_mm.perturbations.weights.trained import TrainedWeight, tensors
+from samat_mm.perturbations.weights.trained import TrainedWeight
 
 
 class Ascent:
@@ -60,8 +61,19 @@ class Ascent:
 
         return first_ascent(self.method, trained, differentiate, prepare)
 
-    def further(self, model: nn.Module, entries: list[TrainedWeight], displacement: Displacement) -> None:
-        """Take the other ascents of a method with several, each from where the last one led."""
+    def further(
+        self,
+        model: nn.Module,
+        entries: list[TrainedWeight],
+        move: Callable[[list[TrainedWeight], list[Tensor]], None],
+    ) -> None:
+        """Take the other ascents of a method with several, each from where the last one led.
+
+        Args:
+            model: runs the forwards.
+            entries: the weights that move.
+            move: moves them to other offsets.
+        """
         for _ in range(self.method.ascents - 1 if entries else 0):
             with without_synchronisation(model), self.samples.forward(model):
                 loss = self.samples.replay()
@@ -70,7 +82,7 @@ class Ascent:
                 return
             if Need.UNSCALED_GRADIENT in self.method.needs:
                 torch._foreach_mul_(gradients, 1 / self.loss_scale.factor())
-            displacement.move(tensors(entries), offsets_along(self.method, entries, gradients))
+            move(entries, offsets_along(self.method, entries, gradients))
 
     def _gradients(self, loss: Tensor, entries: list[TrainedWeight]) -> Gradients:
         gradients = gradients_of(self.loss_scale.scaled(loss), entries)

@@ -119,6 +119,11 @@ class SharpnessAwareStep:
         self.descent.keep_place(tensors(entries), offsets)
         del offsets[:]  # frees the first gradient before the next forward needs the memory
 
+    def _move(self, entries: list[TrainedWeight], offsets: list[Tensor]) -> None:
+        """Move weights that are displaced to other offsets."""
+        self.displacement.move(tensors(entries), offsets)
+        self.descent.keep_place(tensors(entries), offsets)
+
     def backward(self, loss: Tensor, accumulate: Callable[[Tensor], None]) -> None:
         """Accumulate the gradient of the loss at the perturbed weights, which are back when this returns.
 
@@ -147,7 +152,7 @@ class SharpnessAwareStep:
             part = float(self.wrapper.scale_loss(torch.ones(())))
             moving, offsets, clean = self.ascent.first(loss, part, self._trained())
             self._displace(moving, offsets, stack)
-            self.ascent.further(model, moving, self.displacement)
+            self.ascent.further(model, moving, self._move)
             with self.forward(model):
                 perturbed_loss = self.replay(self.samples.selected(model))
             accumulate(self.wrapper.scale_loss(self.loss_scale.descent_loss(perturbed_loss)))

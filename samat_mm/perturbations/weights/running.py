@@ -1,5 +1,6 @@
 """A method in use: its parts together with the memory of one training."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -165,8 +166,6 @@ class RunningMethod:
             for key, value in memory.items():
                 if isinstance(value, RandomNumbers):
                     value.load_state_dict(dict(state))
-                elif isinstance(value, dict):
-                    memory[key] = {name: tensor.clone() for name, tensor in state.get(key, {}).items()}
                 else:
-                    memory[key] = state.get(key, value)
+                    memory[key] = copy.deepcopy(state.get(key, value))
             state = state.get('direction', {})
