@@ -67,6 +67,7 @@ def worker(rank: int, folder: str) -> None:
     result['family'] = {name: attempt(run_member, name, rank) for name in MEMBERS}
     result['family, one ascent'] = {name: attempt(run_member, name, rank, True) for name in COMPARABLE}
     result['mixing'] = {name: run_mixing(name, rank) for name in MIXING}
+    result['used by one'] = attempt(run_used_by_one, rank)
     others = [name for name in MEMBERS if name != 'SSAMF']
     result['family overflow'] = {name: run_member_overflow(name, rank) for name in others}
     torch.save(result, f'{folder}/rank{rank}.pt')
@@ -127,8 +128,12 @@ def run_overflow(forward: int, rank: int) -> dict[str, Any]:
     return {'trajectory': trajectory, 'scales': scales, 'momentum': momentum}
 
 
-def wrapped(model: nn.Module, name: str, **config: Any) -> tuple[MMDistributedDataParallel, Any]:
-    ddp = MMDistributedDataParallel(module=model, broadcast_buffers=False)
+def wrapped(
+    model: nn.Module, name: str, find_unused_parameters: bool = False, **config: Any
+) -> tuple[MMDistributedDataParallel, Any]:
+    ddp = MMDistributedDataParallel(
+        module=model, broadcast_buffers=False, find_unused_parameters=find_unused_parameters
+    )
     settings = {'type': 'SAMOptimWrapper', 'optimizer': dict(SGD), **copy.deepcopy(MEMBERS[name]), **config}
     return ddp, build_optim_wrapper(ddp, settings)
 
@@ -144,6 +149,26 @@ def run_member(name: str, rank: int, sync_ascent: bool = False) -> dict[str, Any
         trajectory.append(state_of(model))
         memory.append(copy.deepcopy(wrapper.method.state_dict()))
     return {'trajectory': trajectory, 'memory': memory}
+
+
+class SpareNet(SampledNet):
+    """The same with a weight that only some processes use."""
+
+    def __init__(self, uses_spare: bool) -> None:
+        super().__init__()
+        self.spare, self.uses_spare = nn.Parameter(torch.ones(2, 1, 1)), uses_spare
+
+    def forward(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(inputs * self.spare if self.uses_spare else inputs, *args, **kwargs)
+
+
+def run_used_by_one(rank: int) -> list[Any]:
+    torch.manual_seed(0)
+    model = SpareNet(rank == 1).double()
+    ddp, wrapper = wrapped(model, 'SSAMF', find_unused_parameters=True)
+    for batch in data_of(rank)[:FAMILY_STEPS]:
+        ddp.train_step(batch, wrapper)
+    return [weights(state_of(model)), wrapper.method.state_dict()]
 
 
 def run_mixing(name: str, rank: int) -> list[dict[str, Tensor]]:
@@ -462,6 +487,14 @@ def test_replicas_and_memories_of_every_method_are_equal_at_every_step(ranks: li
     assert len(first['trajectory']) == FAMILY_STEPS
     assert not torch.equal(first['trajectory'][0]['norm.running_mean'], second['trajectory'][0]['norm.running_mean'])
     assert not torch.equal(first['trajectory'][0]['head.weight'], first['trajectory'][-1]['head.weight'])
+
+
+def test_a_weight_that_one_process_does_not_use_stops_none(ranks: list[dict]) -> None:
+    """Both sum the squared gradients of the same weights, which a mask over all of them needs."""
+    assert 'error' not in ranks[0]['used by one'], ranks[0]['used by one']
+    for one, other in zip(*(rank['used by one'] for rank in ranks), strict=True):
+        assert_same(one, other)
+    assert 'spare' in ranks[0]['used by one'][1]['mask']
 
 
 @pytest.mark.parametrize('name', COMPARABLE)

@@ -28,7 +28,6 @@ class Ascent:
 
     def __init__(self, method: RunningMethod, loss_scale: LossScale, samples: SamplePasses, sync: bool) -> None:
         self.method, self.loss_scale, self.samples = method, loss_scale, samples
-        self.keeps_clean = Need.CLEAN_GRADIENT in method.needs
         self.sync = sync or Need.SHARED_ASCENT in method.needs
 
     def first(
@@ -50,7 +49,7 @@ class Ascent:
             found = [gradient for gradient in gradients if gradient is not None]
             if not found or not self.loss_scale.is_usable(found):
                 return [None] * len(entries)
-            if unscaled or self.keeps_clean:
+            if unscaled or Need.CLEAN_GRADIENT in self.method.needs:
                 torch._foreach_mul_(found, 1 / self.loss_scale.factor())
             return gradients
 
@@ -86,7 +85,7 @@ class Ascent:
 
     def _gradients(self, loss: Tensor, entries: list[TrainedWeight]) -> Gradients:
         gradients = gradients_of(self.loss_scale.scaled(loss), entries)
-        if not gradients or not (self.sync or (self.keeps_clean and get_world_size() > 1)):
+        if not gradients or not (self.sync or get_world_size() > 1):
             return gradients
         filled = zero_filled(gradients, entries)  # every process must have, and reduce, the same tensors
         if self.sync:
