@@ -707,6 +707,16 @@ def test_an_optimizer_with_a_rho_of_its_own_is_refused() -> None:
         SAMOptimWrapper(optimizer=torch.optim.Adadelta(model.parameters()), rho=0.05)
 
 
+def test_a_group_that_is_added_later_has_the_radius_of_its_layer() -> None:
+    model = PlainNet().double()
+    wrapper = wrap(model, perturbation=dict(type='SAM', rho=0.2))
+    added = [dict(params=[nn.Parameter(torch.ones(2))]), dict(params=[nn.Parameter(torch.ones(2))], rho_mult=0.5)]
+    for group in added:
+        wrapper.optimizer.add_param_group(group)
+    model.train_step(plain_batches(1)[0], wrapper)
+    assert [group['rho'] for group in wrapper.param_groups] == [0.2, 0.2, 0.1]
+
+
 def test_activation_checkpointing_is_refused() -> None:
     model = PlainNet().double()
     model.conv.with_cp = True

@@ -72,6 +72,20 @@ def test_radius_zero_is_the_optimizer_itself() -> None:
     assert all(torch.equal(one, other) for one, other in zip(found.parameters(), model.parameters(), strict=True))
 
 
+def test_the_radius_of_a_group_is_that_of_its_layer_and_no_setting_of_the_optimizer() -> None:
+    model, batch = net(), plain_batches(1)[0]
+    groups = [dict(params=model.conv.parameters(), rho_mult=0.5), dict(params=model.head.parameters())]
+
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        perturbed_step(SAM(rho=0.2).start(), lambda: model(**batch, mode='loss')['loss'], model, optimizer)
+
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    step(optimizer)
+    assert [group['rho'] for group in optimizer.param_groups] == [0.1, 0.2]
+    with pytest.raises(ValueError, match='Adadelta has its own parameter rho'):
+        step(torch.optim.Adadelta(model.parameters()))
+
+
 def test_the_loop_of_the_documentation_runs() -> None:
     page = (REPOSITORY / 'docs' / 'plain-torch.md').read_text(encoding='utf-8')
     found: dict[str, Any] = {}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from torch.optim import Optimizer
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import share
@@ -66,23 +65,6 @@ def check_first_pass(method: RunningMethod, ascent_share: float, ascent_dtype: s
     if method.source is not None or method.ascents > 1:
         passes = 'has no pass' if method.source is not None else f'has {method.ascents} passes'
         raise InputError(f'{method.name} {passes} for its ascent; leave out ascent_share and ascent_dtype.')
-
-
-def put_radius_into_groups(rho: float, optimizer: Optimizer, base_settings: dict | None) -> None:
-    """Give each parameter group its radius, where it has none; schedulers drive it there.
-
-    Raises:
-        ValueError: if the optimizer has a parameter rho itself.
-    """
-    if 'rho' in optimizer.defaults:
-        raise InputError(
-            f'{type(optimizer).__name__} has its own parameter rho, which the radius in param_groups would '
-            'overwrite; use another optimizer.'
-        )
-    for group in optimizer.param_groups:
-        group.setdefault('rho', rho * group.get('rho_mult', 1))
-    if base_settings is not None:
-        base_settings.setdefault('rho', rho)
 
 
 def tell_of_loaded_radius(rho: float, groups: Sequence[dict[str, Any]]) -> None:

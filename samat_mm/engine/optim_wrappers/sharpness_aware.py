@@ -12,13 +12,13 @@ from samat_mm.engine.optim_wrappers.schedule import StepSchedule
 from samat_mm.engine.optim_wrappers.settings import (
     build_perturbation,
     check_first_pass,
-    put_radius_into_groups,
     tell_of_loaded_radius,
 )
 from samat_mm.engine.optim_wrappers.step import SharpnessAwareStep
 from samat_mm.engine.training_summary import ascent_summary
 from samat_mm.errors import InputError
 from samat_mm.perturbations.weights import Need, WeightPerturbation
+from samat_mm.perturbations.weights.trained import put_radius_into_groups
 from samat_mm.replay.replay import Replay
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class SharpnessAwareMixin(_Base):
         self.method = self.perturbation.start()
         check_first_pass(self.method, ascent_share, ascent_dtype)
         super().__init__(*args, **kwargs)
-        put_radius_into_groups(self.perturbation.rho, self.optimizer, self.base_param_settings)
+        self._give_radius()
         if interval > 1 and self.method.skips_steps:
             raise InputError(f'{self.perturbation!r} has its own interval; give it there, not to the wrapper too.')
         self.method.check_optimizer(self.optimizer)
@@ -88,6 +88,11 @@ class SharpnessAwareMixin(_Base):
         dtype = None if ascent_dtype is None else torch.bfloat16
         self._step = SharpnessAwareStep(self, replay, super().optim_context, sync_ascent, dtype)
 
+    def _give_radius(self) -> None:
+        put_radius_into_groups(self.perturbation.rho, self.optimizer)
+        if self.base_param_settings is not None:
+            self.base_param_settings.setdefault('rho', self.perturbation.rho)
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward of a training step, at perturbed weights or ready to be run again.
@@ -95,8 +100,8 @@ class SharpnessAwareMixin(_Base):
         Raises:
             TypeError: if the model's training step cannot be replayed.
         """
-        self._announce()
         with self._step.around_forward(model):
+            self._announce()
             yield
 
     @torch.compiler.disable
@@ -141,5 +146,5 @@ class SharpnessAwareMixin(_Base):
         memory = state_dict.pop('perturbation', {})
         super().load_state_dict(state_dict)
         self.method.load_state_dict(memory)
-        put_radius_into_groups(self.perturbation.rho, self.optimizer, self.base_param_settings)
+        self._give_radius()
         tell_of_loaded_radius(self.perturbation.rho, self.optimizer.param_groups)

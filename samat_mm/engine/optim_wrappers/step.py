@@ -20,6 +20,7 @@ from samat_mm.perturbations.weights.trained import (
     TrainedWeight,
     movable,
     places_of,
+    put_radius_into_groups,
     tensors,
     trained_weights,
 )
@@ -86,6 +87,7 @@ class SharpnessAwareStep:
     @torch.compiler.disable
     def _begin(self, model: nn.Module) -> None:
         self.bring_back()
+        put_radius_into_groups(self.method.rho, self.wrapper.optimizer)  # a group may have been added
         if unwrapped(model) is not self._model:
             self._model = unwrapped(model)
             self._places = places_of(self._model)

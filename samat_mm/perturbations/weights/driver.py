@@ -21,6 +21,7 @@ from samat_mm.perturbations.weights.trained import (
     movable,
     named,
     places_of,
+    put_radius_into_groups,
     tensors,
     trained_weights,
 )
@@ -42,8 +43,7 @@ def perturbed_step(
         optimizer: any optimizer; the radius is ``rho`` in its parameter groups, where schedulers may drive it.
         step: number of this step, for methods that do not ascend at every one.
     """
-    for group in optimizer.param_groups:
-        group.setdefault('rho', method.rho)
+    put_radius_into_groups(method.rho, optimizer)
     method.check_optimizer(optimizer)
     trained, displacement = trained_weights(optimizer, places_of(model)), Displacement()
     can_move = bool(movable(trained))

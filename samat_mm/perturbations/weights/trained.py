@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.parts import Named
 
 Places = dict[int, tuple[str, nn.Module]]
@@ -27,6 +28,21 @@ def places_of(model: nn.Module) -> Places:
         for name, parameter in module.named_parameters(recurse=False):
             places.setdefault(id(parameter), (f'{prefix}.{name}' if prefix else name, module))
     return places
+
+
+def put_radius_into_groups(rho: float, optimizer: Optimizer) -> None:
+    """Give each parameter group its radius, where it has none; schedulers drive it there.
+
+    Raises:
+        ValueError: if the optimizer has a parameter rho itself.
+    """
+    if 'rho' in optimizer.defaults:
+        raise InputError(
+            f'{type(optimizer).__name__} has its own parameter rho, which the radius in param_groups would '
+            'overwrite; use another optimizer.'
+        )
+    for group in optimizer.param_groups:
+        group.setdefault('rho', rho * group.get('rho_mult', 1))
 
 
 def trained_weights(optimizer: Optimizer, places: Places) -> list[TrainedWeight]:
