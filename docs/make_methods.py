@@ -24,8 +24,9 @@ HEAD = """# Weight perturbations
 
 Generated from the docstrings by `python docs/make_methods.py`. Every method is a `perturbation` of `SAMOptimWrapper`
 or of its mixed precision twin `AmpSAMOptimWrapper`; `ASAMOptimWrapper` and `ESAMOptimWrapper` are short for the two
-that the paper uses most. A `direction` may be any other method, by its config: `dict(type='LookSAM',
-direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. "Memory" is the content of a checkpoint in
+that the paper uses most. A `direction` is another method, by its config: `dict(type='LookSAM',
+direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. Pairs that do not fit, such as two methods that
+both mix the gradients of the two passes, are refused. "Memory" is the content of a checkpoint in
 addition to the optimizer's state, in copies of the weights. "Cost" is the processor time of a step in steps of SGD,
 from `python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
 
@@ -34,7 +35,7 @@ from `python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
 """
 FOOT = """## What is not here
 
-Entropy-SGD (Chaudhari et al., 2017), which the paper cites as an older road to flatness, does not fit: it maximises
+Entropy-SGD (Chaudhari et al., 2017), which the paper cites as an earlier approach to flatness, does not fit: it maximises
 nothing over a ball around the weights, but runs a chain of noisy descent steps on *different* batches and pulls the
 weights towards their average, with neither an ascent on the batch of the step nor a second gradient of it. It would be
 an optimizer, not a perturbation. Stochastic weight averaging needs no code here:

@@ -50,7 +50,7 @@ def ascent_summary(wrapper: Any, schedulers: Sequence[Any] = ()) -> str:
     radii = sorted({group.get('initial_rho', group['rho']) for group in wrapper.optimizer.param_groups})
     said = f'{radii[0]:g}' if len(radii) == 1 else f'{radii[0]:g} to {radii[-1]:g}'
     drivers = [type(scheduler).__name__ for scheduler in schedulers if scheduler.param_name == 'rho']
-    steps = wrapper._max_counts // wrapper._accumulative_counts
+    steps = -(-wrapper._max_counts // wrapper._accumulative_counts)
     schedule = wrapper.schedule
     first = schedule.first_step(steps) if steps > 0 or schedule.last is None else 0
     rests = [

@@ -252,6 +252,9 @@ def test_the_log_says_when_it_begins() -> None:
     assert ascent_summary(wrapper) == 'SAM(rho=0.3) (in the last 30 % of the training only)'
     wrapper.initialize_count_status(model, 0, 10)
     assert ascent_summary(wrapper) == 'SAM(rho=0.3) (in the last 30 % of the training only, from step 8 on)'
+    wrapper = wrap(model, 'SAM', last=0.5, accumulative_counts=3)
+    wrapper.initialize_count_status(model, 0, 10)  # the fourth step has one batch
+    assert ascent_summary(wrapper) == 'SAM(rho=0.3) (in the last 50 % of the training only, from step 3 on)'
 
 
 def test_late_sam_without_a_known_length_is_refused() -> None:
