@@ -645,7 +645,7 @@ def test_an_attack_describes_itself_in_plain_types():
         'objective': 'cross-entropy',
         'seed': 3,
     }
-    assert repr(attack).startswith("PGD(type='PGD', norm='l2', eps=0.50196")
+    assert repr(attack).startswith("PGD(norm='l2', eps=0.50196")
 
 
 @every_attack

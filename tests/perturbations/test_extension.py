@@ -120,6 +120,10 @@ def test_what_a_norm_does_not_have_is_said(monkeypatch):
 def test_an_attack_is_a_value():
     attack = PGD('l2', '64/255', '16/255', steps=5)
     assert attack == PGD('l2', 64 / 255, 16 / 255, steps=5) != attack.replace(seed=1)
+    assert repr(PGD(seed=1).replace(eps=0.5, step_size=0.25)) == (
+        "PGD(norm='linf', eps=0.5, step_size=0.25, steps=10, random_start=True, restarts=1, "
+        "objective='cross-entropy', seed=1)"
+    )
     assert attack.at(0.5).describe() == {**attack.describe(), 'eps': 0.5, 'step_size': 0.125}
     assert attack.at(0.0).replace(steps=7).describe() == {**attack.describe(), 'eps': 0, 'step_size': 0, 'steps': 7}
     assert SegPGD().at(0.01).step_size == pytest.approx(SegPGD(eps=0.01).step_size)

@@ -91,7 +91,8 @@ class Attack(ABC):
         }
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}({", ".join(f"{key}={value!r}" for key, value in self.describe().items())})'
+        values = self.describe()
+        return f'{values.pop("type")}({", ".join(f"{key}={value!r}" for key, value in values.items())})'
 
     def _settle(self, **values: Any) -> None:
         """Set parameters in their final form, while the attack is made."""
