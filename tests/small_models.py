@@ -51,8 +51,8 @@ class SampledNet(PlainNet):
         return {'loss': self.criterion(logits, labels)} if mode == 'loss' else logits
 
 
-# The rows that tests read beside WEIGHT_PERTURBATION_TYPES: what is set for a method so that a few steps hold what
-# there is to see, where that is not the first row.
+# The settings with which a method shows its effect within a few steps; the first row is for all others in
+# WEIGHT_PERTURBATION_TYPES.
 SETTINGS: dict[str, dict[str, Any]] = {
     '': dict(rho=0.2),
     'ASAM': dict(rho=0.5),
