@@ -35,7 +35,7 @@ from `python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
 """
 FOOT = """## What is not here
 
-Entropy-SGD (Chaudhari et al., 2017), which the paper cites as an earlier approach to flatness, does not fit: it maximises
+Entropy-SGD (Chaudhari et al., 2017), which the paper cites as an earlier way to flatness, does not fit: it maximises
 nothing over a ball around the weights, but runs a chain of noisy descent steps on *different* batches and pulls the
 weights towards their average, with neither an ascent on the batch of the step nor a second gradient of it. It would be
 an optimizer, not a perturbation. Stochastic weight averaging needs no code here:
