@@ -45,9 +45,6 @@ class APGD(ProjectedAscent):
             'masked-cross-entropy', 'balanced-masked-cross-entropy' or 'jensen-shannon'.
         goal: 'loss', or 'error' to leave out images of a classifier once it errs on them.
         seed: seed of the random starts.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     norm: str = 'linf'

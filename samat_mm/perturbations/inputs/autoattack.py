@@ -43,9 +43,6 @@ class AutoAttack(ClassificationAttack):
         steps: number of steps of APGD and FAB.
         queries: number of queries of Square.
         seed: seed of the random starts and squares.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     norm: str = 'linf'

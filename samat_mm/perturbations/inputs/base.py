@@ -17,9 +17,9 @@ from samat_mm.perturbations.units import Radius, parse_radius
 class Attack(ABC):
     """One inner maximisation over the inputs, ``max ||d|| <= eps  L(x + d)``.
 
-    A subclass is a frozen dataclass, whose fields are the parameters. An attack never holds a model. It leaves the
-    global random state, the modes of modules and every ``.grad`` as it found them, and with the same seed it gives
-    the same images.
+    A subclass is a frozen dataclass, whose fields are the parameters; one out of its range is refused with a ValueError
+    when the attack is made. An attack never holds a model. It leaves the global random state, the modes of modules and
+    every ``.grad`` as it found them, and with the same seed it gives the same images.
 
     Attributes:
         objective: the loss to drive up; ``objective.output`` names the output that ``predict`` has to return.

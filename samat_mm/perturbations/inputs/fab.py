@@ -40,9 +40,6 @@ class FAB(ClassificationAttack):
             most probable other classes one after the other (one backward pass), as AutoAttack's FAB-T.
         classes: number of classes that 'ranked' aims at; 9 as in AutoAttack, or all others if there are fewer.
         seed: seed of the starts after the first.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     norm: str = 'linf'

@@ -42,9 +42,6 @@ class Pixle(OptionallyBoundedAttack):
         norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
         seed: seed of the patches.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     restarts: int = 20

@@ -40,9 +40,6 @@ class Square(ClassificationAttack):
         schedule: 'rescaled' shrinks the squares in proportion to ``queries``; 'fixed' as for 10,000 queries,
             whatever their number (AutoAttack's choice).
         seed: seed of the squares.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     norm: str = 'linf'

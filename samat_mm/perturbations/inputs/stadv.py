@@ -48,9 +48,6 @@ class StAdv(OptionallyBoundedAttack):
         norm: 'linf' (the default), 'l2' or 'l1', in which ``eps`` bounds the difference of pixels.
         eps: radius in [0, 1] pixel units; None for no bound.
         seed: without effect, because nothing is random.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     form: str = 'bounded'

@@ -27,9 +27,6 @@ class ASAM(WeightPerturbation):
             ``T = 1`` for biases and the rest, as the authors' code does; 'all' scales every tensor. The widespread
             PyTorch port is ``eta=0, scaled='all'``, with which zero biases never move; a good rho differs about
             fourfold between the two.
-
-    Raises:
-        ValueError: if a radius is negative or ``scaled`` is unknown.
     """
 
     rho: float = 0.5

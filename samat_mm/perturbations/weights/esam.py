@@ -41,9 +41,6 @@ class ESAM(BuiltOn):
             'bfloat16' runs that forward in bfloat16; 'loss' runs none and takes the samples with the largest loss.
         seed: seed of the mask's random numbers, which are the same on all processes.
         direction: the ascent, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     beta: float = parameter(0.6, share)

@@ -25,9 +25,6 @@ class FisherSAM(WeightPerturbation):
     Args:
         rho: radius (the paper's gamma), 0.1 as published.
         eta: weight of the Fisher information, 1 as published; 0 is SAM.
-
-    Raises:
-        ValueError: if either is negative.
     """
 
     rho: float = 0.1

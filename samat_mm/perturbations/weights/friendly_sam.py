@@ -28,9 +28,6 @@ class FriendlySAM(BuiltOn):
         sigma: share of the average that is taken out, 1 as published.
         momentum: lambda of the average, 0.9 as published.
         direction: the ascent that is given d instead of the gradient, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     sigma: float = parameter(1.0, non_negative)

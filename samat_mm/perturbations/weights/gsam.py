@@ -30,9 +30,6 @@ class GSAM(BuiltOn):
         rho_min: radius at learning rate 0, 0.02 as published.
         alpha: weight of the gap, 0.01 as published (0.4 for vision transformers).
         direction: the ascent, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     rho: float = 0.04

@@ -29,9 +29,6 @@ class LookSAM(BuiltOn):
         interval: steps from one ascent to the next (the paper's k), 5 as published.
         alpha: weight of v, 0.7 as published.
         direction: the ascent, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     interval: int = parameter(5, whole_number)

@@ -48,9 +48,6 @@ class SSAMF(BuiltOn):
         samples: number of samples to sum over, 128 as published (up to 1024).
         update_interval: ascents from one mask to the next, by default an epoch of CIFAR with batches of 128.
         direction: the ascent under the mask, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     sparsity: float = parameter(0.5, _sparsity)
@@ -103,9 +100,6 @@ class SSAMD(BuiltOn):
             training; None keeps it.
         seed: seed of the mask's random numbers, which are the same on all processes.
         direction: the ascent under the mask, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     sparsity: float = parameter(0.5, _sparsity)

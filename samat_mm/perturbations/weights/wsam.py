@@ -34,9 +34,6 @@ class WSAM(BuiltOn):
         gamma: weight of the sharpness, 0.9 as published; below 1.
         form: 'decoupled' as published, or 'coupled'.
         direction: the ascent, SAM as published.
-
-    Raises:
-        ValueError: if a parameter is out of its range.
     """
 
     gamma: float = parameter(0.9, _below_one)
