@@ -84,6 +84,8 @@ def test_the_radius_of_a_group_is_that_of_its_layer_and_no_setting_of_the_optimi
     assert [group['rho'] for group in optimizer.param_groups] == [0.1, 0.2]
     with pytest.raises(ValueError, match='Adadelta has its own parameter rho'):
         step(torch.optim.Adadelta(model.parameters()))
+    with pytest.raises(ValueError, match=r'a method in use, such as SAM\(\).start\(\); got SAM\(rho=0.05, steps=1\)'):
+        perturbed_step(SAM(), lambda: model(**batch, mode='loss')['loss'], model, optimizer)
 
 
 def test_the_loop_of_the_documentation_runs() -> None:

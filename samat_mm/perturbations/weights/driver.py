@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from samat_mm.errors import InputError
 from samat_mm.perturbations.weights.displacement import Displacement, buffers_kept
 from samat_mm.perturbations.weights.parts import Named, Need
 from samat_mm.perturbations.weights.passes import (
@@ -42,7 +43,13 @@ def perturbed_step(
         model: the model that ``optimizer`` trains.
         optimizer: any optimizer; the radius is ``rho`` in its parameter groups, where schedulers may drive it.
         step: number of this step, for methods that do not ascend at every one.
+
+    Raises:
+        ValueError: if the method was not started, or the optimizer has a parameter rho itself.
+        TypeError: if the method takes its direction from the optimizer, which has none.
     """
+    if not isinstance(method, RunningMethod):
+        raise InputError(f'perturbed_step takes a method in use, such as SAM().start(); got {method!r}.')
     put_radius_into_groups(method.rho, optimizer)
     method.check_optimizer(optimizer)
     trained, displacement = trained_weights(optimizer, places_of(model)), Displacement()
