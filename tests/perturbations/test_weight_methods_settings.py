@@ -68,7 +68,9 @@ WRONG: list[tuple[dict, str]] = [
     (dict(type='GSAM', alpha=True), 'alpha must be a finite number of at least 0; got True'),
     (dict(type='FriendlySAM', sigma=-1), 'sigma must be a finite number of at least 0; got -1'),
     (dict(type='FriendlySAM', momentum=1.5), 'momentum is a share, above 0 and at most 1; got 1.5'),
+    (dict(type='FriendlySAM', momentum=None), 'momentum must be a finite number of at least 0; got None'),
     (dict(type='WSAM', gamma=1), 'gamma must be below 1'),
+    (dict(type='WSAM', gamma=None), 'gamma must be a finite number of at least 0; got None'),
     (dict(type='WSAM', gamma=-0.1), 'gamma must be a finite number of at least 0; got -0.1'),
     (dict(type='SAM', steps=0), 'steps must be a whole number of at least 1; got 0'),
     (

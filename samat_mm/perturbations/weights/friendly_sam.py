@@ -31,7 +31,7 @@ class FriendlySAM(BuiltOn):
     """
 
     sigma: float = parameter(1.0, non_negative)
-    momentum: float = parameter(0.9, lambda value, name: share(value, name) if value else 0.0)
+    momentum: float = parameter(0.9, lambda value, name: share(value, name) if value != 0 else 0.0)
 
     @cached_property
     def parts(self) -> Parts:

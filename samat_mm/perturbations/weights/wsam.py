@@ -13,7 +13,7 @@ from samat_mm.perturbations.weights.parts import Memory, Named, Need, Parts
 
 
 def _below_one(value: float, name: str) -> float:
-    if value and share(value, name) == 1:
+    if value != 0 and share(value, name) == 1:
         raise InputError('gamma must be below 1, because the weight of the sharpness is gamma / (1 - gamma); got 1.')
     return float(value)
 
