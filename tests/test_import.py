@@ -5,6 +5,7 @@ import sys
 from importlib import import_module, reload
 from importlib.util import find_spec
 
+import pytest
 from helpers import ROOT
 
 from samat_mm.compat.imports import when_imported
@@ -71,3 +72,21 @@ def test_an_action_waits_for_the_import_and_looking_for_the_module_is_none(tmp_p
     when_imported('watched_module', lambda: seen.append('at once'))
     reload(module)
     assert seen == [2, 3, 'at once']
+
+
+def test_an_action_that_fails_is_called_again_and_finders_of_old_libraries_are_skipped(tmp_path, monkeypatch):
+    (tmp_path / 'failing_module.py').write_text('value = 1')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, 'meta_path', [*sys.meta_path, object()])
+    seen = []
+
+    def fail_once():
+        seen.append(sys.modules['failing_module'].value)
+        if len(seen) == 1:
+            raise OSError('no memory')
+
+    when_imported('failing_module', fail_once)
+    with pytest.raises(OSError, match='no memory'):
+        import_module('failing_module')
+    assert import_module('failing_module').value == 1
+    assert seen == [1, 1]
