@@ -34,6 +34,24 @@ compat.repair_process()
 assert asked in ([], ['torchvision']), asked  # which repair_process tries
 """
 
+ONLY_MMENGINE = """
+import importlib.util
+import sys
+
+import samat_mm
+
+found, absent = importlib.util.find_spec, ('mmcv', 'mmseg', 'mmpretrain')
+importlib.util.find_spec = lambda name, package=None: None if name in absent else found(name, package)
+sys.modules.update(dict.fromkeys(absent))
+
+from mmengine.registry import DATASETS, HOOKS, MODELS
+
+assert HOOKS.get('AdversarialTrainingHook') and MODELS.get('PreActResNet') and DATASETS.get('TinyImageNet')
+data = DATASETS.build(dict(type='HandwrittenDigits', split='test'))
+assert (len(data), data[0]['img'].shape) == (500, (8, 8, 1))
+assert DATASETS.get('DigitScenes') is None  # of mmsegmentation's kind
+"""
+
 
 def run(*arguments):
     command = [sys.executable, '-W', 'ignore', *map(str, arguments)]
@@ -43,6 +61,10 @@ def run(*arguments):
 
 def test_plain_torch_asks_for_nothing_of_openmmlab():
     run('-c', PLAIN)
+
+
+def test_parts_that_need_mmengine_only_are_registered_where_nothing_else_is_installed():
+    run('-c', ONLY_MMENGINE)
 
 
 def test_parts_are_registered_and_files_are_data_where_samat_mm_comes_first(tmp_path):
