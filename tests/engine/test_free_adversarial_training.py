@@ -371,3 +371,9 @@ def test_batches_without_inputs_are_refused():
 def test_the_hook_of_former_configs_says_what_to_write_instead():
     with pytest.raises(ValueError, match=r"remove the hook and set train_cfg=dict\(type='FreeIterBasedTrainLoop', max"):
         HOOKS.build(dict(type='FreeAdversarialTrainingHook', replays=8, norm='linf', eps='8/255'))
+
+
+def test_a_hook_that_perturbs_the_images_as_well_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'TrainingHook and FreePerturbationHook .*adversarial_training=None'):
+        attack = dict(type='AdversarialTrainingHook', attack=dict(type='PGD'))
+        train(classifier, ClassificationImages, tmp_path, FREE, extra=[HOOKS.build(attack)])
