@@ -21,7 +21,7 @@ class TinyImageNet(BaseDataset):
     pipeline finds ``img_path`` and ``gt_label``.
 
     Args:
-        data_root: Folder that holds ``train`` and ``val``.
+        data_root: Folder that holds ``train`` and ``val``, ``tiny-imagenet-200`` of the archive.
         split: 'train' or 'val'. The labels of the test images were never published.
         kwargs: Arguments of MMEngine's ``BaseDataset`` (``pipeline``, ``indices``, ``test_mode`` ...).
 
@@ -40,8 +40,8 @@ class TinyImageNet(BaseDataset):
         missing = [part for part in needed if not (root / part).exists()]
         if missing:
             raise MissingFileError(
-                f'Tiny ImageNet was not found: {data_root} lacks {", ".join(missing)}; unpack '
-                'tiny-imagenet-200.zip there.'
+                f'Tiny ImageNet was not found: {data_root} lacks {", ".join(missing)}; give the '
+                'folder tiny-imagenet-200 that tiny-imagenet-200.zip unpacks to.'
             )
         self.split = split
         self.ids = _class_ids(root)
