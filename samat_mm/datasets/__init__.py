@@ -5,15 +5,12 @@ Without mmsegmentation, there are only those that do not need it: data sets for 
 
 from importlib.util import find_spec
 
-from samat_mm.compat import distributions
 from samat_mm.datasets.handwriting import HandwrittenDigits
 from samat_mm.datasets.tiny_imagenet import TinyImageNet
 
 __all__ = ['HandwrittenDigits', 'TinyImageNet']
 
 if find_spec('mmseg') is not None:
-    distributions.let_torchvision_import()  # mmsegmentation imports it
-
     from samat_mm.datasets.digits import DigitScenes
     from samat_mm.datasets.loading import CheckedLoadAnnotations, CheckedLoadImage, CheckLabels
     from samat_mm.datasets.random_scale import RandomScale
