@@ -5,6 +5,7 @@ import sys
 from importlib import import_module, reload
 from importlib.util import find_spec
 
+import pytest
 from helpers import ROOT
 
 from samat_mm.compat.imports import when_imported
@@ -30,7 +31,25 @@ problem = Problem(lambda images: images.flatten(1), images, torch.tensor([0, 1])
 assert (PGD(eps='8/255').search(problem).images - images).abs().max() <= 8 / 255 + 1e-6
 from samat_mm import compat
 compat.repair_process()
-assert asked in ([], ['torchvision']), asked  # which repair_process tries
+assert asked == [], asked
+"""
+
+ONLY_MMENGINE = """
+import importlib.util
+import sys
+
+import samat_mm
+
+found, absent = importlib.util.find_spec, ('mmcv', 'mmseg', 'mmpretrain')
+importlib.util.find_spec = lambda name, package=None: None if name in absent else found(name, package)
+sys.modules.update(dict.fromkeys(absent))
+
+from mmengine.registry import DATASETS, HOOKS, MODELS
+
+assert HOOKS.get('AdversarialTrainingHook') and MODELS.get('PreActResNet') and DATASETS.get('TinyImageNet')
+data = DATASETS.build(dict(type='HandwrittenDigits', split='test'))
+assert (len(data), data[0]['img'].shape) == (500, (8, 8, 1))
+assert DATASETS.get('DigitScenes') is None  # of mmsegmentation's kind
 """
 
 
@@ -42,6 +61,10 @@ def run(*arguments):
 
 def test_plain_torch_asks_for_nothing_of_openmmlab():
     run('-c', PLAIN)
+
+
+def test_parts_that_need_mmengine_only_are_registered_where_nothing_else_is_installed():
+    run('-c', ONLY_MMENGINE)
 
 
 def test_parts_are_registered_and_files_are_data_where_samat_mm_comes_first(tmp_path):
@@ -71,3 +94,21 @@ def test_an_action_waits_for_the_import_and_looking_for_the_module_is_none(tmp_p
     when_imported('watched_module', lambda: seen.append('at once'))
     reload(module)
     assert seen == [2, 3, 'at once']
+
+
+def test_an_action_that_fails_is_called_again_and_finders_of_old_libraries_are_skipped(tmp_path, monkeypatch):
+    (tmp_path / 'failing_module.py').write_text('value = 1')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, 'meta_path', [*sys.meta_path, object()])
+    seen = []
+
+    def fail_once():
+        seen.append(sys.modules['failing_module'].value)
+        if len(seen) == 1:
+            raise OSError('no memory')
+
+    when_imported('failing_module', fail_once)
+    with pytest.raises(OSError, match='no memory'):
+        import_module('failing_module')
+    assert import_module('failing_module').value == 1
+    assert seen == [1, 1]

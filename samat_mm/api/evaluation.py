@@ -59,7 +59,7 @@ def evaluate(
         attacks: presets ('pgd-linf') or configs, or attacks by name; by default those that the config names for its
             own test loop and evaluation hooks.
         checks: sanity checks to make, such as ``SanityChecks(PGD('linf', '1/255'))``.
-        name: name of the config in the report; by default its file.
+        name: name of the config in the report; by default its file, or its ``work_dir`` if it has none.
         seed: seed of attacks that are given as presets or configs; by default their own, which is 0.
         **options: further arguments of :class:`AttackTestLoop`, such as ``max_samples`` and ``resume``; where one is
             None, what the config states for its own loop or hooks.
@@ -80,7 +80,7 @@ def evaluate(
     start = time.monotonic()
     loop: Any = runner.test_loop
     result = run_test(runner, loop)
-    more = dict(config=name or str(config.filename), checkpoint=checkpoint, seed=seed or 0)
+    more = dict(config=name or str(config.filename or config.work_dir), checkpoint=checkpoint, seed=seed or 0)
     return EvaluationReport(_document(loop, result, time.monotonic() - start, **more), result)
 
 

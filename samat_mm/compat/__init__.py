@@ -7,10 +7,10 @@ Three functions change the process. None of them imports MMEngine: they patch it
     in a checkpoint, and a resumed training does not remove files that a checkpoint names in another folder.
 :func:`adapt_process`, called by ``import samat_mm``: our parts work in the projects of others.
     Registries find our parts, ``mmseg::`` in a config leads to the installed distribution, ``resume=True`` continues
-    from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves out our hooks.
+    from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves out our hooks. torchvision, which
+    OpenMMLab imports, can be imported next to a CPU-only torch.
 :func:`repair_process`, called by the tools: defects of MMEngine and of installations are mended.
-    A checkpoint gets its name when it is complete, ``mmengine.hub`` does not install packages, and torchvision can be
-    imported next to a CPU-only torch. ``samat_mm.datasets`` needs the latter, too: mmsegmentation imports torchvision.
+    A checkpoint gets its name when it is complete, and ``mmengine.hub`` does not install packages.
 """
 
 import sys
@@ -50,6 +50,7 @@ def adapt_process(register: Callable[[], object], resume: Callable[[Any], None])
         register: registers the parts: called at once if MMEngine has been imported, otherwise when a part is missing.
         resume: prepares a runner to continue from the newest whole checkpoint.
     """
+    when_imported('torchvision.extension', distributions.declare_torchvision_operators)
     when_imported('mmengine.config', distributions.map_config_references)
     when_imported('mmengine.runner', lambda: runners.resume_what_can_be_resumed(resume))
     when_imported('mmengine.runner', runners.let_default_hooks_be_left_out)
@@ -62,6 +63,5 @@ def adapt_process(register: Callable[[], object], resume: Callable[[Any], None])
 @cache
 def repair_process() -> None:
     """Repair defects of MMEngine and of the installed distributions, once per process."""
-    distributions.let_torchvision_import()
     when_imported('mmengine.hub', distributions.refuse_installations)
     when_imported('mmengine.runner', runners.save_checkpoints_whole)

@@ -63,28 +63,18 @@ def _require_installed(package: str) -> None:
         )
 
 
-def let_torchvision_import() -> None:
-    """Make a torchvision built for CUDA importable next to a CPU-only torch.
-
-    Its compiled operators do not load there, and the import fails because the schemas of two of them are missing. If
-    they do load, this does nothing.
-    """
-    try:
-        import torchvision
-    except ImportError:
-        return
-    except RuntimeError as error:
-        if 'torchvision::nms' not in str(error):
-            raise
-        _declare_torchvision_operators()
-        import torchvision  # noqa: F401
-
-
 _torchvision_library: Any = None  # a Library withdraws its schemas when it is collected
 
 
-def _declare_torchvision_operators() -> None:
+def declare_torchvision_operators() -> None:
+    """Make a torchvision built for CUDA importable next to a CPU-only torch.
+
+    Its compiled operators do not load there, and the import fails because the schemas of two of them are missing. Call
+    this after ``torchvision.extension``, which loads them. If they did load, this does nothing.
+    """
     global _torchvision_library
+    if hasattr(torch.ops.torchvision, 'nms'):
+        return
     _torchvision_library = torch.library.Library('torchvision', 'FRAGMENT')
     for name in ('nms', 'qnms'):
         _torchvision_library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')

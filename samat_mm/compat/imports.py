@@ -15,7 +15,8 @@ def when_imported(name: str, action: Action) -> None:
     Args:
         name: full name of the module.
         action: called once, before the statement that imports the module returns. It may use the module, but must
-            not import large packages: one of them may be the importer of the module, and half imported itself.
+            not import large packages: one of them may be the importer of the module, and half imported itself. If it
+            raises an error, the import fails, and the next one calls it again.
     """
     if sys.modules.get(name) is not None:
         action()
@@ -35,7 +36,8 @@ class _Finder(MetaPathFinder):
         """Return the spec of a module that has actions, None for any other."""
         if name not in self.actions:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self)
+        # Finders of old libraries lack find_spec; Python skips them as well.
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, 'find_spec'))
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is None or spec.loader is None:
             return spec
@@ -43,8 +45,9 @@ class _Finder(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            for action in self.actions.pop(name, ()):
+            for action in self.actions.get(name, ()):
                 action()
+            self.actions.pop(name, None)  # now, so that an import that is tried again after an error acts again
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -21,7 +21,7 @@ class TinyImageNet(BaseDataset):
     pipeline finds ``img_path`` and ``gt_label``.
 
     Args:
-        data_root: Folder that holds ``train`` and ``val``.
+        data_root: Folder that holds ``train`` and ``val``, ``tiny-imagenet-200`` of the archive.
         split: 'train' or 'val'. The labels of the test images were never published.
         kwargs: Arguments of MMEngine's ``BaseDataset`` (``pipeline``, ``indices``, ``test_mode`` ...).
 
@@ -40,15 +40,15 @@ class TinyImageNet(BaseDataset):
         missing = [part for part in needed if not (root / part).exists()]
         if missing:
             raise MissingFileError(
-                f'Tiny ImageNet was not found: {data_root} lacks {", ".join(missing)}; unpack '
-                'tiny-imagenet-200.zip there.'
+                f'Tiny ImageNet was not found: {data_root} lacks {", ".join(missing)}; give the '
+                'folder tiny-imagenet-200 that tiny-imagenet-200.zip unpacks to.'
             )
         self.split = split
         self.ids = _class_ids(root)
         super().__init__(data_root=data_root, metainfo=dict(classes=_class_names(root, self.ids)), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Return the path and the label of each image, in the order of classes and file names."""
+        """Return the path and the label of each image, in the order of the paths."""
         root = Path(self.data_root)
         found = _training_images(root, self.ids) if self.split == 'train' else _validation_images(root, self.ids)
         return [dict(img_path=str(path), gt_label=label) for path, label in found]
@@ -57,9 +57,10 @@ class TinyImageNet(BaseDataset):
 def _class_ids(root: Path) -> list[str]:
     """Return the WordNet ids of the classes, sorted.
 
-    The folders of the training images are the classes; a ``wnids.txt`` must name the same ones.
+    The folders of the training images are the classes; a ``wnids.txt`` must name the same ones. Hidden files
+    (``._1.JPEG``) and folders are skipped.
     """
-    folders = sorted(path.name for path in (root / 'train').iterdir() if path.is_dir())
+    folders = sorted(path.name for path in (root / 'train').glob('[!.]*') if path.is_dir())
     if not folders:
         raise InputError(f'TinyImageNet: {root / "train"} has no folder of a class; unpack the archive again.')
     if (root / IDS).exists():
@@ -84,7 +85,7 @@ def _class_names(root: Path, ids: list[str]) -> tuple[str, ...]:
 def _training_images(root: Path, ids: list[str]) -> list[tuple[Path, int]]:
     found = []
     for label, name in enumerate(ids):
-        images = sorted((root / 'train' / name / 'images').glob('*.JPEG'))
+        images = sorted((root / 'train' / name / 'images').glob('[!.]*.JPEG'))
         if not images:
             raise InputError(f'TinyImageNet: {root / "train" / name / "images"} has no .JPEG file; unpack it again.')
         found += [(path, label) for path in images]

@@ -69,6 +69,8 @@ def test_a_config_file_with_attacks_and_settings_of_its_own(checkpoint, tmp_path
     assert report.document['config'] == str(tmp_path / 'config.py')
     assert report.document['samples'] == 2
     assert list(evaluate(tmp_path / 'config.py', checkpoint, []).document['results']) == ['clean']
+    of_no_file = evaluate(runnable(tmp_path / 'work'), checkpoint, []).document
+    assert of_no_file['config'] == str(tmp_path / 'work')
 
 
 def test_attacks_of_loop_and_hooks_once_each():

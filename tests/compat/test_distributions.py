@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -59,6 +60,14 @@ def test_torchvision_imports_and_its_models_work():
 
     with torch.no_grad():
         assert torchvision.models.resnet18(weights=None).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize('first', ['', 'with contextlib.suppress(RuntimeError):\n    import torchvision\n'])
+def test_torchvision_imports_after_samat_mm_also_where_it_failed_before(first):
+    """It fails where it is built for CUDA and torch is not."""
+    code = f'import contextlib\n{first}import samat_mm\nimport torchvision\nassert torchvision.models.resnet18'
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_versions_in_a_report_are_those_of_what_is_installed():

@@ -37,6 +37,8 @@ def root(tmp_path):
 
 
 def test_classes_are_numbered_by_id_and_named_by_words(root):
+    (root / 'train/.cache').mkdir()
+    (root / 'train' / IDS[0] / 'images' / f'._{IDS[0]}_0.JPEG').touch()  # which macOS leaves in archives
     train, val = (TinyImageNet(data_root=str(root), split=split) for split in ('train', 'val'))
     assert train.metainfo['classes'] == val.metainfo['classes'] == ('goldfish', IDS[1], 'orange')
     assert [entry['gt_label'] for entry in train] == [0, 0, 1, 1, 2, 2]

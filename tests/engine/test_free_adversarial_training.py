@@ -244,6 +244,16 @@ def test_a_killed_run_resumes_bit_for_bit(build, data, by_epoch, killed, tmp_pat
     assert_same_state(run('killed', resume=True), whole)
 
 
+def test_epochs_that_became_shorter_are_trained_whole(tmp_path):
+    """As on more processes: the iteration says nothing about the place in an epoch of another length."""
+    more = dict(checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1), resume=True)
+    train(classifier, ClassificationImages(6), tmp_path, FREE, epochs=2, **more)
+    for epochs in (4, 5):  # the second one resumes after epochs of two lengths
+        _, fed, run = train(classifier, ClassificationImages(4), tmp_path, FREE, epochs=epochs, **more)
+        assert (run.epoch, run.iter) == (epochs, 2 * 3 + (epochs - 2) * 2)
+    assert len(fed) == 2
+
+
 def test_weights_that_are_loaded_begin_without_a_perturbation(tmp_path):
     checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=3)
     train(classifier, ClassificationImages, tmp_path, FREE, iterations=3, checkpoint=checkpoint)
@@ -361,3 +371,9 @@ def test_batches_without_inputs_are_refused():
 def test_the_hook_of_former_configs_says_what_to_write_instead():
     with pytest.raises(ValueError, match=r"remove the hook and set train_cfg=dict\(type='FreeIterBasedTrainLoop', max"):
         HOOKS.build(dict(type='FreeAdversarialTrainingHook', replays=8, norm='linf', eps='8/255'))
+
+
+def test_a_hook_that_perturbs_the_images_as_well_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'TrainingHook and FreePerturbationHook .*adversarial_training=None'):
+        attack = dict(type='AdversarialTrainingHook', attack=dict(type='PGD'))
+        train(classifier, ClassificationImages, tmp_path, FREE, extra=[HOOKS.build(attack)])

@@ -50,7 +50,9 @@ class Logged(Hook):
         self.eps.append(runner.message_hub.get_scalar('train/eps').current())
 
 
-def train(kind, scheduler, tmp_path, *, name='run', stop=None, iterations=6, epochs=None, build=classifier, **more):
+def train(
+    kind, scheduler, tmp_path, *, name='run', stop=None, iterations=6, epochs=None, build=classifier, count=6, **more
+):
     logged, recorder = Logged(stop), Recorder()
     parts = KINDS[kind]
     loop = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=10**6)
@@ -62,7 +64,7 @@ def train(kind, scheduler, tmp_path, *, name='run', stop=None, iterations=6, epo
         perturbation = {**parts['perturbation'], 'eps_scheduler': scheduler}
         loop, hooks = {**loop, **parts, 'type': f'Free{loop["type"]}', 'perturbation': perturbation}, []
     model = build()
-    data = ClassificationImages(6) if build is classifier else SegmentationImages(6)
+    data = (ClassificationImages if build is classifier else SegmentationImages)(count)
     hooks = [HOOKS.build(dict(type='ReproducibleResumeHook')), *hooks, logged, recorder]
     runner(model, tmp_path / name, train=data, train_cfg=loop, hooks=hooks, **more).train()
     return model, logged.eps, recorder.inputs
@@ -155,6 +157,14 @@ def test_a_killed_run_resumes_bit_for_bit(kind, epochs, tmp_path):
     resumed, rest, _ = train(kind, schedules, tmp_path, name='killed', epochs=epochs, checkpoint=interval, resume=True)
     assert rest == eps[-len(rest) :] and 0 < len(rest) < len(eps)
     assert_same_state(state_of(resumed), state_of(whole))
+
+
+@pytest.mark.parametrize('count', [4, 10])
+def test_a_resumed_run_has_counted_its_epochs_whatever_their_length_is_now(count, tmp_path):
+    interval = dict(type='CheckpointHook', by_epoch=True, interval=1)
+    train('pgd', BY_EPOCH, tmp_path, epochs=2, checkpoint=interval)
+    _, eps, _ = train('pgd', BY_EPOCH, tmp_path, epochs=3, count=count, checkpoint=interval, resume=True)
+    assert factors(eps) == [0.25] * (count // 2)
 
 
 def test_nothing_warns_and_nothing_is_logged_without_a_schedule(tmp_path):

@@ -77,7 +77,8 @@ class InputPerturbationHook(Hook, ABC):
             raise InputError(
                 f'{" and ".join(type(hook).__name__ for hook in found)} would each perturb the training images and '
                 'undo the work of the other; keep one. An inherited one is in default_hooks: replace it there by '
-                'adversarial_training=dict(_delete_=True, type=...) instead of adding another in custom_hooks.'
+                'adversarial_training=dict(_delete_=True, type=...) instead of adding another in custom_hooks. The '
+                'loops of free adversarial training bring theirs: leave the other out by adversarial_training=None.'
             )
         if not has_summary(runner):
             log_summary(runner)

@@ -60,6 +60,8 @@ class RadiusSchedule:
             self.step(by_epoch=False)
             if done in epoch_ends:
                 self.step(by_epoch=True)
+        for _ in range(sum(end > runner.iter for end in epoch_ends)):  # epochs were shorter: on more processes, say
+            self.step(by_epoch=True)
 
     @property
     def factor(self) -> float:

@@ -18,6 +18,8 @@ from samat_mm.engine.hooks.free_perturbation_hook import FreePerturbationHook
 from samat_mm.engine.loops.repeated_batches import DataPasses, RepeatedBatches
 from samat_mm.errors import InputError
 
+PLACE = 'free_adversarial_training'  # in the message hub, and so in checkpoints: where the current epoch began
+
 
 @LOOPS.register_module()
 class FreeIterBasedTrainLoop(IterBasedTrainLoop):
@@ -54,7 +56,7 @@ class FreeIterBasedTrainLoop(IterBasedTrainLoop):
 
 @LOOPS.register_module()
 class FreeEpochBasedTrainLoop(EpochBasedTrainLoop):
-    """Free adversarial training by epochs; resumes in the middle of an epoch, too.
+    """Free adversarial training by epochs; resumes in the middle of an epoch, too, unless epochs have another length.
 
     Args:
         runner: the runner that trains.
@@ -86,10 +88,15 @@ class FreeEpochBasedTrainLoop(EpochBasedTrainLoop):
         """Take as many steps as the loader has batches."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
+        hub, done = self.runner.message_hub, 0
+        place = {'epoch': self._epoch, 'steps': len(self.dataloader)}
         if self._batches is None:
             self._batches = RepeatedBatches(DataPasses(self.dataloader), self.replays)
             self._batches.skip_iter(self._iter)
-        done = max(0, self._iter - self._epoch * len(self.dataloader))  # of this epoch, before it was resumed
+            before = hub.get_info(PLACE, {})  # of the checkpoint
+            if before == {**place, 'begun': before.get('begun')}:  # the same epoch, on as many processes
+                done = self._iter - before['begun']
+        hub.update_info(PLACE, {**place, 'begun': self._iter - done})
         for index in range(done, len(self.dataloader)):
             self.run_iter(index, next(self._batches))
         self.runner.call_hook('after_train_epoch')
