@@ -45,7 +45,8 @@ class TinyImageNet(BaseDataset):
             )
         self.split = split
         self.ids = _class_ids(root)
-        super().__init__(data_root=data_root, metainfo=dict(classes=_class_names(root, self.ids)), **kwargs)
+        metainfo = {'classes': _class_names(root, self.ids), **(kwargs.pop('metainfo', None) or {})}
+        super().__init__(data_root=data_root, metainfo=metainfo, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Return the path and the label of each image, in the order of the paths."""

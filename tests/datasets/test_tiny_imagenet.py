@@ -42,6 +42,7 @@ def test_classes_are_numbered_by_id_and_named_by_words(root):
     train, val = (TinyImageNet(data_root=str(root), split=split) for split in ('train', 'val'))
     assert train.metainfo['classes'] == val.metainfo['classes'] == ('goldfish', IDS[1], 'orange')
     assert [entry['gt_label'] for entry in train] == [0, 0, 1, 1, 2, 2]
+    assert TinyImageNet(data_root=str(root), metainfo=dict(classes=tuple('abc'))).metainfo['classes'] == tuple('abc')
     assert [Path(entry['img_path']).name for entry in train][:2] == ['n01443537_0.JPEG', 'n01443537_1.JPEG']
     assert [(Path(entry['img_path']).name, entry['gt_label']) for entry in val] == [
         ('val_0.JPEG', 2),
