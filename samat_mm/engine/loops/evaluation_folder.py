@@ -27,7 +27,7 @@ def evaluation_folder(
         runner: the runner of the test.
         settings: the settings of the evaluation.
         attacks: the parameters of each attack, by name.
-        must_resume: whether it is an error if there is no evaluation to continue.
+        must_resume: if True, a missing earlier evaluation is an error.
 
     Yields:
         The folder, and whether its evaluation was begun before.
