@@ -21,8 +21,26 @@ from samat_mm.errors import InputError
 PLACE = 'free_adversarial_training'  # in the message hub, and so in checkpoints: where the current epoch began
 
 
+class _FreeTraining:
+    """The part of both loops: it registers the perturbation and keeps the number of replays."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        *,
+        replays: int = 8,
+        perturbation: Mapping[str, Any] | None = None,
+        **schedule: Any,
+    ) -> None:
+        hook = _perturbation_hook(replays, perturbation)
+        super().__init__(runner, dataloader, **schedule)  # type: ignore[call-arg]
+        self.replays = replays
+        runner.register_hook(hook)
+
+
 @LOOPS.register_module()
-class FreeIterBasedTrainLoop(IterBasedTrainLoop):
+class FreeIterBasedTrainLoop(_FreeTraining, IterBasedTrainLoop):
     """Free adversarial training by iterations.
 
     Args:
@@ -38,51 +56,20 @@ class FreeIterBasedTrainLoop(IterBasedTrainLoop):
 
     dataloader_iterator: Any
 
-    def __init__(
-        self,
-        runner: Runner,
-        dataloader: DataLoader | dict,
-        *,
-        replays: int = 8,
-        perturbation: Mapping[str, Any] | None = None,
-        **schedule: Any,
-    ) -> None:
-        hook = _perturbation_hook(replays, perturbation)
-        super().__init__(runner, dataloader, **schedule)
-        self.replays = replays
-        self.dataloader_iterator = RepeatedBatches(self.dataloader_iterator, replays)
-        runner.register_hook(hook)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dataloader_iterator = RepeatedBatches(self.dataloader_iterator, self.replays)
 
 
 @LOOPS.register_module()
-class FreeEpochBasedTrainLoop(EpochBasedTrainLoop):
+class FreeEpochBasedTrainLoop(_FreeTraining, EpochBasedTrainLoop):
     """Free adversarial training by epochs; resumes in the middle of an epoch, too, unless epochs have another length.
 
-    Args:
-        runner: the runner that trains.
-        dataloader: the training set.
-        replays: number of optimizer steps on each batch, m of the paper.
-        perturbation: arguments of :class:`FreePerturbationHook`, such as ``dict(norm='linf', eps='8/255')``.
-        **schedule: ``max_epochs`` and the other arguments of :class:`mmengine.runner.EpochBasedTrainLoop`.
-
-    Raises:
-        ValueError: if a value is out of its range.
+    Takes ``max_epochs`` and the other arguments of :class:`mmengine.runner.EpochBasedTrainLoop`, and those of
+    :class:`FreeIterBasedTrainLoop`.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        dataloader: DataLoader | dict,
-        *,
-        replays: int = 8,
-        perturbation: Mapping[str, Any] | None = None,
-        **schedule: Any,
-    ) -> None:
-        hook = _perturbation_hook(replays, perturbation)
-        super().__init__(runner, dataloader, **schedule)
-        self.replays = replays
-        self._batches: RepeatedBatches | None = None
-        runner.register_hook(hook)
+    _batches: RepeatedBatches | None = None
 
     def run_epoch(self) -> None:
         """Take as many steps as the loader has batches."""
