@@ -32,7 +32,7 @@ def command(args: argparse.Namespace, others: list[str]) -> list[str]:
     rows = [table.row(key).key for key in args.rows or ()]
     if find_spec('snakemake') is None:
         raise InputError('tools/reproduce.py needs Snakemake; run `pip install samat-mm[tables]`.')
-    settings = dict(table=table.name, budget=args.budget, out=args.out)
+    settings = dict(table=args.table, budget=args.budget, out=args.out)
     if rows:
         settings['rows'] = ','.join(rows)
     if args.seeds:
@@ -66,14 +66,14 @@ def claim(out: Path) -> None:
 def main() -> None:
     """Parse, and hand over to Snakemake."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('table', help="'table2' to 'table9'")
+    parser.add_argument('table', help="'table2' to 'table9', or the path of a file in the same form")
     parser.add_argument('--budget', choices=NAMES, default='paper', help='smoke: minutes on two cores; short: a tenth')
     parser.add_argument('--rows', nargs='+', help='some rows of the table only')
     parser.add_argument('--seeds', nargs='+', type=int, help='other seeds than 0, 1 and 2')
     parser.add_argument('--out', type=Path, metavar='DIR', help='tables/TABLE-BUDGET by default')
     args, others = parser.parse_known_args()
     with errors_as_sentences():
-        args.out = args.out or Path('tables') / f'{args.table}-{args.budget}'
+        args.out = args.out or Path('tables') / f'{Path(args.table).stem}-{args.budget}'
         call = command(args, others)
         claim(args.out)
         os.execve(call[0], call, {**os.environ, 'OMP_NUM_THREADS': '1'})

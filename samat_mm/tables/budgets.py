@@ -17,11 +17,13 @@ class Budget:
 
     Args:
         name: 'smoke', 'short' or 'paper'.
+        description: What it changes, in sentences for the pages.
         share: Share of the schedule that is trained; milestones and ramps shrink with it.
         config: Config of plain SGD that takes the place of every row's own.
         models: By the config that it takes the place of, a change to its model.
         training_radii: By norm, the factor by which radii of adversarial training are scaled.
         attack_radii: By norm, the factor by which radii of attacks are scaled.
+        max_samples: Number of images that are tested, spread evenly over the data; all by default.
         attacks: By preset, parameters of the attack that are replaced.
 
     Raises:
@@ -29,11 +31,13 @@ class Budget:
     """
 
     name: str = 'paper'
+    description: str = ''
     share: float = 1.0
     config: str | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
     training_radii: Mapping[str, float] = field(default_factory=dict)
     attack_radii: Mapping[str, float] = field(default_factory=dict)
+    max_samples: int | None = None
     attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

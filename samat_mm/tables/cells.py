@@ -69,7 +69,8 @@ class Training:
         config.versions = versions()
         _write_if_changed(self.config_file, config)
         attacks = list(self.table.attack_configs().values())
-        config.test_cfg = dict(type='AttackTestLoop', attacks=attacks)
+        samples = self.table.budget.max_samples
+        config.test_cfg = dict(type='AttackTestLoop', attacks=attacks, **(dict(max_samples=samples) if samples else {}))
         _write_if_changed(self.test_config_file, config)
 
 

@@ -54,6 +54,7 @@ def document_of(
         'table': table.name.removeprefix('table'),
         'title': table.title,
         'budget': table.budget.name,
+        'schedule': table.budget.description,
         'protocol': 'strict',
         'metric': table.metric,
         'seeds': list(table.seeds),

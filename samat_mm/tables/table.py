@@ -22,15 +22,16 @@ class Row:
     Args:
         name: As in 'SAM (rho = 0.1)'.
         key: The name as part of a path.
-        settings: ``method``, its ``rho`` or ``eps``, and ``config``: the file of plain SGD, in ``configs/``.
-        published: By column, the number that the paper prints.
+        settings: ``method``, its ``rho`` or ``eps``, and ``config``: the file of plain SGD, in ``configs/`` or relative
+            to the file of the table.
+        published: By column, the number that the paper prints; None where it has none.
         notes: By column, a remark on the published number.
     """
 
     name: str
     key: str
     settings: Mapping[str, Any]
-    published: Mapping[str, float]
+    published: Mapping[str, float | None]
     notes: Mapping[str, str]
 
 
@@ -40,6 +41,7 @@ class Table:
 
     Args:
         name: As in 'table8'.
+        folder: Folder of its file.
         title: Subject of the table.
         metric: Key of the metric in the results of a test, 'mIoU' for instance.
         columns: By name, the attacks over which a number is averaged; none for the natural accuracy.
@@ -49,6 +51,7 @@ class Table:
     """
 
     name: str
+    folder: Path
     title: str
     metric: str
     columns: Mapping[str, Sequence[str]]
@@ -87,13 +90,17 @@ class Table:
     def training_config(self, row: Row, seed: int) -> Config:
         """Return the config by which a row is trained."""
         own = row.settings['config']
-        config = Config.fromfile(configs_folder() / (self.budget.config or own))
+        config = Config.fromfile(self._file(self.budget.config or own))
         if own in self.budget.models:
             config.merge_from_dict(dict(model=deepcopy(self.budget.models[own])))  # merging empties _delete_
         config.merge_from_dict(changes_of(row.settings, config, self.budget.training_radii))
         shorten(config, self.budget.share)
         config.randomness = dict(seed=seed)
         return config
+
+    def _file(self, config: str) -> Path:
+        beside = self.folder / config
+        return beside if beside.is_file() else configs_folder() / config
 
     def attack_configs(self) -> dict[str, dict[str, Any]]:
         """Return the attacks of the columns by the names of their presets."""
@@ -122,32 +129,33 @@ def read_table(name: str, budget: str = 'paper') -> Table:
     """Read a table.
 
     Args:
-        name: 'table2' to 'table9'.
+        name: 'table2' to 'table9', or the path of a file in the same form.
         budget: 'smoke', 'short' or 'paper'.
 
     Raises:
         ValueError: if the table or the budget is unknown, or a row does not fit its columns.
     """
-    if name not in table_names():
-        raise InputError(f'table {name!r} is unknown; the known ones are {", ".join(table_names())}.')
+    file = Path(name) if name.endswith('.py') else tables_folder() / f'{name}.py'
+    if not file.is_file():
+        raise InputError(f'table {name!r} is unknown; the known ones are {", ".join(table_names())}, or give a file.')
     if budget not in NAMES:
         raise InputError(f'budget {budget!r} is unknown; it must be {", ".join(NAMES[:-1])} or {NAMES[-1]}.')
-    data = Config.fromfile(tables_folder() / f'{name}.py').to_dict()
-    rows = tuple(_row(name, settings, data) for settings in data['rows'])
+    data = Config.fromfile(file).to_dict()
     return Table(
-        name=name,
+        name=file.stem,
+        folder=file.parent,
         title=data['title'],
         metric=data['metric'],
         columns=data['columns'],
-        rows=rows,
+        rows=tuple(_row(file.stem, settings, data) for settings in data['rows']),
         seeds=tuple(data['seeds']),
         budget=Budget(budget, **data.get(budget, {})),
     )
 
 
 def _row(table: str, settings: dict[str, Any], data: Mapping[str, Any]) -> Row:
-    settings = {'config': data.get('config'), **settings}
-    published, notes, columns = settings.pop('published'), settings.pop('notes', {}), list(data['columns'])
+    settings, columns = {'config': data.get('config'), **settings}, list(data['columns'])
+    published, notes = settings.pop('published', [None] * len(columns)), settings.pop('notes', {})
     name = title_of(settings)
     if len(published) != len(columns) or set(notes) - set(columns):
         raise InputError(

@@ -16,18 +16,11 @@ def measured(document: Document) -> str:
     """Return one paragraph on how the numbers came about."""
     seeds = len(document['seeds'])
     samples = ' or '.join(f'{count:,}' for count in document['samples']) or 'no'
-    text = (
+    return (
         f'{document["metric"]} on {samples} images: mean ± sample standard deviation over {seeds} '
         f'{"seed" if seeds == 1 else "seeds"}, and the published number. Budget {document["budget"]}, protocol '
-        f'{document["protocol"]}.'
-    )
-    return text if document['budget'] == 'paper' else f'{text} {CAVEATS[document["budget"]]}'
-
-
-CAVEATS = {
-    'smoke': 'Other data, a small network and scaled radii: compare the order of the rows, not their values.',
-    'short': 'A part of the schedule: the published numbers come from all of it.',
-}
+        f'{document["protocol"]}. {document["schedule"]}'
+    ).strip()
 
 
 def ours(cell: Mapping[str, Any], plus_minus: str = ' ± ') -> str:
@@ -44,5 +37,7 @@ def notes(document: Document) -> dict[str, str]:
 
 
 def published(cell: Mapping[str, Any], marks: Mapping[str, str]) -> str:
-    """Return the published number with its mark, '47.8*'."""
+    """Return the published number with its mark, '47.8*'; a dash where there is none."""
+    if cell['published'] is None:
+        return MISSING
     return f'{cell["published"]:.1f}{marks.get(cell.get("note", ""), "")}'
