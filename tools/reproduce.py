@@ -16,8 +16,8 @@ from pathlib import Path
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.errors import InputError
 from samat_mm.files.access import writing
-from samat_mm.tables.budgets import NAMES
-from samat_mm.tables.table import read_table
+from samat_mm.tables.budgets import NAMES, PROTOCOLS
+from samat_mm.tables.reading import read_table
 
 SNAKEFILE = Path(__file__).parents[1] / 'workflow' / 'Snakefile'
 
@@ -28,11 +28,11 @@ def command(args: argparse.Namespace, others: list[str]) -> list[str]:
     Raises:
         ValueError: if the table, a row or the budget is unknown, or Snakemake is not installed.
     """
-    table = read_table(args.table, args.budget)
+    table = read_table(args.table, args.budget, args.protocol)
     rows = [table.row(key).key for key in args.rows or ()]
     if find_spec('snakemake') is None:
         raise InputError('tools/reproduce.py needs Snakemake; run `pip install samat-mm[tables]`.')
-    settings = dict(table=args.table, budget=args.budget, out=args.out)
+    settings = dict(table=args.table, budget=args.budget, protocol=args.protocol, out=args.out)
     if rows:
         settings['rows'] = ','.join(rows)
     if args.seeds:
@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('table', help="'table2' to 'table9', or the path of a file in the same form")
     parser.add_argument('--budget', choices=NAMES, default='paper', help='smoke: minutes on two cores; short: a tenth')
+    parser.add_argument('--protocol', choices=PROTOCOLS, default='strict', help='how attacks see a segmentor')
     parser.add_argument('--rows', nargs='+', help='some rows of the table only')
     parser.add_argument('--seeds', nargs='+', type=int, help='other seeds than 0, 1 and 2')
     parser.add_argument('--out', type=Path, metavar='DIR', help='tables/TABLE-BUDGET by default')

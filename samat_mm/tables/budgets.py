@@ -9,6 +9,7 @@ from mmengine.config import Config
 from samat_mm.errors import InputError
 
 NAMES = ('smoke', 'short', 'paper')
+PROTOCOLS = ('strict', 'paper-compat')
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Budget:
         training_radii: By norm, the factor by which radii of adversarial training are scaled.
         attack_radii: By norm, the factor by which radii of attacks are scaled.
         max_samples: Number of images that are tested, spread evenly over the data; all by default.
+        attacks_per_process: Number of attacks that one process runs; more than one where starting it takes longer than
+            an attack.
         attacks: By preset, parameters of the attack that are replaced.
 
     Raises:
@@ -38,6 +41,7 @@ class Budget:
     training_radii: Mapping[str, float] = field(default_factory=dict)
     attack_radii: Mapping[str, float] = field(default_factory=dict)
     max_samples: int | None = None
+    attacks_per_process: int = 1
     attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
-"""Which trainings and tests a table consists of, and the files by which each is known."""
+"""Which trainings and evaluations a table consists of, and the files by which each is known."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,34 +45,88 @@ class Training:
         return self.folder / 'train.py'
 
     @property
-    def test_config_file(self) -> Path:
-        """Config of the test, with the attacks of the table's columns."""
-        return self.folder / 'test.py'
-
-    @property
     def trained_file(self) -> Path:
         """File that is written when the training is done; it holds the path of the checkpoint."""
         return self.folder / 'trained.txt'
 
-    @property
-    def report_file(self) -> Path:
-        """Report of the test; it proves that the cells of the training are done."""
-        return self.folder / 'report.json'
+    def examination_file(self, name: str) -> Path:
+        """Return the report of one of the table's examinations, 'sanity' or 'sharpness'."""
+        return self.folder / f'{name}.json'
 
     def work_dir(self) -> Path:
         """Return the folder of the checkpoints: another one if the config changes, so that no old one is resumed."""
         digest = sha256(self.config_file.read_bytes()).hexdigest()[:12]
         return self.out / 'work_dirs' / f'{self.name}-{digest}'
 
+    @cached_property
+    def evaluations(self) -> tuple['Evaluation', ...]:
+        """The evaluations that the columns and examinations of the table ask for."""
+        table, size = self.table, self.table.budget.attacks_per_process
+        by_surrogate: dict[str | None, list[str]] = {}
+        for attack in table.attacks:
+            by_surrogate.setdefault(table.surrogates.get(attack), []).append(attack)
+        found = [
+            Evaluation(self, tuple(attacks[start : start + size]), surrogate)
+            for surrogate, attacks in by_surrogate.items()
+            for start in range(0, len(attacks), size)
+        ]
+        return tuple(found) or (Evaluation(self, ()),)
+
     def write_configs(self) -> None:
-        """Write both configs. A file whose contents are the same is left as it is, with its time."""
-        config = self.table.training_config(self.row, self.seed)
-        config.versions = versions()
-        _write_if_changed(self.config_file, config)
-        attacks = list(self.table.attack_configs().values())
-        samples = self.table.budget.max_samples
-        config.test_cfg = dict(type='AttackTestLoop', attacks=attacks, **(dict(max_samples=samples) if samples else {}))
-        _write_if_changed(self.test_config_file, config)
+        """Write all configs. A file whose contents are the same is left as it is, with its time."""
+        write_if_changed(self.config_file, self.table.training_config(self.row, self.seed))
+        for evaluation in self.evaluations:
+            config = self.table.test_config(self.row, self.seed, evaluation.attacks)
+            write_if_changed(evaluation.config_file, config)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run of tools/test.py on a training: the cells of its attacks.
+
+    Args:
+        training: The training.
+        attacks: The attacks; without any, the natural performance.
+        surrogate: Key of the row on whose model, of the same seed, they are made; None for the model itself.
+    """
+
+    training: Training
+    attacks: tuple[str, ...]
+    surrogate: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its files without the suffix: the attacks from the first to the last, and the protocol."""
+        ends = dict.fromkeys((self.attacks or ('natural',))[:: max(1, len(self.attacks) - 1)])
+        protocol = self.training.table.protocol
+        return '_'.join([*ends, *([] if protocol == 'strict' else [protocol])])
+
+    @property
+    def config_file(self) -> Path:
+        """Config of the test, with its attacks."""
+        return self.training.folder / f'{self.name}.py'
+
+    @property
+    def report_file(self) -> Path:
+        """Report of the test; it proves that its cells are done."""
+        return self.training.folder / f'{self.name}.json'
+
+    @property
+    def twin(self) -> Training | None:
+        """The training on whose model the attacks are made, if it is another one."""
+        if self.surrogate is None:
+            return None
+        table = self.training.table
+        return replace(self.training, row=table.row(self.surrogate))
+
+
+def checkpoint_of(training: Training) -> str:
+    """Return the checkpoint of a finished training.
+
+    Raises:
+        OSError: if the training is not done.
+    """
+    return training.trained_file.read_text(encoding='utf-8').strip()
 
 
 def trainings(table: Table, out: Path) -> Iterator[Training]:
@@ -81,7 +136,13 @@ def trainings(table: Table, out: Path) -> Iterator[Training]:
             yield Training(table, row, seed, out)
 
 
-def _write_if_changed(path: Path, config: Config) -> None:
+def write_if_changed(path: Path, config: Config) -> None:
+    """Write a config with the versions of the packages, unless the file says the same already.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    config.versions = versions()
     text = config.pretty_text
     if path.exists() and path.read_text(encoding='utf-8') == text:
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samat_mm.files.access import reading, writing
-from samat_mm.tables.cells import Training
+from samat_mm.tables.cells import Training, checkpoint_of
 from samat_mm.tables.table import Row, Table
 
 CLEAN = 'clean'  # name of the natural results in a report
@@ -15,28 +15,43 @@ Report = Mapping[str, Any]
 
 
 def collect(trainings: Iterable[Training], path: Path) -> dict[str, Any]:
-    """Write the document of a table from the reports of its tests, and return it.
+    """Write the document of a table from the reports of its evaluations, and return it.
 
     Args:
-        trainings: The trainings of one table. Those without a report are left out: their cells are missing.
+        trainings: The trainings of one table. Cells without a report are missing.
         path: The file.
 
     Raises:
         OSError: if a report cannot be read, or the document cannot be written.
     """
     known = list(trainings)
-    reports = {training.name: _read(training.report_file) for training in known if training.report_file.exists()}
     table = known[0].table
+    reports = {training.name: report for training in known if (report := merged_report(training)) is not None}
     found = {
         row.key: [reports[training.name] for training in known if training.row == row and training.name in reports]
         for row in table.rows
     }
-    commands = {training.name: _commands(training) for training in known if training.name in reports}
+    commands = {training.name: commands_of(training) for training in known if training.name in reports}
     document = document_of(table, found, commands)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
     return document
+
+
+def merged_report(training: Training) -> Report | None:
+    """Return the reports of a training's evaluations as one, with the results of all; None if none is finished.
+
+    Raises:
+        OSError: if one cannot be read.
+    """
+    reports = [
+        read_json(evaluation.report_file) for evaluation in training.evaluations if evaluation.report_file.exists()
+    ]
+    if not reports:
+        return None
+    results = {name: result for report in reversed(reports) for name, result in report['results'].items()}
+    return {**reports[0], 'results': results}
 
 
 def document_of(
@@ -55,7 +70,7 @@ def document_of(
         'title': table.title,
         'budget': table.budget.name,
         'schedule': table.budget.description,
-        'protocol': 'strict',
+        'protocol': table.protocol,
         'metric': table.metric,
         'seeds': list(table.seeds),
         'samples': sorted({report['samples'] for report in everything}),
@@ -97,17 +112,28 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Report:
+def read_json(path: Path) -> Any:
+    """Return the contents of a JSON file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
     with reading(path):
         return json.loads(path.read_text(encoding='utf-8'))
 
 
-def _commands(training: Training) -> list[str]:
-    work = training.work_dir()
-    with reading(training.trained_file):
-        checkpoint = training.trained_file.read_text(encoding='utf-8').strip()
-    return [
-        f'python tools/train.py {training.config_file} --resume --work-dir {work}',
-        f'python tools/test.py {training.test_config_file} {checkpoint} --work-dir {work}/test '
-        f'--out {training.report_file}',
-    ]
+def commands_of(training: Training) -> list[str]:
+    """Return the commands that gave the results of a training.
+
+    Raises:
+        OSError: if the training is not done.
+    """
+    work, checkpoint = training.work_dir(), checkpoint_of(training)
+    commands = [f'python tools/train.py {training.config_file} --resume --work-dir {work}']
+    for evaluation in training.evaluations:
+        if evaluation.report_file.exists():
+            twin = evaluation.twin
+            surrogate = [] if twin is None else [f'--surrogate {twin.config_file} {checkpoint_of(twin)}']
+            test = [f'python tools/test.py {evaluation.config_file} {checkpoint}', *surrogate]
+            commands.append(' '.join([*test, f'--work-dir {work}/{evaluation.name} --out {evaluation.report_file}']))
+    return commands

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ from mmengine.config import Config
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.units import parse_radius
-from samat_mm.presets import attack_config, configs_folder
-from samat_mm.tables.budgets import NAMES, Budget, shorten
-from samat_mm.tables.methods import changes_of, title_of
+from samat_mm.presets import configs_folder
+from samat_mm.tables.budgets import Budget, shorten
+from samat_mm.tables.methods import changes_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Table:
         rows: Rows in the paper's order.
         seeds: Seeds of the trainings.
         budget: Changes that save time.
+        attacks: By name, the config of each attack that a column names.
+        surrogates: By attack, the key of the row on whose model, of the same seed, its images are made.
+        metrics: Metrics that are computed besides those of the rows' configs.
+        examinations: What is measured besides the columns: 'sanity', 'sharpness'.
+        protocol: How attacks see a model, see :class:`samat_mm.crafting.crafting.Crafting`.
     """
 
     name: str
@@ -58,11 +63,11 @@ class Table:
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
     budget: Budget
-
-    @property
-    def attacks(self) -> tuple[str, ...]:
-        """The presets that the columns name, each once."""
-        return tuple(dict.fromkeys(attack for attacks in self.columns.values() for attack in attacks))
+    attacks: Mapping[str, Mapping[str, Any]]
+    surrogates: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    examinations: tuple[str, ...] = ()
+    protocol: str = 'strict'
 
     def row(self, key: str) -> Row:
         """Return a row by its key.
@@ -79,9 +84,15 @@ class Table:
         """Return the table with some of its rows only.
 
         Raises:
-            ValueError: if there is no such row.
+            ValueError: if there is no such row, or attacks are made on one that is left out.
         """
-        return replace(self, rows=tuple(self.row(key) for key in keys))
+        rows = tuple(self.row(key) for key in keys)
+        missing = set(self.surrogates.values()) - {row.key for row in rows}
+        if missing:
+            raise InputError(
+                f'{self.name} makes attacks on the models of {", ".join(sorted(missing))}; give that row too.'
+            )
+        return replace(self, rows=rows)
 
     def with_seeds(self, seeds: Iterable[int]) -> 'Table':
         """Return the table with other seeds."""
@@ -102,65 +113,32 @@ class Table:
         beside = self.folder / config
         return beside if beside.is_file() else configs_folder() / config
 
-    def attack_configs(self) -> dict[str, dict[str, Any]]:
-        """Return the attacks of the columns by the names of their presets."""
-        return {name: self._attack(name) for name in self.attacks}
+    def test_config(self, row: Row, seed: int, attacks: Sequence[str]) -> Config:
+        """Return the config by which a training of a row is tested under some of the attacks."""
+        config = self.training_config(row, seed)
+        loop: dict[str, Any] = dict(type='AttackTestLoop', attacks=[self.attack_config(name) for name in attacks])
+        if self.budget.max_samples is not None:
+            loop['max_samples'] = self.budget.max_samples
+        if self.protocol != 'strict':
+            loop['protocol'] = self.protocol
+        config.test_cfg = loop
+        if self.metrics:
+            own = config.test_evaluator
+            config.test_evaluator = [*(own if isinstance(own, list) else [own]), *self.metrics]
+        return config
 
-    def _attack(self, name: str) -> dict[str, Any]:
-        _, config = attack_config(name)
-        config.update(self.budget.attacks.get(name, {}))
+    def attack_configs(self) -> dict[str, dict[str, Any]]:
+        """Return all attacks of the columns by name, at the budget's radii."""
+        return {name: self.attack_config(name) for name in self.attacks}
+
+    def attack_config(self, name: str) -> dict[str, Any]:
+        """Return an attack of the columns at the budget's radius."""
+        return {**self._scaled({**self.attacks[name], **self.budget.attacks.get(name, {})}), 'name': name}
+
+    def _scaled(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the config of an attack, and of one within it, with radii multiplied by the budget's factor."""
         factor = self.budget.attack_radii.get(config.get('norm', ''), 1.0)
         radii = [key for key in ('eps', 'step_size') if key in config and factor != 1]
-        config.update({key: factor * parse_radius(config[key], key) for key in radii})
-        return {**config, 'name': name}
-
-
-def tables_folder() -> Path:
-    """Return the folder of the tables, in a checkout or in an installed package."""
-    return configs_folder() / 'tables'
-
-
-def table_names() -> list[str]:
-    """Return the tables that can be rebuilt."""
-    return sorted(path.stem for path in tables_folder().glob('*.py'))
-
-
-def read_table(name: str, budget: str = 'paper') -> Table:
-    """Read a table.
-
-    Args:
-        name: 'table2' to 'table9', or the path of a file in the same form.
-        budget: 'smoke', 'short' or 'paper'.
-
-    Raises:
-        ValueError: if the table or the budget is unknown, or a row does not fit its columns.
-    """
-    file = Path(name) if name.endswith('.py') else tables_folder() / f'{name}.py'
-    if not file.is_file():
-        raise InputError(f'table {name!r} is unknown; the known ones are {", ".join(table_names())}, or give a file.')
-    if budget not in NAMES:
-        raise InputError(f'budget {budget!r} is unknown; it must be {", ".join(NAMES[:-1])} or {NAMES[-1]}.')
-    data = Config.fromfile(file).to_dict()
-    return Table(
-        name=file.stem,
-        folder=file.parent,
-        title=data['title'],
-        metric=data['metric'],
-        columns=data['columns'],
-        rows=tuple(_row(file.stem, settings, data) for settings in data['rows']),
-        seeds=tuple(data['seeds']),
-        budget=Budget(budget, **data.get(budget, {})),
-    )
-
-
-def _row(table: str, settings: dict[str, Any], data: Mapping[str, Any]) -> Row:
-    settings, columns = {'config': data.get('config'), **settings}, list(data['columns'])
-    published, notes = settings.pop('published', [None] * len(columns)), settings.pop('notes', {})
-    name = title_of(settings)
-    if len(published) != len(columns) or set(notes) - set(columns):
-        raise InputError(
-            f'row {name} of {table} must have a published number for each of {", ".join(columns)}, and notes on those; '
-            f'got {published} and {notes}.'
-        )
-    key = ''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in name.replace(' = ', '-'))
-    return Row(name, key.replace('__', '_').strip('_'), settings, dict(zip(columns, published, strict=True)), notes)
+        scaled = {key: factor * parse_radius(config[key], key) for key in radii}
+        inner = {'attack': self._scaled(config['attack'])} if 'attack' in config else {}
+        return {**config, **scaled, **inner}

@@ -9,8 +9,8 @@ import pytest
 
 from samat_mm.tables.pages import PAGES, write_pages
 from samat_mm.tables.pages.figures import figures_of
+from samat_mm.tables.reading import read_table
 from samat_mm.tables.results import document_of, value_of
-from samat_mm.tables.table import read_table
 
 METRIC = 'accuracy/top1'
 

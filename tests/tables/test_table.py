@@ -15,7 +15,7 @@ import samat_mm  # noqa: F401
 from samat_mm.presets import build_attacks
 from samat_mm.tables.budgets import Budget, shorten
 from samat_mm.tables.methods import L2_STEPS, LINF_STEPS, changes_of
-from samat_mm.tables.table import read_table, table_names
+from samat_mm.tables.reading import read_table, table_names
 
 PAPER = ROOT / '../shared/paper/sam_at_duality.txt'
 EVERY = [(name, budget) for name in table_names() for budget in ('smoke', 'paper')]

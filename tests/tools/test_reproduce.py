@@ -11,8 +11,8 @@ import pytest
 from helpers import ROOT
 
 from samat_mm.tables.cells import trainings
+from samat_mm.tables.reading import read_table
 from samat_mm.tables.results import collect
-from samat_mm.tables.table import read_table
 
 TOOL = ROOT / 'tools' / 'reproduce.py'
 
@@ -35,7 +35,7 @@ def test_a_dry_run_lists_a_training_and_a_test_for_each_row_and_seed(tmp_path):
     )
     assert counts == {'train': '24', 'evaluate': '24', 'table': '1', 'pages': '1', 'total': '50'}
     configs = sorted(path.relative_to(tmp_path / 'out') for path in (tmp_path / 'out').rglob('*.py'))
-    assert len(configs) == 48 and str(configs[0]) == 'cells/Adam/seed0/test.py'
+    assert len(configs) == 48 and str(configs[0]) == 'cells/Adam/seed0/fgsm-linf_pixle.py'
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_configs_are_written_again_only_if_they_change(tmp_path):
     table = read_table('table8', 'smoke').with_rows(['SGD', 'SAM_rho-0.01']).with_seeds([3])
     first, second = trainings(table, tmp_path)
     first.write_configs()
-    times = [path.stat().st_mtime_ns for path in (first.config_file, first.test_config_file)]
+    times = [path.stat().st_mtime_ns for path in (first.config_file, first.evaluations[0].config_file)]
     folder = first.work_dir()
     first.write_configs()
-    assert [path.stat().st_mtime_ns for path in (first.config_file, first.test_config_file)] == times
+    assert [path.stat().st_mtime_ns for path in (first.config_file, first.evaluations[0].config_file)] == times
     changed = next(trainings(read_table('table8', 'short').with_rows(['SGD']).with_seeds([3]), tmp_path))
     changed.write_configs()
     assert first.config_file.stat().st_mtime_ns > times[0]
@@ -81,7 +81,9 @@ def test_the_document_is_made_of_the_finished_reports(tmp_path):
     done.write_configs()
     done.trained_file.write_text('work/iter_100.pth')
     results = {'clean': {'mIoU': 60.0}, 'pgd-linf': {'mIoU': 50.0}, 'pgd-l2': {'mIoU': 40.0}}
-    done.report_file.write_text(json.dumps({'results': results, 'samples': 100, 'versions': {}}))
+    (evaluation,) = done.evaluations
+    assert evaluation.report_file.name == 'pgd-linf_pgd-l2.json'
+    evaluation.report_file.write_text(json.dumps({'results': results, 'samples': 100, 'versions': {}}))
     document = collect(trainings(table, tmp_path), tmp_path / 'table8.json')
     assert document == json.loads((tmp_path / 'table8.json').read_text())
     assert document['rows'][0]['cells']['linf-PGD'] == {'mean': 50.0, 'std': None, 'n': 1, 'published': 57.3}

@@ -2,8 +2,9 @@
 # Radii are scaled to these images: 8/255 of adversarial training becomes 0.1, and 1/255 of an attack becomes 0.05.
 seeds = [0, 1, 2]
 smoke = dict(
-    description='Other data (the 8x8 digits of scikit-learn), a small network and scaled radii: compare the order of the '
-    'rows, not their values.',
+    description='Other data (the 8x8 digits of scikit-learn), a small network and scaled radii: compare the order of '
+    'the rows, not their values.',
+    attacks_per_process=10,
     config='smallcnn_handwriting_sgd.py',
     training_radii=dict(linf=3.1875, l2=1.0),
     attack_radii=dict(linf=12.75, l2=2.0),

@@ -2,6 +2,7 @@
 seeds = [0, 1, 2]
 smoke = dict(
     description='Other data (scenes of digits) and a small network: compare the order of the rows, not their values.',
+    attacks_per_process=10,
     config='deeplabv3_digits_sgd.py',
     share=0.1,
 )

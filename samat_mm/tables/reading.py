@@ -1,0 +1,80 @@
+"""Read a table of the paper from its file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from samat_mm.errors import InputError
+from samat_mm.presets import attack_config, configs_folder
+from samat_mm.tables.budgets import NAMES, PROTOCOLS, Budget
+from samat_mm.tables.methods import title_of
+from samat_mm.tables.table import Row, Table
+
+
+def tables_folder() -> Path:
+    """Return the folder of the tables, in a checkout or in an installed package."""
+    return configs_folder() / 'tables'
+
+
+def table_names() -> list[str]:
+    """Return the tables that can be rebuilt."""
+    return sorted(path.stem for path in tables_folder().glob('*.py'))
+
+
+def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Table:
+    """Read a table.
+
+    Args:
+        name: 'table2' to 'table9', or the path of a file in the same form.
+        budget: 'smoke', 'short' or 'paper'.
+        protocol: 'strict', or 'paper-compat' for the attacks of the released code on segmentors.
+
+    Raises:
+        ValueError: if the table or the budget is unknown, or a row does not fit its columns.
+    """
+    file = Path(name) if name.endswith('.py') else tables_folder() / f'{name}.py'
+    if not file.is_file():
+        raise InputError(f'table {name!r} is unknown; the known ones are {", ".join(table_names())}, or give a file.')
+    if budget not in NAMES:
+        raise InputError(f'budget {budget!r} is unknown; it must be {", ".join(NAMES[:-1])} or {NAMES[-1]}.')
+    if protocol not in PROTOCOLS:
+        raise InputError(f'protocol {protocol!r} is unknown; it must be {" or ".join(PROTOCOLS)}.')
+    data = Config.fromfile(file).to_dict()
+    columns = data['columns']
+    if protocol != 'strict' and data['metric'] != 'mIoU':
+        raise InputError(
+            f'protocol {protocol} is what the released code does to segmentors, and {file.stem} is about classifiers; '
+            'leave --protocol out.'
+        )
+    named = dict.fromkeys(attack for attacks in columns.values() for attack in attacks)
+    attacks = {attack: data.get('attacks', {}).get(attack) or attack_config(attack)[1] for attack in named}
+    return Table(
+        name=file.stem,
+        folder=file.parent,
+        title=data['title'],
+        metric=data['metric'],
+        columns=columns,
+        rows=tuple(_row(file.stem, settings, data) for settings in data['rows']),
+        seeds=tuple(data['seeds']),
+        budget=Budget(budget, **data.get(budget, {})),
+        attacks=attacks,
+        surrogates=data.get('surrogates', {}),
+        metrics=tuple(data.get('metrics', ())),
+        examinations=tuple(data.get('examinations', ())),
+        protocol=protocol,
+    )
+
+
+def _row(table: str, settings: dict[str, Any], data: Mapping[str, Any]) -> Row:
+    settings, columns = {'config': data.get('config'), **settings}, list(data['columns'])
+    published, notes = settings.pop('published', [None] * len(columns)), settings.pop('notes', {})
+    name = title_of(settings)
+    if len(published) != len(columns) or set(notes) - set(columns):
+        raise InputError(
+            f'row {name} of {table} must have a published number for each of {", ".join(columns)}, and notes on those; '
+            f'got {published} and {notes}.'
+        )
+    key = ''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in name.replace(' = ', '-'))
+    return Row(name, key.replace('__', '_').strip('_'), settings, dict(zip(columns, published, strict=True)), notes)
