@@ -19,26 +19,34 @@ def changes_of(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, 
     """Return what a row changes in the config of plain SGD.
 
     Args:
-        row: ``method``, and its ``rho`` or ``eps``.
+        row: ``method``, or several ('SAM + linf-AT', the weights first), and their ``rho`` and ``eps``.
         base: The config of plain SGD.
         radii: By norm, the factor by which the radius of adversarial training is scaled; 1 where a norm is missing.
 
     Raises:
         ValueError: if the method is unknown, or its radius is missing.
     """
-    method = row['method']
-    if method not in METHODS:
-        raise InputError(f'method {method!r} of a table is unknown; the known ones are {", ".join(METHODS)}.')
-    parameter = RADIUS_OF.get(method)
-    if parameter and parameter not in row:
-        raise InputError(f'method {method} of a table needs {parameter}; give it in the row {dict(row)}.')
-    return METHODS[method](row, base, radii)
+    changes: dict[str, Any] = {}
+    for method in parts_of(row):
+        if method not in METHODS:
+            raise InputError(f'method {method!r} of a table is unknown; the known ones are {", ".join(METHODS)}.')
+        parameter = RADIUS_OF.get(method)
+        if parameter and parameter not in row:
+            raise InputError(f'method {method} of a table needs {parameter}; give it in the row {dict(row)}.')
+        changes |= METHODS[method](row, base, radii)
+    return changes
+
+
+def parts_of(row: Row) -> list[str]:
+    """Return the methods that a row combines: 'SAM + linf-AT' is both at once."""
+    return row['method'].split(' + ')
 
 
 def title_of(row: Row) -> str:
     """Return how a row is called: 'SAM (rho = 0.1)', 'WRN-28-10, linf-AT (eps = 8/255)'."""
-    parameter = RADIUS_OF.get(row['method'])
-    name = f'{row["method"]} ({parameter} = {row[parameter]})' if parameter else row['method']
+    parameters = [RADIUS_OF[method] for method in parts_of(row) if method in RADIUS_OF]
+    said = ', '.join(f'{parameter} = {row[parameter]}' for parameter in parameters)
+    name = f'{row["method"]} ({said})' if said else row['method']
     return f'{row["model"]}, {name}' if 'model' in row else name
 
 
@@ -53,7 +61,7 @@ def _adam(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _sharpness_aware(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
-    return dict(optim_wrapper=dict(type=f'{row["method"]}OptimWrapper', rho=row['rho']))
+    return dict(optim_wrapper=dict(type=f'{parts_of(row)[0]}OptimWrapper', rho=row['rho']))
 
 
 def _linf_training(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:

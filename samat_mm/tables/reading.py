@@ -48,8 +48,9 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
             f'protocol {protocol} is what the released code does to segmentors, and {file.stem} is about classifiers; '
             'leave --protocol out.'
         )
-    named = dict.fromkeys(attack for attacks in columns.values() for attack in attacks)
-    attacks = {attack: data.get('attacks', {}).get(attack) or attack_config(attack)[1] for attack in named}
+    own = data.get('attacks', {})
+    named = dict.fromkeys([*(attack for attacks in columns.values() for attack in attacks), *own])
+    attacks = {attack: own[attack] if attack in own else attack_config(attack)[1] for attack in named}
     return Table(
         name=file.stem,
         folder=file.parent,
@@ -60,9 +61,12 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
         seeds=tuple(data['seeds']),
         budget=Budget(budget, **data.get(budget, {})),
         attacks=attacks,
+        labels=data.get('labels', {}),
         surrogates=data.get('surrogates', {}),
         metrics=tuple(data.get('metrics', ())),
         examinations=tuple(data.get('examinations', ())),
+        roles=data.get('roles', {}),
+        questions=tuple(data.get('questions', ())),
         protocol=protocol,
     )
 

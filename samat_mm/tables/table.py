@@ -49,9 +49,13 @@ class Table:
         seeds: Seeds of the trainings.
         budget: Changes that save time.
         attacks: By name, the config of each attack that a column names.
+        labels: By attack, how the answers call it; by its name if it is not here.
         surrogates: By attack, the key of the row on whose model, of the same seed, its images are made.
         metrics: Metrics that are computed besides those of the rows' configs.
         examinations: What is measured besides the columns: 'sanity', 'sharpness'.
+        roles: For the questions: the keys of the rows ``reference`` and ``yardstick``, the method of the ``claim``, and
+            the ``attack`` by which its best row is chosen.
+        questions: What is asked of the results, each with ``ask`` and the settings of the question.
         protocol: How attacks see a model, see :class:`samat_mm.crafting.crafting.Crafting`.
     """
 
@@ -64,9 +68,12 @@ class Table:
     seeds: tuple[int, ...]
     budget: Budget
     attacks: Mapping[str, Mapping[str, Any]]
+    labels: Mapping[str, str] = field(default_factory=dict)
     surrogates: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[Mapping[str, Any], ...] = ()
     examinations: tuple[str, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+    questions: tuple[Mapping[str, Any], ...] = ()
     protocol: str = 'strict'
 
     def row(self, key: str) -> Row:
@@ -79,6 +86,10 @@ class Table:
             if key in (row.key, row.name):
                 return row
         raise InputError(f'{self.name} has no row {key!r}; it has {", ".join(row.key for row in self.rows)}.')
+
+    def row_or_none(self, key: str) -> Row | None:
+        """Return a row by its key, None if there is no such row."""
+        return next((row for row in self.rows if row.key == key), None)
 
     def with_rows(self, keys: Iterable[str]) -> 'Table':
         """Return the table with some of its rows only.

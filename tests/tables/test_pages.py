@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from samat_mm.tables.evidence import Evidence
 from samat_mm.tables.pages import PAGES, write_pages
 from samat_mm.tables.pages.figures import figures_of
 from samat_mm.tables.reading import read_table
@@ -17,16 +18,16 @@ METRIC = 'accuracy/top1'
 
 def report(natural, attacked, samples=500):
     results = {'clean': {METRIC: natural}, **{name: {METRIC: value} for name, value in attacked.items()}}
-    return {'results': results, 'samples': samples, 'versions': {'torch': '2.13.0'}}
+    return Evidence(results, samples, {'torch': '2.13.0'})
 
 
 @pytest.fixture
 def document():
     """Table 5 with three seeds of SGD, two of SAM at three radii, and nothing of the rest."""
     table = read_table('table5', 'smoke')
-    reports = {'SGD': [report(90.0 + seed, {'autoattack-l2': 10.0, 'stadv': 20.0}) for seed in range(3)]}
+    reports = {'SGD': {seed: report(90.0 + seed, {'autoattack-l2': 10.0, 'stadv': 20.0}) for seed in range(3)}}
     for number, key in enumerate(('SAM_rho-0.1', 'SAM_rho-0.2', 'SAM_rho-0.3')):
-        reports[key] = [report(91.0, {'autoattack-l2': 10.0 + number, 'stadv': 21.0 + seed}) for seed in range(2)]
+        reports[key] = {seed: report(91.0, {'autoattack-l2': 10.0 + number, 'stadv': 21.0 + seed}) for seed in range(2)}
     return document_of(table, reports, {'SGD/seed0': ['python tools/train.py a_b.py']})
 
 
@@ -45,7 +46,7 @@ def test_cells_are_mean_and_sample_deviation_over_seeds(document):
 def test_a_missing_cell_is_missing(document):
     assert row(document, 'Adam')['cells']['natural'] == {'mean': None, 'std': None, 'n': 0, 'published': 93.9}
     table = read_table('table5', 'smoke')
-    partial = document_of(table, {'SGD': [report(90.0, {'stadv': 20.0}), report(92.0, {})]}, {})
+    partial = document_of(table, {'SGD': {0: report(90.0, {'stadv': 20.0}), 1: report(92.0, {})}}, {})
     cells = row(partial, 'SGD')['cells']
     assert [cells[column]['n'] for column in ('natural', 'AutoAttack', 'StAdv')] == [2, 0, 1]
     assert cells['StAdv']['std'] is None

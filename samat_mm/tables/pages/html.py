@@ -6,7 +6,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from samat_mm.tables.pages.figures import figures_of
-from samat_mm.tables.pages.wording import Document, heading, measured, notes, ours, published
+from samat_mm.tables.pages.wording import MISSING, Document, heading, measured, notes, number, ours, published
 
 TEMPLATE = Path(__file__).with_name('table.html.jinja')
 
@@ -23,6 +23,8 @@ def as_html(document: Document) -> str:
         measured=measured(document),
         marks=marks,
         ours=ours,
+        number=number,
+        missing=MISSING,
         published=lambda cell: published(cell, marks),
         figures={caption: Markup(svg) for caption, svg in figures_of(document).items()},
     )

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from samat_mm.tables.pages.wording import Document, heading, measured, notes, ours, published
+from samat_mm.tables.pages.wording import MISSING, Document, heading, measured, notes, number, ours, published
 
 LATEX = {'%': r'\%', '&': r'\&', '_': r'\_', '±': r'$\pm$', '#': r'\#'}
 
@@ -22,13 +22,23 @@ def as_markdown(document: Document) -> str:
         f'|---|{"---|" * len(columns)}',
     ]
     for row in document['rows']:
-        cells = [f'{ours(cell)} ({published(cell, marks)})' for cell in row['cells'].values()]
+        cells = [_both(ours(cell), published(cell, marks)) for cell in row['cells'].values()]
         lines.append(f'| {row["name"]} | {" | ".join(cells)} |')
-    lines += ['', *(f'{mark} {note}  '.replace('*', r'\*') for note, mark in marks.items()), '', '## Commands', '']
+    lines += ['', *(f'{mark} {note}  '.replace('*', r'\*') for note, mark in marks.items()), '']
+    for answer in document['verdict']:
+        lines += [*_answer(answer), '']
+    lines += ['## Commands', '']
     for name, commands in document['commands'].items():
         lines += [f'{name}:', '', '```bash', *commands, '```', '']
     versions = ', '.join(f'{name} {version}' for name, version in document['versions'].items())
     return '\n'.join([*lines, f'Versions: {versions or "none"}.', ''])
+
+
+def _answer(answer: Mapping[str, Any]) -> list[str]:
+    lines = [f'## {answer["question"]}', '', answer['sentence'], '']
+    if answer['columns']:
+        lines += [f'| method | {" | ".join(answer["columns"])} |', f'|---|{"---|" * len(answer["columns"])}']
+    return lines + [f'| {name} | {" | ".join(map(number, cells))} |' for name, cells in answer['rows']]
 
 
 def as_latex(document: Document) -> str:
@@ -45,7 +55,7 @@ def as_latex(document: Document) -> str:
         r'\midrule',
     ]
     for row in document['rows']:
-        cells = [f'{_latex(ours(cell))} ({published(cell, marks)})' for cell in row['cells'].values()]
+        cells = [_both(_latex(ours(cell)), published(cell, marks)) for cell in row['cells'].values()]
         lines.append(rf'{_latex(row["name"])} & {" & ".join(cells)} \\')
     lines += [r'\bottomrule', r'\end{tabular}']
     lines += [rf'\par\footnotesize {mark} {_latex(note)}' for note, mark in marks.items()]
@@ -61,6 +71,10 @@ def as_csv(document: Document) -> str:
         for column, cell in row['cells'].items():
             writer.writerow([row['name'], column, *(_plain(cell, key) for key in ('mean', 'std', 'n', 'published'))])
     return text.getvalue()
+
+
+def _both(own: str, theirs: str) -> str:
+    return own if theirs == MISSING else f'{own} ({theirs})'
 
 
 def _plain(cell: Mapping[str, Any], key: str) -> Any:

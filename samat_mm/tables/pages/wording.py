@@ -30,6 +30,13 @@ def ours(cell: Mapping[str, Any], plus_minus: str = ' ± ') -> str:
     return f'{cell["mean"]:.1f}' if cell['std'] is None else f'{cell["mean"]:.1f}{plus_minus}{cell["std"]:.1f}'
 
 
+def number(cell: Mapping[str, Any]) -> str:
+    """Return a number behind an answer with all its decimals, '0.0765 ± 0.002'; a dash where it is missing."""
+    if cell['mean'] is None:
+        return MISSING
+    return f'{cell["mean"]:g}' if cell['std'] is None else f'{cell["mean"]:g} ± {cell["std"]:g}'
+
+
 def notes(document: Document) -> dict[str, str]:
     """Return the marks of published numbers by their text: {'table 5 has 57.8 in this place': '*'}."""
     found = [cell['note'] for row in document['rows'] for cell in row['cells'].values() if 'note' in cell]

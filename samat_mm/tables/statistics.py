@@ -1,0 +1,53 @@
+"""Statistics over the seeds of a table."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Values = Mapping[int, float | None]
+
+
+def summary_of(values: Sequence[float | None], digits: int = 2) -> dict[str, Any]:
+    """Return the mean, the sample standard deviation and the number of values; None where there are too few.
+
+    Args:
+        values: One for each seed; None is left out.
+        digits: Number of decimals.
+    """
+    known = [value for value in values if value is not None]
+    return {
+        'mean': round(statistics.mean(known), digits) if known else None,
+        'std': round(statistics.stdev(known), digits) if len(known) > 1 else None,
+        'n': len(known),
+    }
+
+
+def differences(values: Values, reference: Values) -> list[float]:
+    """Return value minus reference for each seed that has both."""
+    pairs = [(values[seed], reference[seed]) for seed in sorted(values.keys() & reference.keys())]
+    return [first - second for first, second in pairs if first is not None and second is not None]
+
+
+def verdict_of(gains: Sequence[float]) -> str:
+    """Return 'yes' if every one of several gains is positive, 'no' if none is, and 'undecided' otherwise."""
+    if len(gains) < 2:
+        return 'undecided'
+    return 'yes' if min(gains) > 0 else 'no' if max(gains) <= 0 else 'undecided'
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Return Spearman's correlation of two series, None where one of them is constant or shorter than 3."""
+    if len(first) < 3:
+        return None
+    ranks = [_ranks(series) for series in (first, second)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(series: Sequence[float]) -> np.ndarray:
+    """Return the ranks; equal values share the mean of theirs."""
+    values = np.asarray(series)
+    return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])

@@ -1,0 +1,101 @@
+"""Questions about a gain in robustness, each answered seed by seed."""
+
+from collections.abc import Mapping, Sequence
+
+from samat_mm.tables.evidence import Evidence
+from samat_mm.tables.statistics import differences, verdict_of
+from samat_mm.tables.verdict.answer import VERDICTS, Answer, listing, points
+from samat_mm.tables.verdict.comparison import Comparison, Read, answered
+
+
+def strength(found: Comparison, weak: str, strong: str) -> Answer:
+    """Compare the gain under the usual attack with that under a stronger one."""
+    usual, harder = found.gains(found.metric(weak)), found.gains(found.metric(strong))
+    beside = f', and {points(usual)} under {found.label(weak)}' if usual else ''
+    return gain_answer(
+        found,
+        harder,
+        f'at {found.radius(strong)}, {found.claim.name} gains {{}} over {found.reference.name} under '
+        f'{found.label(strong)}{beside}',
+        {found.label(name): found.metric(name) for name in (weak, strong)},
+    )
+
+
+def radius(found: Comparison, attacks: Sequence[str]) -> Answer:
+    """Tell at which radii there is a gain."""
+    gains = {attack: found.gains(found.metric(attack)) for attack in attacks}
+    verdicts = {attack: verdict_of(gain) for attack, gain in gains.items()}
+    last = verdicts[attacks[-1]]
+    parts = [f'{points(gain)} at {found.radius(attack)}' for attack, gain in gains.items() if gain]
+    kept = {f'{found.radius(name)}': found.mean(found.yardstick, found.metric(name)) for name in attacks}
+    beside = [f'{value:.1f} at {name}' for name, value in kept.items() if value is not None]
+    sentence = f'{VERDICTS[last]}: {found.claim.name} gains {listing(parts)}' if parts else 'Not measured'
+    if beside:
+        sentence += f'; {found.yardstick.name} has {listing(beside)}'
+    columns = {found.radius(attack): found.metric(attack) for attack in attacks}
+    return answered(last, sentence, found, columns)
+
+
+def confidence(found: Comparison, attacks: Sequence[str]) -> Answer:
+    """Tell whether the gain is there when attacks see logits that are equally confident for all models."""
+    gains = {found.label(attack): found.gains(found.metric(attack)) for attack in attacks}
+    first, *_ = gains
+    others = [f'{points(gain)} under {label}' for label, gain in gains.items() if label != first and gain]
+    beside = f', and {listing(others)}' if others else ''
+    return gain_answer(
+        found,
+        gains[first],
+        f'under {first}, {found.claim.name} gains {{}}{beside}',
+        {found.label(attack): found.metric(attack) for attack in attacks},
+    )
+
+
+def distance(found: Comparison, attacks: Sequence[str]) -> Answer:
+    """Compare the distances to the nearest error."""
+    reads = {found.label(attack): _median(attack) for attack in attacks}
+    parts = []
+    for label, read in reads.items():
+        plain, claimed, trained = (found.mean(row, read) for row in (found.reference, found.claim, found.yardstick))
+        if plain is not None and claimed is not None:
+            beside = '' if trained is None else f' ({found.yardstick.name}: {trained:.3g})'
+            parts.append(f'from {plain:.3g} to {claimed:.3g} by {label}{beside}')
+    verdict = verdict_of([gain for read in reads.values() for gain in found.gains(read)])
+    if not parts:
+        return answered('missing', 'Not measured', found, reads, digits=4)
+    sentence = (
+        f'{VERDICTS[verdict]}: with {found.claim.name}, the median distance of an image to an error goes '
+        f'{listing(parts)}'
+    )
+    return answered(verdict, sentence, found, reads, digits=4)
+
+
+def transfer(found: Comparison, own: str, transferred: str) -> Answer:
+    """Tell whether a model's own gradients harm it more than images that are made on its plain twin."""
+    white, black = found.metric(own), found.metric(transferred)
+    columns = {found.label(own): white, found.label(transferred): black}
+    margins = differences(found.values(found.claim, black), found.values(found.claim, white))
+    on_twin, on_own = found.mean(found.claim, black), found.mean(found.claim, white)
+    if on_twin is None or on_own is None:
+        return answered('missing', 'Not measured', found, columns)
+    verdict = verdict_of(margins)
+    sentence = (
+        f'{VERDICTS[verdict]}: {found.claim.name} has {on_twin:.1f} on images made on {found.reference.name} of the '
+        f'same seed, and {on_own:.1f} on its own'
+    )
+    return answered(verdict, sentence, found, columns)
+
+
+def gain_answer(found: Comparison, gains: Sequence[float], sentence: str, columns: Mapping[str, Read]) -> Answer:
+    """Return the answer that the gains of all seeds give, in a sentence with a place for them."""
+    if not gains:
+        return answered('missing', 'Not measured', found, columns)
+    verdict = verdict_of(gains)
+    return answered(verdict, f'{VERDICTS[verdict]}: {sentence.format(points(gains))}', found, columns)
+
+
+def _median(attack: str) -> Read:
+    def read(evidence: Evidence) -> float | None:
+        quartiles = evidence.results.get(attack, {}).get('minimal_norm', {}).get('quartiles')
+        return quartiles[1] if quartiles else None
+
+    return read
