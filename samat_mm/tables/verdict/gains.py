@@ -22,18 +22,18 @@ def strength(found: Comparison, weak: str, strong: str) -> Answer:
 
 
 def radius(found: Comparison, attacks: Sequence[str]) -> Answer:
-    """Tell at which radii there is a gain."""
-    gains = {attack: found.gains(found.metric(attack)) for attack in attacks}
-    verdicts = {attack: verdict_of(gain) for attack, gain in gains.items()}
-    last = verdicts[attacks[-1]]
-    parts = [f'{points(gain)} at {found.radius(attack)}' for attack, gain in gains.items() if gain]
-    kept = {f'{found.radius(name)}': found.mean(found.yardstick, found.metric(name)) for name in attacks}
-    beside = [f'{value:.1f} at {name}' for name, value in kept.items() if value is not None]
-    sentence = f'{VERDICTS[last]}: {found.claim.name} gains {listing(parts)}' if parts else 'Not measured'
-    if beside:
-        sentence += f'; {found.yardstick.name} has {listing(beside)}'
+    """Tell at which radii there is a gain; the largest one decides."""
     columns = {found.radius(attack): found.metric(attack) for attack in attacks}
-    return answered(last, sentence, found, columns)
+    gains = {label: found.gains(read) for label, read in columns.items()}
+    parts = [f'{points(gain)} at {label}' for label, gain in gains.items() if gain]
+    if not parts:
+        return answered('missing', 'Not measured', found, columns)
+    means = {label: found.mean(found.yardstick, read) for label, read in columns.items()}
+    trained = [f'{mean:.1f} at {label}' for label, mean in means.items() if mean is not None]
+    beside = f'; {found.yardstick.name} has {listing(trained)}' if trained else ''
+    verdict = verdict_of(list(gains.values())[-1])
+    sentence = f'{VERDICTS[verdict]}: {found.claim.name} gains {listing(parts)}{beside}'
+    return answered(verdict, sentence, found, columns)
 
 
 def confidence(found: Comparison, attacks: Sequence[str]) -> Answer:
