@@ -1,7 +1,8 @@
 """How much of the paper's schedule a table is given, and on which data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -17,10 +18,11 @@ class Budget:
     """The changes of a budget to the trainings and attacks of a table; none by default.
 
     Args:
-        name: 'smoke', 'short' or 'paper'.
+        name: 'smoke', 'short' or 'paper', or the name of its file.
+        folder: Folder of its file; None if it stands in the file of the table.
         description: What it changes, in sentences for the pages.
         share: Share of the schedule that is trained; milestones and ramps shrink with it.
-        config: Config of plain SGD that takes the place of every row's own.
+        config: Config of plain SGD that takes the place of every row's own, in ``configs/`` or relative to the folder.
         models: By the config that it takes the place of, a change to its model.
         training_radii: By norm, the factor by which radii of adversarial training are scaled.
         attack_radii: By norm, the factor by which radii of attacks are scaled.
@@ -34,6 +36,7 @@ class Budget:
     """
 
     name: str = 'paper'
+    folder: Path | None = None
     description: str = ''
     share: float = 1.0
     config: str | None = None
@@ -47,6 +50,29 @@ class Budget:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise InputError(f'share of budget {self.name} must be in (0, 1]; got {self.share}.')
+
+
+def read_budget(name: str, table: Mapping[str, Any]) -> Budget:
+    """Return a budget.
+
+    Args:
+        name: 'smoke', 'short' or 'paper', or the path of a file with the arguments of :class:`Budget`.
+        table: The contents of the table's file, which has the named budgets.
+
+    Raises:
+        ValueError: if the budget is unknown, or has unknown arguments.
+    """
+    if name in NAMES:
+        return Budget(name, **table.get(name, {}))
+    file = Path(name)
+    if file.suffix != '.py' or not file.is_file():
+        raise InputError(f'budget {name!r} is unknown; it must be {", ".join(NAMES)}, or a file with a budget.')
+    given = Config.fromfile(file).to_dict()
+    known = {entry.name for entry in fields(Budget)} - {'name', 'folder'}
+    if given.keys() - known:
+        unknown = ', '.join(sorted(given.keys() - known))
+        raise InputError(f'budget {file} has no argument {unknown}; the known ones are {", ".join(sorted(known))}.')
+    return Budget(file.stem, file.parent, **given)
 
 
 def shorten(config: Config, share: float) -> None:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from samat_mm.errors import InputError
 from samat_mm.presets import attack_config, configs_folder
-from samat_mm.tables.budgets import NAMES, PROTOCOLS, Budget
+from samat_mm.tables.budgets import PROTOCOLS, read_budget
 from samat_mm.tables.methods import title_of
 from samat_mm.tables.table import Row, Table
 
@@ -28,7 +28,7 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
 
     Args:
         name: 'table2' to 'table9', or the path of a file in the same form.
-        budget: 'smoke', 'short' or 'paper'.
+        budget: 'smoke', 'short' or 'paper', or the path of a file with a budget.
         protocol: 'strict', or 'paper-compat' for the attacks of the released code on segmentors.
 
     Raises:
@@ -37,8 +37,6 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
     file = Path(name) if name.endswith('.py') else tables_folder() / f'{name}.py'
     if not file.is_file():
         raise InputError(f'table {name!r} is unknown; the known ones are {", ".join(table_names())}, or give a file.')
-    if budget not in NAMES:
-        raise InputError(f'budget {budget!r} is unknown; it must be {", ".join(NAMES[:-1])} or {NAMES[-1]}.')
     if protocol not in PROTOCOLS:
         raise InputError(f'protocol {protocol!r} is unknown; it must be {" or ".join(PROTOCOLS)}.')
     data = Config.fromfile(file).to_dict()
@@ -59,7 +57,7 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
         columns=columns,
         rows=tuple(_row(file.stem, settings, data) for settings in data['rows']),
         seeds=tuple(data['seeds']),
-        budget=Budget(budget, **data.get(budget, {})),
+        budget=read_budget(budget, data),
         attacks=attacks,
         labels=data.get('labels', {}),
         surrogates=data.get('surrogates', {}),

@@ -121,8 +121,9 @@ class Table:
         return config
 
     def _file(self, config: str) -> Path:
-        beside = self.folder / config
-        return beside if beside.is_file() else configs_folder() / config
+        folders = [self.folder] if self.budget.folder is None else [self.budget.folder, self.folder]
+        beside = [folder / config for folder in folders if (folder / config).is_file()]
+        return beside[0] if beside else configs_folder() / config
 
     def test_config(self, row: Row, seed: int, attacks: Sequence[str]) -> Config:
         """Return the config by which a training of a row is tested under some of the attacks."""

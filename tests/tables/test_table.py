@@ -146,7 +146,7 @@ def test_a_share_of_the_schedule_shrinks_all_of_it():
     ('call', 'message'),
     [
         (lambda: read_table('table1'), "table 'table1' is unknown; the known ones are duality, table2, table3"),
-        (lambda: read_table('table2', 'tiny'), "budget 'tiny' is unknown; it must be smoke, short or paper"),
+        (lambda: read_table('table2', 'tiny'), "budget 'tiny' is unknown; it must be smoke, short, paper, or a file"),
         (lambda: read_table('table2').with_rows(['SAM']), "table2 has no row 'SAM'; it has SGD, Adam, SAM_rho-0.1"),
         (lambda: Budget(share=0), r'share of budget paper must be in \(0, 1\]; got 0'),
         (lambda: changes_of(dict(method='LBFGS'), None, {}), "method 'LBFGS' of a table is unknown"),

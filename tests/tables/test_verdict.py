@@ -107,8 +107,8 @@ def test_properties(answered):
     answer = answered['What does the gain cost, beside adversarial training?']
     assert answer['sentence'] == (
         'SAM (rho = 0.4): +1.0 ± 0.0 points on clean images and 2.0 times the time per step, for +6.0 ± 0.0 points '
-        'under AutoAttack; linf-AT (eps = 8/255): -1.0 ± 0.0 points on clean images and 6.0 times the time per step, for '
-        '+14.0 ± 1.0 points under AutoAttack.'
+        'under AutoAttack; linf-AT (eps = 8/255): -1.0 ± 0.0 points on clean images and 6.0 times the time per step, '
+        'for +14.0 ± 1.0 points under AutoAttack.'
     )
 
 
