@@ -1,7 +1,8 @@
 """Demonstrate the main use on built-in data: train with SGD and with SAM, attack both, compare.
 
-Writes demo/{sgd,sam}.json (the reports of tools/test.py) and demo/attack.png. If the demo is killed, run it again to
-continue where it stopped.
+First a segmentor on scenes of digits, one seed each: demo/{sgd,sam}.json (the reports of tools/test.py) and
+demo/attack.png. Then a classifier of handwritten digits, three seeds each, in demo/digits. If the demo is killed, run
+it again to continue where it stopped.
 """
 
 import json
@@ -23,6 +24,7 @@ from samat_mm.errors import MissingFileError
 from samat_mm.evaluation import print_report
 from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.presets import build_attacks
+from samat_mm.tables.pages.terminal import as_terminal_table
 from samat_mm.visualization.panels import panel_rows, save_figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,9 +92,13 @@ def main() -> None:
         run(console, 'test.py', config, checkpoint, '--attack', *ATTACKS, '--out', report, '--work-dir', work_dir)
     draw(OUT / 'attack.png')
     reports = [json.loads((OUT / f'{method}.json').read_text(encoding='utf-8')) for method in METHODS]
+    table = str(ROOT / 'configs' / 'tables' / 'smoke' / 'demo.py')
+    run(console, 'reproduce.py', table, '--budget', 'smoke', '--out', str(OUT / 'digits'), '--quiet', 'rules')
     console.rule('result')
     print_report(*reports, console=console)
-    console.print(f'Reports: {", ".join(str(OUT / f"{method}.json") for method in METHODS)}. Figure: {OUT}/attack.png.')
+    console.print(as_terminal_table(json.loads((OUT / 'digits' / 'demo.json').read_text(encoding='utf-8'))))
+    named = ', '.join(str(OUT / f'{method}.json') for method in METHODS)
+    console.print(f'Reports: {named}, {OUT}/digits/demo.html. Figure: {OUT}/attack.png.')
 
 
 if __name__ == '__main__':

@@ -6,10 +6,12 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from samat_mm.tables.evidence import Evidence
 from samat_mm.tables.pages import PAGES, write_pages
 from samat_mm.tables.pages.figures import figures_of
+from samat_mm.tables.pages.terminal import as_terminal_table
 from samat_mm.tables.reading import read_table
 from samat_mm.tables.results import document_of, value_of
 
@@ -85,6 +87,13 @@ def test_the_page_needs_nothing_but_itself(document, tmp_path):
     assert 'src="http' not in page and '<script' not in page and page.count('<svg') == 2
     assert '57.8*' in page and '91.0 ± 1.0' in page
     assert page == PAGES['html'](json.loads(json.dumps(document)))  # the same page each time
+
+
+def test_the_terminal_shows_our_numbers(document):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(as_terminal_table(document))
+    lines = console.export_text().splitlines()
+    assert any('SGD' in line and '91.0 ± 1.0' in line and '20.0 ± 0.0' in line for line in lines)
 
 
 def test_figures_show_the_rows_that_are_done(document):
