@@ -21,6 +21,7 @@ from samat_mm.command_line import common_parser, errors_as_sentences, load_confi
 from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.errors import InputError
 from samat_mm.evaluation import SanityChecks, print_report, print_verdicts
+from samat_mm.evaluation.protocols import PROTOCOLS
 from samat_mm.files.outputs import writable_folder, writable_report
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
@@ -29,7 +30,18 @@ from samat_mm.visualization.document import has_metric
 from samat_mm.visualization.html_report import write_html
 
 CHANGES = ('steps', 'step_size', 'restarts', 'queries', 'seed')  # applied to attacks that have such a parameter
-ATTACK_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'queries', 'show-dir', 'export', 'craft-dtype')
+ATTACK_OPTIONS = (
+    'eps',
+    'steps',
+    'step-size',
+    'restarts',
+    'queries',
+    'show-dir',
+    'export',
+    'craft-dtype',
+    'protocol',
+    'surrogate',
+)
 SANITY_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'craft-dtype')
 
 
@@ -95,7 +107,9 @@ def test(args: argparse.Namespace) -> None:
         checks=sanity_checks(attacks, radii=(args.eps or ())[:1], **changes) if args.sanity else None,
         name=args.config,
         seed=args.seed,
+        surrogate=args.surrogate,
         craft_dtype=args.craft_dtype,
+        protocol=args.protocol,
         max_samples=args.max_samples,
         resume=args.resume,
         show_dir=args.show_dir,
@@ -151,6 +165,10 @@ def main() -> None:
     parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files and score them')
     parser.add_argument('--sanity', action='store_true', help='check whether the model is robust or the attack fails')
     parser.add_argument('--craft-dtype', choices=PRECISIONS, help='precision of the attacks')
+    parser.add_argument('--protocol', choices=list(PROTOCOLS), help='function that the attacks differentiate')
+    parser.add_argument(
+        '--surrogate', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='another model, to make the attacks on'
+    )
     parser.add_argument('--resume', action='store_true', help='continue a stopped evaluation, or fail if there is none')
     args = parser.parse_intermixed_args()
     with errors_as_sentences():

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line.config_errors import building
-from samat_mm.command_line.configs import build_runner_and_model
+from samat_mm.command_line.configs import build_runner_and_model, load_model
 from samat_mm.compat import repair_process
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop
@@ -25,7 +25,7 @@ from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, listed
 
-STATED = ('pixel_range', 'craft_dtype', 'max_samples')  # settings that numbers depend on
+STATED = ('pixel_range', 'craft_dtype', 'protocol', 'max_samples')  # settings that numbers depend on
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def evaluate(
     attacks: Sequence[str | dict] | Mapping[str, Attack] | None = None,
     *,
     checks: SanityChecks | None = None,
+    surrogate: tuple[Config | str | Path, str] | None = None,
     name: str | None = None,
     seed: int | None = None,
     **options: Any,
@@ -59,6 +60,7 @@ def evaluate(
         attacks: presets ('pgd-linf') or configs, or attacks by name; by default those that the config names for its
             own test loop and evaluation hooks.
         checks: sanity checks to make, such as ``SanityChecks(PGD('linf', '1/255'))``.
+        surrogate: config and checkpoint of the model on which the attacks are made; by default the evaluated one.
         name: name of the config in the report; by default its file, or its ``work_dir`` if it has none.
         seed: seed of attacks that are given as presets or configs; by default their own, which is 0.
         **options: further arguments of :class:`AttackTestLoop`, such as ``max_samples`` and ``resume``; where one is
@@ -75,13 +77,14 @@ def evaluate(
         config.work_dir = str(Path('work_dirs') / Path(config.filename or 'evaluation').stem)
     if not isinstance(attacks, Mapping):
         attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), seed=seed)
-    runner = build_test_runner(config, attacks=attacks, checks=checks, **options)
+    other = None if surrogate is None else load_model(*surrogate)
+    runner = build_test_runner(config, attacks=attacks, checks=checks, surrogate=other, **options)
     load_for_evaluation(unwrapped(runner.model), checkpoint)
     start = time.monotonic()
     loop: Any = runner.test_loop
     result = run_test(runner, loop)
     more = dict(config=name or str(config.filename or config.work_dir), checkpoint=checkpoint, seed=seed or 0)
-    return EvaluationReport(_document(loop, result, time.monotonic() - start, **more), result)
+    return EvaluationReport(_document(loop, result, time.monotonic() - start, _made_on(surrogate), **more), result)
 
 
 def attacks_of(config: Config) -> list[str | dict]:
@@ -133,7 +136,9 @@ def run_test(runner: Runner, loop: AttackTestLoop) -> EvaluationResult:
     return loop.result
 
 
-def _document(loop: AttackTestLoop, result: EvaluationResult, seconds: float, **more: Any) -> dict[str, Any]:
+def _document(
+    loop: AttackTestLoop, result: EvaluationResult, seconds: float, made_on: dict[str, str] | None, **more: Any
+) -> dict[str, Any]:
     """Return the document of a test that took ``seconds``; those of an attack include all processes and resumes."""
     model = unwrapped(loop.runner.model)
     evaluation = describe_evaluation(
@@ -141,6 +146,8 @@ def _document(loop: AttackTestLoop, result: EvaluationResult, seconds: float, **
         model,
         device=str(next(model.parameters()).device),
         craft_dtype=loop.crafting.dtype or 'float32',
+        protocol=loop.protocol,
+        made_on=made_on,
         processes=get_world_size(),
         seconds=round(seconds, 1),
         resumed=result.resumed,
@@ -159,6 +166,17 @@ def _document(loop: AttackTestLoop, result: EvaluationResult, seconds: float, **
         sanity=[asdict(verdict) for verdict in result.verdicts],
         **more,
     )
+
+
+def _made_on(surrogate: tuple[Config | str | Path, str] | None) -> dict[str, str] | None:
+    """Return config and checkpoint of a surrogate for the report."""
+    if surrogate is None:
+        return None
+    config, checkpoint = surrogate
+    return {
+        'config': str((config.filename or 'a config') if isinstance(config, Config) else config),
+        'checkpoint': checkpoint,
+    }
 
 
 def _evaluating(config: Config) -> list[Mapping[str, Any]]:

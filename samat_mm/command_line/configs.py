@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.fileio import load
-from mmengine.registry import RUNNERS
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
+from torch import nn
 
+from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line.arguments import STARTED_BY
 from samat_mm.command_line.config_errors import building, merging, reading
 from samat_mm.command_line.config_parts import check_parts
@@ -28,17 +31,11 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     repair_process()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not Path(args.config).is_file():
-        raise MissingFileError(f'config {args.config} is not a file; the configs are in configs/.')
-    if Path(args.config).suffix not in ('.py', '.json', '.yaml', '.yml'):
-        raise InputError(f'the config comes first and is a .py file; got {args.config}.')
+    _check_file(args.config)
     unset = [name for name in STARTED_BY.get(args.launcher, ()) if name not in os.environ]
     if unset:
         raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')
-    with reading(args.config):
-        if Path(args.config).suffix != '.py' and not isinstance(load(args.config), dict):
-            raise InputError(f'config {args.config} must be a mapping, with a model and the other parts by name.')
-        config = Config.fromfile(args.config)
+    config = _read(args.config)
     with merging(args.config):
         config.merge_from_dict(args.cfg_options or {})
     check_parts(config)
@@ -48,6 +45,31 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         _start_on_processors(config)
     return config
+
+
+def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
+    """Return the model of a config with the weights of a checkpoint, on the CPU, without the rest of a run.
+
+    Args:
+        config: the config, or its file.
+        checkpoint: a local checkpoint of it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the model cannot be built, or the checkpoint is of another one.
+    """
+    if not isinstance(config, Config):
+        _check_file(config)
+        config = _read(config)
+    check_parts(config)
+    model_config = {'data_preprocessor': config.get('data_preprocessor'), **config.model}
+    if model_config['data_preprocessor'] is None:
+        del model_config['data_preprocessor']
+    with building(config), DefaultScope.overwrite_default_scope(config.get('default_scope')):
+        model = MODELS.build(model_config)
+    model = revert_sync_batchnorm(model)  # as MMEngine's runner does with a model on one device
+    load_for_evaluation(model, checkpoint)
+    return model
 
 
 def build_runner(config: Config) -> Any:
@@ -77,6 +99,20 @@ def build_runner_and_model(config: Config) -> Runner:
             'loaded into it before; use --cfg-options runner_type=Runner.'
         )
     return runner
+
+
+def _check_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise MissingFileError(f'config {path} is not a file; the configs are in configs/.')
+    if Path(path).suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise InputError(f'the config comes first and is a .py file; got {path}.')
+
+
+def _read(path: str | Path) -> Config:
+    with reading(path):
+        if Path(path).suffix != '.py' and not isinstance(load(path), dict):
+            raise InputError(f'config {path} must be a mapping, with a model and the other parts by name.')
+        return Config.fromfile(path)
 
 
 def _start_on_processors(config: Config) -> None:

@@ -15,6 +15,7 @@ from samat_mm.perturbations.inputs import Attack, ClassificationAttack
 from samat_mm.perturbations.randomness import isolated_randomness
 from samat_mm.pixels.passes import Passes
 from samat_mm.pixels.pixel_space import PixelSpace
+from samat_mm.pixels.views import View, seen_through
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 MIXED = 'mixed'
@@ -33,14 +34,15 @@ class Crafting:
         dtype: 'float32'; 'bfloat16' (autocast); 'mixed' for bfloat16 in the early steps and the model's own precision
             in the last fifth; or None for the precision of the surrounding autocast. float16 is not offered: without
             a loss scale, gradients with respect to the input underflow in it.
+        views: how the attack sees the batch, one after the other; see :func:`samat_mm.pixels.views.seen_through`.
 
     Raises:
         ValueError: if ``dtype`` is none of these.
     """
 
-    def __init__(self, model: nn.Module, dtype: str | None = None) -> None:
+    def __init__(self, model: nn.Module, dtype: str | None = None, views: Sequence[View] = ()) -> None:
         self.check(dtype)
-        self.model, self.dtype = model, dtype
+        self.model, self.dtype, self.views = model, dtype, tuple(views)
         self._copies: dict[tuple[str, str], FastCopy | None] = {}
 
     @staticmethod
@@ -57,10 +59,11 @@ class Crafting:
         """Return adversarial pixels, leaving the model as it was; see :meth:`PixelSpace.attack`."""
         if not len(space.inputs):
             return space.pixels.clone()
+        space, to_pixels = seen_through(self.views, space)
         if space.model is not self.model:
             space = space.on(self.model)
         with _without_kernel_search() if _stops_at_errors(attack) else nullcontext():
-            return self._attacked(space, attack, indices, training)
+            return to_pixels(self._attacked(space, attack, indices, training))
 
     def _attacked(self, space: PixelSpace, attack: Attack, indices: Sequence[int], training: bool) -> Tensor:
         device = space.inputs.device

@@ -12,6 +12,7 @@ from torch import Tensor
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.export import Export
+from samat_mm.evaluation.fingerprint import identity
 from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
 from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.files.outputs import file_name
@@ -136,7 +137,7 @@ def build_runs(
     runs: dict[str, AttackRun] = {}
     for name, attack in attacks.items():
         on_surrogate = (surrogates or {}).get(name)
-        made_on = 'the model' if on_surrogate is None else 'another model'
+        made_on = 'the model' if on_surrogate is None else identity(on_surrogate.model)
         for member, part in members_of(name, attack).items():
             settings = {**attack.describe(), **part.describe(), 'made on': made_on}  # of an ensemble, all of both
             own = evaluator_for(member, evaluator)

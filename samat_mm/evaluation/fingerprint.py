@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from samat_mm.compat import versions
 Fingerprint = dict[str, Any]
 RULES = 2  # of attacking and scoring images; another number where the same settings give other results
 FILE = 'fingerprint.json'
+ADDRESS = re.compile(r' at 0x[0-9a-f]+')  # in memory, of a function in the description of a module
 CHECKSUM = 'checksum'  # a damaged name of an attack would let its scores pass for those of another
 
 
@@ -48,6 +50,16 @@ def digest(model: nn.Module) -> str:
         found.update(name.encode())
         found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]
+
+
+def identity(model: nn.Module) -> dict[str, str]:
+    """Return what tells a model without a config from others, in hexadecimal: its weights, and how it is built."""
+    preprocessor = getattr(model, 'data_preprocessor', None) or nn.Identity()
+    statistics = {name: value.tolist() for name, value in preprocessor.named_buffers()}
+    plain = {name: value for name, value in vars(preprocessor).items() if isinstance(value, (int, float))}
+    settings = {**plain, 'training': None, 'test_cfg': getattr(model, 'test_cfg', None), **statistics}
+    built = ADDRESS.sub('', f'{model!r} {settings}')
+    return {'weights': digest(model), 'built': hashlib.sha256(built.encode()).hexdigest()[:16]}
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:

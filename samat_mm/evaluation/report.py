@@ -136,7 +136,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     """Print one table over all reports, a line per model and attack."""
     first = next(iter(reports[0]['results'].values()))
     metrics = [key for key, value in first.items() if is_number(value)]
-    table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}')
+    table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}{_attacked(reports[0])}')
     longest = max(len(name) for report in reports for name in report['results'])
     table.add_column('config', overflow='fold')
     table.add_column('attack', overflow='fold', no_wrap=longest <= WIDE)
@@ -157,6 +157,13 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
             table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
         table.add_section()
     (console or Console()).print(table)
+
+
+def _attacked(report: Mapping[str, Any]) -> str:
+    """Return how the attacks of a report differ from attacks on the scored function, for the title of a table."""
+    evaluation = report.get('evaluation', {})
+    protocol, made_on = evaluation.get('protocol', 'strict'), evaluation.get('made_on')
+    return ('' if protocol == 'strict' else f', {protocol}') + (f', made on {made_on["checkpoint"]}' if made_on else '')
 
 
 def print_verdicts(verdicts: Sequence[Mapping[str, str]], console: Console | None = None) -> None:

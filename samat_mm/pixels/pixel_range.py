@@ -79,6 +79,11 @@ def pixel_statistics(model: nn.Module, inputs: Tensor, numbers: Range) -> tuple[
     return (mean.to(inputs) - low) / (high - low), std.to(inputs) / (high - low)
 
 
+def is_normalised(model: nn.Module) -> bool:
+    """Tell whether the data preprocessor subtracts a mean and divides by a standard deviation."""
+    return _normalisation(model) is not None
+
+
 def check_range(pixels: Tensor, raw_inputs: Sequence[Tensor] | Tensor, numbers: Range, tolerance: float) -> None:
     """Refuse pixels outside [0, 1], up to a tolerance.
 

@@ -14,6 +14,8 @@ LABELS = {
     'input_size': 'input (height x width)',
     'label_size': 'scored at (height x width)',
     'craft_dtype': 'precision of the attacks',
+    'protocol': 'protocol of the attacks',
+    'made_on': 'attacks made on',
     'seconds': 'wall time',
 }
 
@@ -85,7 +87,7 @@ def measured(report: Mapping[str, Any]) -> dict[str, str]:
     }
     for key, value in report.get('evaluation', {}).items():
         if value is not None:
-            entries[LABELS.get(key, key.replace('_', ' '))] = _duration(value) if key == 'seconds' else value
+            entries[LABELS.get(key, key.replace('_', ' '))] = _setting(key, value)
     versions = report.get('versions', {})
     return {**entries, 'versions': ', '.join(f'{name} {version}' for name, version in versions.items())}
 
@@ -102,6 +104,12 @@ def parameters(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _number(value: float | None) -> str:
     return 'NaN' if value is None else f'{value:.2f}'
+
+
+def _setting(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return ', '.join(f'{name} {entry}' for name, entry in value.items())
+    return _duration(value) if key == 'seconds' else value
 
 
 def _duration(seconds: float) -> str:

@@ -5,30 +5,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import barrier, get_rank, get_world_size
+from mmengine.dist import get_rank
 from mmengine.evaluator import Evaluator
 from mmengine.registry import LOOPS
 from mmengine.runner import Runner, TestLoop
+from torch import nn
 from torch.utils.data import DataLoader
 
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.loops.evaluation_folder import evaluation_folder
+from samat_mm.engine.loops.scoring import score_images
 from samat_mm.errors import InputError
 from samat_mm.evaluation.attack_result import AttackResult, attack_results
 from samat_mm.evaluation.attack_run import CLEAN, AttackRun, build_runs
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.evaluation_result import EvaluationResult, flat_metrics
 from samat_mm.evaluation.export import Export
-from samat_mm.evaluation.images import first_item, is_openmmlab_item, read_batches
+from samat_mm.evaluation.images import first_item, is_openmmlab_item
 from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.metric_copies import copied_evaluator
-from samat_mm.evaluation.progress import progress_by_attack
+from samat_mm.evaluation.protocols import PROTOCOLS, STRICT, refuse_protocol
 from samat_mm.evaluation.sanity import SanityChecks
 from samat_mm.evaluation.sanity_verdicts import verdicts_of
 from samat_mm.evaluation.subsets import chosen_images
+from samat_mm.evaluation.transfer import checked_surrogate, on_surrogate, to_the_end
 from samat_mm.model_state import refuse_augmented, unwrapped
+from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack
-from samat_mm.pixels.pixel_range import Range, stated_range
+from samat_mm.pixels.pixel_range import stated_range
 from samat_mm.presets import build_attacks, listed
 from samat_mm.tasks import Task, task_of
 
@@ -50,6 +54,9 @@ class AttackTestLoop(TestLoop):
         attacks: presets ('pgd-linf') or configs, which may carry a ``name``; or attacks by name.
         checks: sanity checks, whose attacks run too, without pictures and files.
         craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
+        protocol: 'strict' attacks the function that is scored; 'paper-compat' the one that the code released with the
+            duality paper attacks, see :func:`samat_mm.pixels.unnormalised.unnormalised`.
+        surrogate: model on which all ``attacks`` are made; the tested model scores their images.
         pixel_range: values of the images that stand for the pixels 0 and 1, (0, 10000) for instance; by default the
             config's, or 0 and 255. ``eps`` is in units of it.
         max_samples: number of images to test, spread evenly over the data set, see :func:`spread_order`.
@@ -75,6 +82,8 @@ class AttackTestLoop(TestLoop):
         attacks: Sequence[str | dict] | Mapping[str, Attack] = (),
         checks: SanityChecks | None = None,
         craft_dtype: str | None = None,
+        protocol: str = STRICT,
+        surrogate: nn.Module | None = None,
         pixel_range: Sequence[float] | None = None,
         max_samples: int | None = None,
         numbers: Sequence[int] | None = None,
@@ -86,7 +95,9 @@ class AttackTestLoop(TestLoop):
         refuse_augmented(unwrapped(runner.model))
         self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
         self.checks = checks
-        self.crafting = Crafting(unwrapped(runner.model), craft_dtype)
+        self.protocol = one_of(protocol, list(PROTOCOLS), 'protocol')
+        self.crafting = Crafting(unwrapped(runner.model), craft_dtype, PROTOCOLS[protocol])
+        self.surrogate = surrogate
         self.pixel_range = stated_range(runner.cfg, pixel_range)
         chosen = chosen_images(len(self.dataloader.dataset), max_samples)
         self.numbers = chosen if numbers is None else list(numbers)
@@ -101,52 +112,64 @@ class AttackTestLoop(TestLoop):
         if not is_openmmlab_item(first):
             return self._run_in_one_piece()
         task = task_of(unwrapped(self.runner.model), [first['data_samples']], self.evaluator.metrics)
+        refuse_protocol(self.protocol, task, has_checks=self.checks is not None)
         attacks = {name: task.fitted(attack) for name, attack in self.attacks.items()}
+        if self.surrogate is not None:
+            attacks = {name: to_the_end(attack) for name, attack in attacks.items()}
         checks = {} if self.checks is None else self.checks.attacks(task)
         checks = {name: task.fitted(attack) for name, attack in checks.items()}
-        pixel_range = self._range(first, task) if attacks or checks else None
+        example = self._example(first, task) if attacks or checks else None
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
-        runs = self._runs(attacks, checks)
+        runs = self._runs(attacks, checks, example)
         described = {name: run.settings for name, run in runs.items() if run.attack is not None}
         with evaluation_folder(self.runner, self._settings(), described, self.resume) as (folder, resumed):
             ledger = Ledger(folder, get_rank())
-            self._score(runs, ledger, task)
+            score_images(self.runner, self.dataloader, self.numbers, runs, ledger, partial(self._batch, task=task))
             evaluators = {record: run.evaluator for run in runs.values() for record in run.records}
             by_attack = attack_results(evaluators, attacks, partial(ledger.read_images, self.numbers))
         metrics = flat_metrics(by_attack, attacks)
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         verdicts = [] if self.checks is None else verdicts_of(self.checks, by_attack, task)
+        pixel_range = None if example is None else example.range()
         self.result = EvaluationResult(
             metrics, attacks, by_attack, len(self.numbers), folder, resumed, pixel_range, tuple(verdicts)
         )
         return metrics
 
-    def _runs(self, attacks: Mapping[str, Attack], checks: Mapping[str, Attack]) -> dict[str, AttackRun]:
+    def _runs(
+        self, attacks: Mapping[str, Attack], checks: Mapping[str, Attack], example: AttackedBatch | None
+    ) -> dict[str, AttackRun]:
         """Return what is scored: the clean images, the attacks, and the attacks of the sanity checks."""
-        model, crafting, metrics = unwrapped(self.runner.model), self.crafting, self.evaluator
-        others = {} if self.checks is None else self.checks.surrogates(model)
-        surrogates = {name: Crafting(other, crafting.dtype) for name, other in others.items()}
-        return {
-            CLEAN: AttackRun(CLEAN, None, crafting, copied_evaluator(metrics)),
-            **build_runs(attacks, crafting, metrics, show_dir=self.show_dir, export=self.export),
-            **build_runs(checks, crafting, metrics, surrogates=surrogates),
-        }
+        runs = {CLEAN: AttackRun(CLEAN, None, self.crafting, copied_evaluator(self.evaluator))}
+        if example is None:
+            return runs
+        others = {} if self.checks is None else self.checks.surrogates(example.model)
+        noisy = {name: on_surrogate(self.crafting, other, example.task) for name, other in others.items()}
+        chosen: dict[str, Crafting] = {}
+        if self.surrogate is not None:
+            crafting = checked_surrogate(self.crafting, self.surrogate, example, self.evaluator.metrics)
+            chosen = dict.fromkeys(attacks, crafting)
+        build = partial(build_runs, crafting=self.crafting, evaluator=self.evaluator)
+        runs |= build(attacks, surrogates=chosen, show_dir=self.show_dir, export=self.export)
+        return runs | build(checks, surrogates=noisy)
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings, besides the attacks, that the scores depend on."""
         return {
             'fp16': self.fp16,
             'craft_dtype': self.crafting.dtype,
+            'protocol': self.protocol,
             'pixel_range': self.pixel_range,
             'images': len(self.dataloader.dataset),
         }
 
-    def _range(self, first: Any, task: Task) -> Range:
-        """Return the pixel range, and refuse images that cannot be attacked or exported, before anything is done."""
-        found = self._batch(self.dataloader.collate_fn([first]), task).range()
+    def _example(self, first: Any, task: Task) -> AttackedBatch:
+        """Return the first image, and refuse images that cannot be attacked or exported, before anything is done."""
+        found = self._batch(self.dataloader.collate_fn([first]), task)
+        found.range()
         if self.export is not None:
             self.export.check(first['inputs'], self.pixel_range)
         return found
@@ -172,28 +195,3 @@ class AttackTestLoop(TestLoop):
         clean = AttackResult(metrics, [])
         self.result = EvaluationResult(metrics, {}, {CLEAN: clean}, size, Path(self.runner.work_dir))
         return metrics
-
-    def _score(self, runs: Mapping[str, AttackRun], ledger: Ledger, task: Task) -> None:
-        """Score every image in every run, unless the ledger has it."""
-        known = {record: ledger.images(record) for run in runs.values() for record in run.records}
-        barrier()  # nobody writes before all have read, or they would not agree on the remaining images
-        done = {name: set.intersection(*(known[record] for record in run.records)) for name, run in runs.items()}
-        left = [number for number in self.numbers if any(number not in numbers for numbers in done.values())]
-        left = left[get_rank() :: get_world_size()]
-        todo = {name: sum(number not in numbers for number in left) for name, numbers in done.items()}
-        with progress_by_attack(todo, self.runner.logger) as advance:
-            for index, (numbers, data_batch) in enumerate(read_batches(self.dataloader, left)):
-                self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data_batch)
-                batch = self._batch(data_batch, task)
-                if index == 0 and any(run.aims_at_logits for run in runs.values()):
-                    task.check(batch.model, batch.data['inputs'], batch.data['data_samples'])
-                clean = list[Any]()
-                for name, run in runs.items():
-                    rows = [row for row, number in enumerate(numbers) if number not in done[name]]
-                    if rows:
-                        predictions, scores = run.run(batch.subset(rows), [numbers[row] for row in rows])
-                        ledger.write(scores)
-                        advance(name, len(rows))
-                        clean = predictions if name == CLEAN else clean
-                self.runner.call_hook('after_test_iter', batch_idx=index, data_batch=data_batch, outputs=clean)
-        barrier()  # all have written
