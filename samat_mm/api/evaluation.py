@@ -173,10 +173,7 @@ def _made_on(surrogate: tuple[Config | str | Path, str] | None) -> dict[str, str
     if surrogate is None:
         return None
     config, checkpoint = surrogate
-    return {
-        'config': str((config.filename or 'a config') if isinstance(config, Config) else config),
-        'checkpoint': checkpoint,
-    }
+    return {'config': str(getattr(config, 'filename', config) or 'a config'), 'checkpoint': checkpoint}
 
 
 def _evaluating(config: Config) -> list[Mapping[str, Any]]:

@@ -62,11 +62,11 @@ def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
         _check_file(config)
         config = _read(config)
     check_parts(config)
-    model_config = {'data_preprocessor': config.get('data_preprocessor'), **config.model}
-    if model_config['data_preprocessor'] is None:
-        del model_config['data_preprocessor']
+    parts = config.model.copy()
+    if config.get('data_preprocessor') is not None:
+        parts.setdefault('data_preprocessor', config.data_preprocessor)
     with building(config), DefaultScope.overwrite_default_scope(config.get('default_scope')):
-        model = MODELS.build(model_config)
+        model = MODELS.build(parts)
     model = revert_sync_batchnorm(model)  # as MMEngine's runner does with a model on one device
     load_for_evaluation(model, checkpoint)
     return model

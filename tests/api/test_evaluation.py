@@ -106,3 +106,36 @@ def test_settings_that_numbers_depend_on_are_those_of_the_config_unless_others_a
     assert (second['pixel_range'], second['craft_dtype'], second['max_samples']) == ((0, 10000), 'float32', 3)
     assert (third['pixel_range'], third['craft_dtype'], third['max_samples']) == ((0, 1), 'bfloat16', 7)
     assert all(given.custom_hooks == [] and given.test_cfg == dict(type='TestLoop', fp16=False) for given in built)
+
+
+def test_attacks_made_on_the_model_of_another_config(checkpoint, tmp_path):
+    """The report names it; the weights are those of its checkpoint, and resuming with another one is refused."""
+    other = segmentor(seed=1)
+    torch.save({'state_dict': other.state_dict()}, tmp_path / 'other.pth')
+    theirs = runnable(tmp_path / 'nowhere')
+    theirs.data_preprocessor = theirs.model.pop('data_preprocessor')  # where configs of mmpretrain have it
+    theirs.dump(tmp_path / 'other.py')
+    surrogate = (tmp_path / 'other.py', str(tmp_path / 'other.pth'))
+    given = runnable(tmp_path / 'work')
+    report = evaluate(given, checkpoint, [STRONG], surrogate=surrogate)
+    loop = dict(type='AttackTestLoop', attacks=[STRONG], surrogate=other)
+    expected = runner(segmentor(), tmp_path / 'loop', evaluate=SegmentationImages(4), test_cfg=loop).test()
+    assert report.result.metrics == expected
+    made_on = json.loads(json.dumps(report.document))['evaluation']['made_on']
+    assert made_on == {'config': str(surrogate[0]), 'checkpoint': surrogate[1]}
+    assert not (tmp_path / 'nowhere').exists()
+    with pytest.raises(ValueError, match=r'made on.*weights was'):
+        evaluate(given, checkpoint, [STRONG], surrogate=(given, checkpoint), resume=True)
+    with pytest.raises(FileNotFoundError, match=r'config nothing\.py is not a file'):
+        evaluate(given, checkpoint, [STRONG], surrogate=('nothing.py', checkpoint))
+
+
+def test_the_protocol_is_the_config_s_unless_another_one_is_asked_for(checkpoint, tmp_path):
+    loop = dict(type='AttackTestLoop', attacks=[STRONG], protocol='paper-compat')
+    given = runnable(tmp_path / 'work')
+    given.test_cfg = loop
+    stated, asked = evaluate(given, checkpoint), evaluate(given, checkpoint, protocol='strict')
+    assert stated.document['evaluation']['protocol'] == 'paper-compat'
+    assert asked.document['evaluation']['protocol'] == 'strict'
+    assert stated.document['results']['clean']['mIoU'] == asked.document['results']['clean']['mIoU']
+    assert stated.document['results']['pgd-linf']['mIoU'] != asked.document['results']['pgd-linf']['mIoU']

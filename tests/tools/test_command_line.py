@@ -255,6 +255,19 @@ def test_sanity_checks_are_printed_and_reported(tool, folder, tmp_path):
     assert 'eps = 0 equals clean' in text
 
 
+def test_the_protocol_and_the_surrogate_are_printed_and_reported(tool, folder, tmp_path):
+    other = (folder / 'config.py', folder / 'right.pth')
+    report, text = evaluated(
+        tool, folder, tmp_path, '--attack', 'pgd-linf', '--steps', 2, '--max-samples', 2, '--protocol', 'paper-compat',
+        '--surrogate', *other,
+    )  # fmt: skip
+    assert report['evaluation']['protocol'] == 'paper-compat'
+    assert report['evaluation']['made_on'] == {'config': str(other[0]), 'checkpoint': str(other[1])}
+    assert ', paper-compat, made on ' in ' '.join(text.split())
+    page = (tmp_path / 'report.html').read_text()
+    assert 'paper-compat' in page and f'config {other[0]}, checkpoint {other[1]}' in page
+
+
 def test_exported_images_are_reported(tool, folder, tmp_path):
     report, _ = evaluated(
         tool, folder, tmp_path, '--attack', 'pgd-linf', '--eps', '8/255', '--steps', 2, '--max-samples', 2,
@@ -297,6 +310,10 @@ def test_a_config_with_attacks_of_its_own(tool, folder, tmp_path):
         (['--show-dir', 'shown', '--craft-dtype', 'float32'], '--show-dir, --craft-dtype needs --attack NAME'),
         (['--sanity', '--export', 'files', '--eps', '1/255'], '--export needs --attack NAME'),
         (['--attack', 'pixle', '--sanity'], 'vary the radius and the steps'),
+        (['--protocol', 'paper-compat'], '--protocol needs --attack NAME'),
+        (['--surrogate', 'a.py', 'b.pth'], '--surrogate needs --attack NAME'),
+        (['--attack', 'pgd-linf', '--surrogate', 'a.py', 'b.pth'], 'config a.py is not a file'),
+        (['--attack', 'pgd-linf', '--sanity', '--protocol', 'paper-compat'], 'leave out --sanity'),
         (['--attack', 'pixle'], 'Pixle'),
         (['--resume'], 'there is no evaluation to resume in'),
     ],

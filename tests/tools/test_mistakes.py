@@ -447,6 +447,8 @@ WRONG = {
         *(['--out', file] for file in ('', '.json', 'a.html', 'a_file/a.json', '/proc/nowhere/a.json')),
         *(['--attack', 'pgd-linf', option, 'a_file'] for option in ('--show-dir', '--export')),
         ['--eps', '8/255'], ['--export', 'files'], ['--craft-dtype', 'float8'], ['--resume'],
+        ['--protocol', 'loose'], ['--attack', 'pgd-linf', '--surrogate', 'a_file'],
+        ['--attack', 'pgd-linf', '--surrogate', 'a_file', 'a_file'],
     ],
     'train': [*WRONG_EVERYWHERE, ['surplus'], ['--cfg-options', 'optim_wrapper.type=Nothing']],
     'sharpness': [
