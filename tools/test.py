@@ -19,9 +19,9 @@ from rich.table import Table
 from samat_mm.api.evaluation import EvaluationReport, attacks_of, evaluate
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config, seed_number
 from samat_mm.crafting.crafting import PRECISIONS
+from samat_mm.crafting.protocols import PROTOCOLS
 from samat_mm.errors import InputError
 from samat_mm.evaluation import SanityChecks, print_report, print_verdicts
-from samat_mm.evaluation.protocols import PROTOCOLS
 from samat_mm.files.outputs import writable_folder, writable_report
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets

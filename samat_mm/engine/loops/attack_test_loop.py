@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from samat_mm.crafting.crafting import Crafting
+from samat_mm.crafting.protocols import PROTOCOLS, STRICT, refuse_protocol
 from samat_mm.engine.loops.evaluation_folder import evaluation_folder
 from samat_mm.engine.loops.scoring import score_images
 from samat_mm.errors import InputError
@@ -24,7 +25,6 @@ from samat_mm.evaluation.export import Export
 from samat_mm.evaluation.images import first_item, is_openmmlab_item
 from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.metric_copies import copied_evaluator
-from samat_mm.evaluation.protocols import PROTOCOLS, STRICT, refuse_protocol
 from samat_mm.evaluation.sanity import SanityChecks
 from samat_mm.evaluation.sanity_verdicts import verdicts_of
 from samat_mm.evaluation.subsets import chosen_images
