@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from samat_mm.command_line import errors_as_sentences
+from samat_mm.crafting.protocols import PROTOCOLS
 from samat_mm.errors import InputError
 from samat_mm.files.access import writing
-from samat_mm.tables.budgets import PROTOCOLS
 from samat_mm.tables.reading import read_table
 
 SNAKEFILE = Path(__file__).parents[1] / 'workflow' / 'Snakefile'
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('table', help="'table2' to 'table9', or the path of a file in the same form")
     parser.add_argument('--budget', default='paper', help="'smoke' (minutes on two cores), 'short', 'paper', or a file")
-    parser.add_argument('--protocol', choices=PROTOCOLS, default='strict', help='how attacks see a segmentor')
+    parser.add_argument('--protocol', choices=list(PROTOCOLS), default='strict', help='how attacks see a segmentor')
     parser.add_argument('--rows', nargs='+', help='some rows of the table only')
     parser.add_argument('--seeds', nargs='+', type=int, help='other seeds than 0, 1 and 2')
     parser.add_argument('--out', type=Path, metavar='DIR', help='tables/TABLE-BUDGET by default')

@@ -10,7 +10,6 @@ from mmengine.config import Config
 from samat_mm.errors import InputError
 
 NAMES = ('smoke', 'short', 'paper')
-PROTOCOLS = ('strict', 'paper-compat')
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from samat_mm.crafting.protocols import PROTOCOLS
 from samat_mm.errors import InputError
 from samat_mm.presets import attack_config, configs_folder
-from samat_mm.tables.budgets import PROTOCOLS, read_budget
+from samat_mm.tables.budgets import read_budget
 from samat_mm.tables.methods import title_of
 from samat_mm.tables.table import Row, Table
 

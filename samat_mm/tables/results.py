@@ -74,7 +74,8 @@ def value_of(evidence: Evidence, attacks: Sequence[str], metric: str) -> float |
     None if one of them is missing, or it is not a number.
     """
     found = [evidence.results.get(name, {}).get(metric) for name in attacks or (CLEAN,)]
-    return None if None in found else statistics.mean(found)
+    known = [value for value in found if value is not None]
+    return statistics.mean(known) if len(known) == len(found) else None
 
 
 def commands_of(training: Training) -> list[str]:

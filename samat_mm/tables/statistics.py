@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Values = Mapping[int, float | None]
 
@@ -44,10 +45,10 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     ranks = [_ranks(series) for series in (first, second)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks)[0, 1])
 
 
-def _ranks(series: Sequence[float]) -> np.ndarray:
+def _ranks(series: Sequence[float]) -> NDArray[np.float64]:
     """Return the ranks; equal values share the mean of theirs."""
     values = np.asarray(series)
     return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])
