@@ -23,7 +23,7 @@ TABLES = [name for name in table_names() if name.startswith('table')]
 
 
 def test_the_tables_are_those_of_sections_5_1_and_5_2():
-    assert table_names() == ['duality', *(f'table{number}' for number in range(2, 10))]
+    assert table_names() == ['duality', 'duality-segmentation', *(f'table{number}' for number in range(2, 10))]
 
 
 @pytest.mark.parametrize(('name', 'budget'), EVERY)
@@ -145,7 +145,10 @@ def test_a_share_of_the_schedule_shrinks_all_of_it():
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda: read_table('table1'), "table 'table1' is unknown; the known ones are duality, table2, table3"),
+        (
+            lambda: read_table('table1'),
+            "table 'table1' is unknown; the known ones are duality, duality-segmentation, table2, table3",
+        ),
         (lambda: read_table('table2', 'tiny'), "budget 'tiny' is unknown; it must be smoke, short, paper, or a file"),
         (lambda: read_table('table2').with_rows(['SAM']), "table2 has no row 'SAM'; it has SGD, Adam, SAM_rho-0.1"),
         (lambda: Budget(share=0), r'share of budget paper must be in \(0, 1\]; got 0'),

@@ -41,7 +41,7 @@ def test_a_dry_run_lists_a_training_and_a_test_for_each_row_and_seed(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['table1'], "table 'table1' is unknown; the known ones are duality, table2"),
+        (['table1'], "table 'table1' is unknown; the known ones are duality, duality-segmentation, table2"),
         (['table2', '--rows', 'SAM'], "table2 has no row 'SAM'; it has SGD, Adam"),
     ],
 )
