@@ -1,0 +1,160 @@
+"""The models of a table in OpenMMLab's index: read back, they say what the document says."""
+
+import json
+
+import pytest
+import yaml
+
+from samat_mm.tables.cells import trainings
+from samat_mm.tables.config_values import config_values
+from samat_mm.tables.methods import key_of
+from samat_mm.tables.pages import write_pages
+from samat_mm.tables.pages.model_index import metafile_of, write_model_index
+from samat_mm.tables.reading import read_table, table_names
+from samat_mm.tables.results import document_of
+
+METRIC = 'accuracy/top1'
+KEYS = ('SGD', 'SAM_rho-0.1', 'linf-AT_eps-8_255')
+
+
+def report(metric, natural, attacked):
+    results = {'clean': {metric: natural}, **{name: {metric: value} for name, value in attacked.items()}}
+    return {'results': results, 'samples': 500, 'versions': {}}
+
+
+@pytest.fixture
+def document():
+    """Table 2 with three seeds of SGD, one of SAM and of linf-AT, which lacks a column, and nothing of the rest."""
+    table = read_table('table2', 'smoke')
+    attacked = {name: 10.0 + number for number, name in enumerate(table.attacks)}
+    reports = {key: [report(METRIC, 90.0, attacked)] for key in KEYS}
+    reports['SGD'] = [report(METRIC, 90.0 + seed, attacked) for seed in range(3)]
+    reports['linf-AT_eps-8_255'] = [report(METRIC, 98.0, {**attacked, 'stadv': None})]
+    return document_of(table, reports, {})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of that table, where its trainings have written their configs."""
+    for training in trainings(read_table('table2', 'smoke'), tmp_path):
+        training.write_configs()
+    return tmp_path
+
+
+def read(path):
+    return yaml.safe_load(path.read_text(encoding='utf-8'))
+
+
+def test_the_index_says_what_the_document_says(document, folder):
+    assert [path.name for path in write_model_index(document, folder)] == ['metafile.yml', 'model-index.yml']
+    assert read(folder / 'model-index.yml') == {'Import': ['metafile.yml']}
+    found = read(folder / 'metafile.yml')
+    (collection,) = found['Collections']
+    assert [model['Name'] for model in found['Models']] == [f'table2-smoke_{key}' for key in KEYS]
+    rows = {key_of(row['name']): row for row in document['rows']}
+    for key, model in zip(KEYS, found['Models'], strict=True):
+        assert list(model) == ['Name', 'In Collection', 'Config', 'Metadata', 'Results']
+        assert model['In Collection'] == collection['Name'] and (folder / model['Config']).is_file()
+        (result,) = model['Results']
+        assert (result['Task'], result['Dataset']) == ('Image Classification', 'handwritten digits, 8x8')
+        expected = {
+            'Top 1 Accuracy' if column == 'natural' else f'Top 1 Accuracy ({column})': cell['mean']
+            for column, cell in rows[key]['cells'].items()
+            if cell['mean'] is not None
+        }
+        assert result['Metrics'] == expected and len(expected) == (7 if key.startswith('linf') else 9)
+    sgd, sam, at = (model['Metadata'] for model in found['Models'])
+    assert (sgd['Seeds'], sam['Seeds'], at['Seeds']) == (3, 1, 1)
+    assert sam['Training Techniques'] == ['SAM (rho = 0.1)'] and sam['Architecture'][0] == 'SmallCNN'
+    assert at['Adversarial Training']['eps'] == pytest.approx(0.1) and 'Adversarial Training' not in sam  # as trained
+    assert {entry['Budget'] for entry in (sgd, sam, at)} == {'smoke'}
+
+
+def test_the_collection_describes_the_table(document, folder):
+    write_model_index(document, folder)
+    (collection,) = read(folder / 'metafile.yml')['Collections']
+    assert list(collection) == ['Name', 'Metadata', 'Paper', 'README']
+    metadata = collection['Metadata']
+    assert metadata['Training Data'] == ['handwritten digits, 8x8']
+    assert metadata['Training Techniques'] == ['SGD', 'SAM', 'linf-AT']
+    assert set(collection['Paper']) == {'Title', 'URL'}
+    (pgd,) = metadata['Attacks']['linf-PGD']
+    assert pgd['eps'] == pytest.approx(0.05) and 'natural' not in metadata['Attacks']
+    header = (folder / 'metafile.yml').read_text().split('Collections:')[0]
+    assert 'no model has Weights' in header and all(line.startswith('#') for line in header.splitlines())
+
+
+def test_seeds_are_counted_by_column_where_they_differ(folder):
+    table = read_table('table2', 'smoke')
+    attacked = dict.fromkeys(table.attacks, 10.0)
+    partial = {'SGD': [report(METRIC, 90.0, attacked), report(METRIC, 91.0, {**attacked, 'stadv': None})]}
+    (model,) = metafile_of(document_of(table, partial, {}), {}, {})['Models']
+    seeds = model['Metadata']['Seeds']
+    assert (seeds['natural'], seeds['StAdv'], seeds['average'], seeds['Pixle']) == (2, 1, 1, 2)
+
+
+def test_a_table_without_results_has_no_models(tmp_path):
+    write_model_index(document_of(read_table('table2'), {}, {}), tmp_path)
+    found = read(tmp_path / 'metafile.yml')
+    assert found['Models'] == [] and found['Collections'][0]['Metadata']['Training Data'] == []
+
+
+def test_what_is_not_known_is_left_out(document, tmp_path):
+    """Without the configs of the trainings nothing is claimed about their data."""
+    write_model_index(document, tmp_path)
+    for model in read(tmp_path / 'metafile.yml')['Models']:
+        assert 'Config' not in model and 'Dataset' not in model['Results'][0]
+        assert not {'Training Data', 'Architecture'} & set(model['Metadata'])
+
+
+def test_it_is_written_with_the_pages(document, folder):
+    written = write_pages(document, folder / 'table2.json')
+    assert [path.name for path in written[-2:]] == ['metafile.yml', 'model-index.yml']
+    text = (folder / 'metafile.yml').read_text()
+    write_pages(json.loads(json.dumps(document)), folder / 'table2.json')
+    assert (folder / 'metafile.yml').read_text() == text
+
+
+@pytest.mark.parametrize('name', table_names())
+def test_every_table_has_an_index(name, tmp_path):
+    table = read_table(name).with_seeds([0])
+    for training in trainings(table, tmp_path):
+        training.write_configs()
+    reports = {row.key: [report(table.metric, 90.0, dict.fromkeys(table.attacks, 10.0))] for row in table.rows}
+    write_model_index(document_of(table, reports, {}), tmp_path)
+    found = read(tmp_path / 'metafile.yml')
+    assert len({model['Name'] for model in found['Models']}) == len(table.rows)
+    data = {
+        'table2': 'CIFAR-10',
+        'table7': 'Tiny ImageNet',
+        'table8': 'Stanford Background',
+        'table9': 'PASCAL VOC 2012',
+    }
+    for model in found['Models']:
+        (result,) = model['Results']
+        segmented = name in ('table8', 'table9')
+        assert result['Task'] == ('Semantic Segmentation' if segmented else 'Image Classification')
+        assert result['Metrics']['mIoU' if segmented else 'Top 1 Accuracy'] == 90.0
+        assert result['Dataset'] == data.get(name, result['Dataset'])
+        assert model['Metadata']['Architecture']
+
+
+def test_a_config_is_read_and_not_run(tmp_path):
+    (tmp_path / 'train.py').write_text(
+        "import os\na = dict(b=[1, dict(c='d')], e=(None, -0.5), f={'g': True, 3: {}})\n"
+        f"run = os.mkdir({str(tmp_path / 'ran')!r})\nlater = dict(x=open('y'))\nlast = 'z'\n"
+    )
+    expected = {'a': {'b': [1, {'c': 'd'}], 'e': [None, -0.5], 'f': {'g': True, 3: {}}}, 'last': 'z'}
+    assert config_values(tmp_path / 'train.py') == expected
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_the_values_of_a_written_config_are_those_of_the_config(folder):
+    table = read_table('table2', 'smoke')
+    for row in table.rows:
+        config = table.training_config(row, 0).to_dict()
+        values = config_values(folder / 'cells' / row.key / 'seed0/train.py')
+        assert {name: values[name] for name in ('model', 'optim_wrapper', 'default_hooks', 'train_cfg')} == {
+            name: json.loads(json.dumps(config[name]))
+            for name in ('model', 'optim_wrapper', 'default_hooks', 'train_cfg')
+        }
