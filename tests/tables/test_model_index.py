@@ -5,40 +5,65 @@ import json
 import pytest
 import yaml
 
-from samat_mm.tables.cells import trainings
 from samat_mm.tables.config_values import config_values
 from samat_mm.tables.methods import key_of
-from samat_mm.tables.pages import write_pages
 from samat_mm.tables.pages.model_index import metafile_of, write_model_index
 from samat_mm.tables.reading import read_table, table_names
-from samat_mm.tables.results import document_of
 
 METRIC = 'accuracy/top1'
 KEYS = ('SGD', 'SAM_rho-0.1', 'linf-AT_eps-8_255')
 
 
-def report(metric, natural, attacked):
-    results = {'clean': {metric: natural}, **{name: {metric: value} for name, value in attacked.items()}}
-    return {'results': results, 'samples': 500, 'versions': {}}
+def document_from(table, counts):
+    """The document of a table with made-up results.
+
+    ``counts`` holds, by the key of a row and by column, the number of seeds with a result; 0 where nothing is said.
+    """
+    rows = []
+    for row in table.rows:
+        cells = {}
+        for number, column in enumerate(table.columns):
+            n = counts.get(row.key, {}).get(column, 0)
+            cells[column] = {
+                'mean': 90.0 - number if n else None,
+                'std': 1.0 if n > 1 else None,
+                'n': n,
+                'published': 5.0,
+            }
+        rows.append({'name': row.name, 'settings': dict(row.settings), 'cells': cells})
+    return {
+        'table': table.name.removeprefix('table'),
+        'title': table.title,
+        'budget': table.budget.name,
+        'metric': table.metric,
+        'seeds': list(table.seeds),
+        'columns': {name: list(attacks) for name, attacks in table.columns.items()},
+        'attacks': table.attack_configs(),
+        'rows': rows,
+    }
+
+
+def write_training_configs(table, folder):
+    """Write the configs of a table's trainings as the trainings do, and return the folder."""
+    for row in table.rows:
+        path = folder / 'cells' / row.key / 'seed0' / 'train.py'
+        path.parent.mkdir(parents=True)
+        table.training_config(row, 0).dump(path)
+    return folder
 
 
 @pytest.fixture
 def document():
-    """Table 2 with three seeds of SGD, one of SAM and of linf-AT, which lacks a column, and nothing of the rest."""
+    """Table 2 with three seeds of SGD, one of SAM and of linf-AT, which lacks two columns, and nothing of the rest."""
     table = read_table('table2', 'smoke')
-    attacked = {name: 10.0 + number for number, name in enumerate(table.attacks)}
-    reports = {key: [report(METRIC, 90.0, attacked)] for key in KEYS}
-    reports['SGD'] = [report(METRIC, 90.0 + seed, attacked) for seed in range(3)]
-    reports['linf-AT_eps-8_255'] = [report(METRIC, 98.0, {**attacked, 'stadv': None})]
-    return document_of(table, reports, {})
+    counts = {key: dict.fromkeys(table.columns, number) for key, number in zip(KEYS, (3, 1, 1), strict=True)}
+    counts[KEYS[2]] |= {'StAdv': 0, 'average': 0}
+    return document_from(table, counts)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """The folder of that table, where its trainings have written their configs."""
-    for training in trainings(read_table('table2', 'smoke'), tmp_path):
-        training.write_configs()
-    return tmp_path
+    return write_training_configs(read_table('table2', 'smoke'), tmp_path)
 
 
 def read(path):
@@ -84,17 +109,15 @@ def test_the_collection_describes_the_table(document, folder):
     assert 'no model has Weights' in header and all(line.startswith('#') for line in header.splitlines())
 
 
-def test_seeds_are_counted_by_column_where_they_differ(folder):
+def test_seeds_are_counted_by_column_where_they_differ():
     table = read_table('table2', 'smoke')
-    attacked = dict.fromkeys(table.attacks, 10.0)
-    partial = {'SGD': [report(METRIC, 90.0, attacked), report(METRIC, 91.0, {**attacked, 'stadv': None})]}
-    (model,) = metafile_of(document_of(table, partial, {}), {}, {})['Models']
-    seeds = model['Metadata']['Seeds']
-    assert (seeds['natural'], seeds['StAdv'], seeds['average'], seeds['Pixle']) == (2, 1, 1, 2)
+    counts = {**dict.fromkeys(table.columns, 2), 'StAdv': 1}
+    (model,) = metafile_of(document_from(table, {'SGD': counts}), {}, {})['Models']
+    assert model['Metadata']['Seeds'] == counts
 
 
 def test_a_table_without_results_has_no_models(tmp_path):
-    write_model_index(document_of(read_table('table2'), {}, {}), tmp_path)
+    write_model_index(document_from(read_table('table2'), {}), tmp_path)
     found = read(tmp_path / 'metafile.yml')
     assert found['Models'] == [] and found['Collections'][0]['Metadata']['Training Data'] == []
 
@@ -107,21 +130,18 @@ def test_what_is_not_known_is_left_out(document, tmp_path):
         assert not {'Training Data', 'Architecture'} & set(model['Metadata'])
 
 
-def test_it_is_written_with_the_pages(document, folder):
-    written = write_pages(document, folder / 'table2.json')
-    assert [path.name for path in written[-2:]] == ['metafile.yml', 'model-index.yml']
+def test_it_is_the_same_each_time(document, folder):
+    write_model_index(document, folder)
     text = (folder / 'metafile.yml').read_text()
-    write_pages(json.loads(json.dumps(document)), folder / 'table2.json')
+    write_model_index(json.loads(json.dumps(document)), folder)
     assert (folder / 'metafile.yml').read_text() == text
 
 
 @pytest.mark.parametrize('name', table_names())
 def test_every_table_has_an_index(name, tmp_path):
-    table = read_table(name).with_seeds([0])
-    for training in trainings(table, tmp_path):
-        training.write_configs()
-    reports = {row.key: [report(table.metric, 90.0, dict.fromkeys(table.attacks, 10.0))] for row in table.rows}
-    write_model_index(document_of(table, reports, {}), tmp_path)
+    table = read_table(name)
+    counts = {row.key: dict.fromkeys(table.columns, 1) for row in table.rows}
+    write_model_index(document_from(table, counts), write_training_configs(table, tmp_path))
     found = read(tmp_path / 'metafile.yml')
     assert len({model['Name'] for model in found['Models']}) == len(table.rows)
     data = {
@@ -132,10 +152,10 @@ def test_every_table_has_an_index(name, tmp_path):
     }
     for model in found['Models']:
         (result,) = model['Results']
-        segmented = name in ('table8', 'table9')
+        segmented = table.metric == 'mIoU'
         assert result['Task'] == ('Semantic Segmentation' if segmented else 'Image Classification')
         assert result['Metrics']['mIoU' if segmented else 'Top 1 Accuracy'] == 90.0
-        assert result['Dataset'] == data.get(name, result['Dataset'])
+        assert result['Dataset'] == data.get(name, result['Dataset']) != 'unknown'
         assert model['Metadata']['Architecture']
 
 

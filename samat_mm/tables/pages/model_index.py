@@ -135,7 +135,8 @@ def _data(config: Values) -> str:
     dataset = config.get('train_dataloader', {}).get('dataset', {})
     while 'dataset' in dataset:
         dataset = dataset['dataset']
-    return DATA.get(dataset.get('type'), dataset.get('type', 'unknown'))
+    kind = str(dataset.get('type', 'unknown'))
+    return DATA.get(kind, kind)
 
 
 def _architecture(config: Values) -> list[str]:
