@@ -116,7 +116,8 @@ def _model(document: Document, row: Values, config: Values, file: str | None) ->
 
 def _metric(document: Document, column: str) -> str:
     """Return 'mIoU' for the natural column, 'mIoU (linf-PGD)' for one under attack."""
-    name = METRICS.get(document['metric'], document['metric'])
+    metric = str(document['metric'])
+    name = METRICS.get(metric, metric)
     return f'{name} ({column})' if document['columns'][column] else name
 
 
