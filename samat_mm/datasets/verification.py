@@ -50,9 +50,10 @@ def check_stanford(root: Path, track: Track) -> Findings:
 
 
 def check_voc(root: Path, track: Track) -> Findings:
-    """Check PASCAL VOC: every name in train.txt and val.txt has a readable image, and labels of its size in range."""
-    images = list_names(root / voc.IMAGES, '.jpg')
-    labels = list_names(root / voc.LABELS, '.png')
+    """Check PASCAL VOC: every name in a list has a readable image, and labels of its size in range.
+
+    The lists are train.txt, val.txt and, if there are labels for it, the augmented one.
+    """
     findings = Findings()
     for split in ('train', 'val'):
         path = root / voc.LISTS / f'{split}.txt'
@@ -62,16 +63,30 @@ def check_voc(root: Path, track: Track) -> Findings:
         if not names:
             findings.problems['list(s) missing or empty'].append(f'{voc.LISTS}/{split}.txt')
         findings.counts[split] = len(names)
-        _pair(findings, images & set(names), labels & set(names), set(names))
-        for name in track([name for name in names if name in images and name in labels], f'checking {split}'):
-            with _noting(findings, root):
-                image = decode('image', root / voc.IMAGES / f'{name}.jpg')
-                label = decode('labels', root / voc.LABELS / f'{name}.png')
-                if image.size != label.size:
-                    sizes = f'{label.size} (width, height), but the image is {image.size}'
-                    raise InputError(f'labels {name}.png are {sizes}; repair the file.')
-                check_labels(np.asarray(label), voc.NUM_CLASSES, f'{name}.png')
+        _check_voc_split(findings, root, names, voc.LABELS, split, track)
+    if (root / voc.AUGMENTED_LABELS).is_dir():
+        with _noting(findings, root):
+            names = voc.added_names(root)
+            findings.counts[voc.AUGMENTED] = findings.counts['train'] + len(names)
+            _check_voc_split(findings, root, names, voc.AUGMENTED_LABELS, voc.AUGMENTED, track)
     return findings
+
+
+def _check_voc_split(
+    findings: Findings, root: Path, names: Sequence[str], labels_folder: str, split: str, track: Track
+) -> None:
+    """Check images and their labels; problems go to the findings."""
+    images = list_names(root / voc.IMAGES, '.jpg')
+    labels = list_names(root / labels_folder, '.png')
+    _pair(findings, images & set(names), labels & set(names), set(names))
+    for name in track([name for name in names if name in images and name in labels], f'checking {split}'):
+        with _noting(findings, root):
+            image = decode('image', root / voc.IMAGES / f'{name}.jpg')
+            label = decode('labels', root / labels_folder / f'{name}.png')
+            if image.size != label.size:
+                sizes = f'{label.size} (width, height), but the image is {image.size}'
+                raise InputError(f'labels {name}.png are {sizes}; repair the file.')
+            check_labels(np.asarray(label), voc.NUM_CLASSES, f'{name}.png')
 
 
 def _pair(findings: Findings, images: set[str], labels: set[str], names: set[str] | None = None) -> None:

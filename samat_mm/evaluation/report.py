@@ -142,7 +142,7 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     table.add_column('attack', overflow='fold', no_wrap=longest <= WIDE)
     table.add_column('radius', justify='right')
     for metric in metrics:
-        table.add_column(metric, justify='right', overflow='fold')
+        table.add_column(metric.replace('/', '/\n'), justify='right', overflow='fold')  # 'accuracy/' above 'top1'
     costs = any('forwards' in values for report in reports for values in report['results'].values())
     for column in ('passes', 'seconds') if costs else ():
         table.add_column(column, justify='right')

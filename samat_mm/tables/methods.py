@@ -50,6 +50,12 @@ def title_of(row: Row) -> str:
     return f'{row["model"]}, {name}' if 'model' in row else name
 
 
+def key_of(name: str) -> str:
+    """Return the name of a row as part of a path: 'SAM_rho-0.1'."""
+    key = ''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in name.replace(' = ', '-'))
+    return key.replace('__', '_').strip('_')
+
+
 def _sgd(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
     return {}
 

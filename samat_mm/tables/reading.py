@@ -10,7 +10,7 @@ from samat_mm.crafting.protocols import PROTOCOLS
 from samat_mm.errors import InputError
 from samat_mm.presets import attack_config, configs_folder
 from samat_mm.tables.budgets import read_budget
-from samat_mm.tables.methods import title_of
+from samat_mm.tables.methods import key_of, title_of
 from samat_mm.tables.table import Row, Table
 
 
@@ -79,5 +79,4 @@ def _row(table: str, settings: dict[str, Any], data: Mapping[str, Any]) -> Row:
             f'row {name} of {table} must have a published number for each of {", ".join(columns)}, and notes on those; '
             f'got {published} and {notes}.'
         )
-    key = ''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in name.replace(' = ', '-'))
-    return Row(name, key.replace('__', '_').strip('_'), settings, dict(zip(columns, published, strict=True)), notes)
+    return Row(name, key_of(name), settings, dict(zip(columns, published, strict=True)), notes)

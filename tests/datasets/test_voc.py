@@ -1,8 +1,10 @@
 import errno
 import io
 import re
+import shutil
 import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +157,79 @@ def test_what_is_missing_is_said(devkit, lazy):
         VOC2012Dataset(devkit, 'val', lazy_init=lazy)
     with pytest.raises(FileNotFoundError, match='lacks JPEGImages, SegmentationClass, '):
         VOC2012Dataset(devkit / 'nowhere', lazy_init=lazy)
+
+
+@pytest.fixture
+def augmented(devkit):
+    """Add images d and e with labels like SBD's, and labels for a that differ from its own."""
+    (devkit / 'SegmentationClassAug').mkdir()
+    for number, name in enumerate('ade'):
+        Image.new('RGB', (30, 20)).save(devkit / f'JPEGImages/{name}.jpg')
+        save_labels(devkit / f'SegmentationClassAug/{name}.png', np.full((20, 30), 10 + number))
+    return devkit
+
+
+def list_of(devkit, text, name='aug.txt'):
+    (devkit / 'ImageSets/Segmentation' / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('aug.txt', 'e\nd\n'),
+        ('trainaug.txt', 'a\ne\n\nb\nd\nd\n'),  # with train, and one of them twice
+        (
+            'train_aug.txt',
+            '/JPEGImages/e.jpg /SegmentationClassAug/e.png\n/JPEGImages/d.jpg /SegmentationClassAug/d.png',
+        ),
+    ],
+)
+def test_the_augmented_list_adds_images_to_train(augmented, name, text):
+    list_of(augmented, text, name)
+    dataset = VOC2012Dataset(augmented, 'trainaug', pipeline=PIPELINE)
+    assert [Path(dataset.get_data_info(index)['img_path']).stem for index in range(4)] == ['a', 'b', 'e', 'd']
+    own = np.asarray(Image.open(augmented / 'SegmentationClass/a.png'))
+    np.testing.assert_array_equal(dataset[0]['gt_seg_map'], own)  # not SBD's
+    assert [set(np.unique(dataset[index]['gt_seg_map'])) for index in (2, 3)] == [{12}, {11}]
+    assert len(dataset) == 4 and len(VOC2012Dataset(augmented, 'train')) == 2
+
+
+def test_a_line_of_the_config_takes_the_augmented_list(augmented, use_scope):
+    use_scope('mmseg')
+    list_of(augmented, 'd\ne\n')
+    config = Config.fromfile(CONFIG)
+    assert config.train_dataloader.dataset.split == 'train'
+    config.merge_from_dict(
+        {'train_dataloader.dataset.split': 'trainaug', 'train_dataloader.dataset.data_root': str(augmented)}
+    )
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert len(dataset) == 4 and set(dataset[3]['data_samples'].gt_sem_seg.data.unique().tolist()) <= {12, 255}
+
+
+@pytest.mark.parametrize('lazy', [False, True])
+def test_an_image_of_val_never_enters_training(augmented, lazy):
+    for text in ('d\nc\n', '/JPEGImages/c.jpg /SegmentationClassAug/c.png\n'):
+        list_of(augmented, text)
+        with pytest.raises(ValueError, match=r'list .*aug\.txt names 1 of the images .* \(val\): c; take them out'):
+            VOC2012Dataset(augmented, 'trainaug', lazy_init=lazy)
+
+
+def test_what_the_augmented_list_lacks_is_said(augmented):
+    build = partial(VOC2012Dataset, augmented, 'trainaug')
+    with pytest.raises(
+        FileNotFoundError, match=r'lacks ImageSets/Segmentation/aug\.txt \(or .*; get SBD .*voc_aug\.py'
+    ):
+        build()
+    list_of(augmented, 'a\nb\n')
+    with pytest.raises(ValueError, match=r'aug\.txt adds no image to the 2 of train'):
+        build()
+    list_of(augmented, 'd\n')
+    shutil.rmtree(augmented / 'SegmentationClassAug')
+    with pytest.raises(FileNotFoundError, match='lacks SegmentationClassAug; get SBD'):
+        build()
+    (augmented / 'ImageSets/Segmentation/val.txt').unlink()
+    with pytest.raises(FileNotFoundError, match=r'lacks ImageSets/Segmentation/val\.txt'):  # else c could be in it
+        build()
 
 
 def test_random_scale_is_relative_to_the_image():

@@ -114,7 +114,10 @@ def test_radii_are_scaled_where_the_images_are_others():
     attacks = {name: build_attacks([config])[name] for name, config in smoke.attack_configs().items()}
     assert attacks['pgd-linf'].eps == pytest.approx(0.05) and attacks['pgd-linf'].step_size == pytest.approx(0.0125)
     assert attacks['fab-l2'].eps == pytest.approx(64 / 255)
-    assert smoke.attack_configs()['pixle'] == paper.attack_configs()['pixle']
+    pixle, whole = attacks['pixle'], build_attacks([paper.attack_configs()['pixle']])['pixle']
+    side = 8 / 32  # of the images: 2 to 10 pixels become 0.5 to 2.5, rounded as Pixle rounds shares of an image
+    assert pixle.widths == pixle.heights == tuple(max(1, round(side * width)) for width in whole.widths)
+    assert (pixle.restarts, pixle.iterations) == (side * whole.restarts, whole.iterations)
     hook = smoke.training_config(smoke.row('linf-AT (eps = 8/255)'), 0).default_hooks.adversarial_training
     assert (hook.attack.eps, hook.attack.step_size) == (pytest.approx(0.1), pytest.approx(0.025))
     assert paper.attack_configs()['pgd-linf']['eps'] == '1/255'

@@ -101,6 +101,35 @@ def test_voc(run, devkit, tmp_path, suffix):
     assert [path.name for path in (tmp_path / 'data').iterdir()] == ['VOCdevkit']
 
 
+def add_augmented(devkit, names='unlisted'):
+    """Add the augmented list and labels for its images."""
+    (devkit / 'SegmentationClassAug').mkdir()
+    (devkit / 'ImageSets/Segmentation/aug.txt').write_text('\n'.join(names.split()))
+    for name in names.split():
+        Image.fromarray(np.full((6, 8), 3, np.uint8)).save(devkit / f'SegmentationClassAug/{name}.png')
+
+
+def test_voc_with_the_augmented_list(run, devkit, tmp_path):
+    add_augmented(devkit)
+    status, printed = run('voc', devkit)
+    assert status == 0 and re.search(r'trainaug\s.*3\s.*10,582', printed), printed
+    assert len(VOC2012Dataset(tmp_path / 'data' / VOC, 'trainaug')) == 3
+    (tmp_path / 'data' / VOC / 'SegmentationClassAug/unlisted.png').unlink()
+    assert '1 without labels: unlisted' in run('voc', devkit)[1]
+
+
+def test_all_problems_of_the_augmented_list_are_listed(run, devkit, tmp_path):
+    add_augmented(devkit, 'unlisted d')
+    Image.fromarray(np.full((5, 8), 77, np.uint8)).save(devkit / 'SegmentationClassAug/unlisted.png')
+    status, printed = run('voc', devkit)
+    assert status == 1 and '1 without an image: d' in printed and nothing_left(tmp_path)
+    assert 'unlisted.png are (8, 5) (width, height), but the image is (8, 6)' in printed
+    (devkit / 'ImageSets/Segmentation/aug.txt').write_text('unlisted\nc\n')
+    assert 'names 1 of the images that the model is tested on (val): c' in run('voc', devkit)[1]
+    (devkit / 'ImageSets/Segmentation/aug.txt').unlink()
+    assert 'lacks ImageSets/Segmentation/aug.txt' in run('voc', devkit)[1] and nothing_left(tmp_path)
+
+
 def test_the_folder_of_2012_is_chosen_among_years(run, devkit, tmp_path):
     shutil.copytree(devkit, devkit.parent / 'VOC2007')
     (devkit.parent / 'VOC2007/ImageSets/Segmentation/train.txt').write_text('a\n')

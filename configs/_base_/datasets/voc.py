@@ -1,6 +1,7 @@
 # PASCAL VOC 2012 as in the duality paper: native size times .5 to 2, crop 513, flip; validation at native size.
 # The model's preprocessor pads smaller crops, labels with 255. `python tools/prepare_data.py voc SOURCE` creates the
-# folder.
+# folder. `--cfg-options train_dataloader.dataset.split=trainaug` trains on the 10,582 images of the augmented list in
+# the place of the 1,464 of train; mmsegmentation's tools/dataset_converters/voc_aug.py writes its labels and lists.
 data_root = 'data/VOCdevkit/VOC2012'
 train_pipeline = [
     dict(type='CheckedLoadImage'),

@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX, CSV and HTML, from its document."""
+"""A table as Markdown, LaTeX, CSV and HTML, and its models in OpenMMLab's index, from its document."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from samat_mm.files.access import writing
 from samat_mm.tables.pages.html import as_html
+from samat_mm.tables.pages.model_index import write_model_index
 from samat_mm.tables.pages.text import as_csv, as_latex, as_markdown
 
 Document = Mapping[str, Any]
@@ -18,14 +19,14 @@ PAGES: dict[str, Callable[[Document], str]] = {
 
 
 def write_pages(document: Document, path: Path) -> list[Path]:
-    """Write all pages of a table next to its document.
+    """Write all pages of a table and the index of its models next to its document.
 
     Args:
         document: As :func:`samat_mm.tables.results.collect` returns it.
-        path: The file of the document, whose suffix is replaced.
+        path: The file that holds the document; the pages' suffixes replace its own.
 
     Raises:
-        OSError: if a page cannot be written.
+        OSError: if a page cannot be written, or a config of the table cannot be read.
     """
     written = []
     for suffix, page in PAGES.items():
@@ -33,4 +34,4 @@ def write_pages(document: Document, path: Path) -> list[Path]:
         with writing(target):
             target.write_text(page(document), encoding='utf-8')
         written.append(target)
-    return written
+    return written + write_model_index(path.parent)
