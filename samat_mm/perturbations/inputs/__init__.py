@@ -5,6 +5,7 @@ from samat_mm.perturbations.inputs.autoattack import AutoAttack
 from samat_mm.perturbations.inputs.base import Attack
 from samat_mm.perturbations.inputs.classification import ClassificationAttack
 from samat_mm.perturbations.inputs.fab import FAB
+from samat_mm.perturbations.inputs.fmn import FMN
 from samat_mm.perturbations.inputs.objectives import OBJECTIVES, CrossEntropy, ModelLoss, Objective
 from samat_mm.perturbations.inputs.pgd import FGSM, PGD
 from samat_mm.perturbations.inputs.pixle import Pixle
@@ -16,13 +17,14 @@ from samat_mm.perturbations.inputs.stadv import StAdv
 from samat_mm.perturbations.inputs.torchattacks import Torchattacks
 
 ATTACK_TYPES: tuple[type[Attack], ...] = (FGSM, PGD, APGD, SegPGD, CosPGD, SEA)
-ATTACK_TYPES += (Square, FAB, Pixle, StAdv, AutoAttack, Torchattacks)  # for classifiers alone
+ATTACK_TYPES += (Square, FAB, FMN, Pixle, StAdv, AutoAttack, Torchattacks)  # for classifiers alone
 
 __all__ = [
     'APGD',
     'ATTACK_TYPES',
     'FAB',
     'FGSM',
+    'FMN',
     'OBJECTIVES',
     'PGD',
     'SEA',
