@@ -89,7 +89,7 @@ class FMN(ClassificationAttack):
 
 
 def annealed(first: float, last: float, step: int, steps: int) -> float:
-    """Return the value of step ``step`` (from 1) on a half cosine from ``first`` to ``last``; equation 7 of the paper."""
+    """Return the value of a step (from 1) on a half cosine from ``first`` to ``last``; equation 7 of the paper."""
     return last + (first - last) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
