@@ -10,6 +10,7 @@ from samat_mm.perturbations.inputs.objectives import OBJECTIVES, CrossEntropy, M
 from samat_mm.perturbations.inputs.pgd import FGSM, PGD
 from samat_mm.perturbations.inputs.pixle import Pixle
 from samat_mm.perturbations.inputs.problem import Predict, Problem
+from samat_mm.perturbations.inputs.scaled_logits import ScaledLogits
 from samat_mm.perturbations.inputs.sea import SEA
 from samat_mm.perturbations.inputs.segpgd import CosPGD, SegPGD
 from samat_mm.perturbations.inputs.square import Square
@@ -18,6 +19,7 @@ from samat_mm.perturbations.inputs.torchattacks import Torchattacks
 
 ATTACK_TYPES: tuple[type[Attack], ...] = (FGSM, PGD, APGD, SegPGD, CosPGD, SEA)
 ATTACK_TYPES += (Square, FAB, FMN, Pixle, StAdv, AutoAttack, Torchattacks)  # for classifiers alone
+ATTACK_TYPES += (ScaledLogits,)  # runs another one
 
 __all__ = [
     'APGD',
@@ -38,6 +40,7 @@ __all__ = [
     'Pixle',
     'Predict',
     'Problem',
+    'ScaledLogits',
     'SegPGD',
     'Square',
     'StAdv',
