@@ -76,16 +76,16 @@ class ScaledLogits(Attack):
             return self.attack.search(problem)
         if problem.box is not None:
             check_pixels(problem.images, problem.box)
-        if self.confidence is None:
+        if self.scale is not None:
             dtype = torch.promote_types(problem.images.dtype, torch.float32)
             factors = problem.images.new_full((len(problem.images),), self.scale, dtype=dtype)
         else:
-            factors = self._calibrated(problem, self.confidence)
+            factors = self._calibrated(problem)
         return self.attack.search(replace(problem, predict=ScaledPredict(problem.predict, factors)))
 
-    def _calibrated(self, problem: Problem, confidence: float) -> Tensor:
+    def _calibrated(self, problem: Problem) -> Tensor:
         """Return the constant of each image, shape (N,)."""
-        images, target = problem.images, problem.target
+        images, target, confidence = problem.images, problem.target, float(self.confidence or 0)
         with isolated_randomness(images.device), torch.no_grad():
             logits = one_row_each(problem.output(images), images)
         check_finite(logits)
