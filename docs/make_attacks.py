@@ -7,7 +7,7 @@ configs/_base_/attacks/.
 import sys
 from pathlib import Path
 
-from samat_mm.perturbations.inputs import ATTACK_TYPES, Attack, ClassificationAttack
+from samat_mm.perturbations.inputs import ATTACK_TYPES, Attack, ClassificationAttack, ScaledLogits
 from samat_mm.perturbations.inputs.objectives import OBJECTIVES, PixelObjective
 from samat_mm.perturbations.inputs.objectives.pixelwise import PIXEL_LOSSES
 from samat_mm.presets import presets
@@ -28,8 +28,14 @@ Radii and step sizes are in [0, 1] pixel units. A preset is what `tools/test.py 
 """
 
 
+# What a config has to give.
+REQUIRED = {'ScaledLogits': ", attack=dict(type='PGD', norm='linf', eps='8/255'), confidence=0.9"}
+
+
 def task_of(attack: type[Attack]) -> str:
     """Return which models an attack is for."""
+    if issubclass(attack, ScaledLogits):
+        return 'the models of its attack'
     if issubclass(attack, ClassificationAttack):
         return 'classifiers'
     return 'segmentors' if isinstance(attack().objective, PixelObjective) else 'both, or any training loss'
@@ -53,7 +59,9 @@ def document() -> str:
         named = [preset for preset, entry in known.items() if entry['attack']['type'] == name]
         table += f'| [{name}](#{name.lower()}) | {task_of(attack)} | {", ".join(f"`{preset}`" for preset in named)} |\n'
         sources = ''.join(f'\n- `{preset}`: {known[preset]["source"]}' for preset in named)
-        cards += Card(attack).write(f"attack = dict(type='{name}'", f'Presets:\n{sources}' if named else '')
+        cards += Card(attack).write(
+            f"attack = dict(type='{name}'{REQUIRED.get(name, '')}", f'Presets:\n{sources}' if named else ''
+        )
     return HEAD + table + '\n' + cards + objectives()
 
 

@@ -55,7 +55,8 @@ def _read(file: Path) -> dict[str, Any]:
 def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the config of an attack, given as a preset's name or as a config.
 
-    A config may have a ``name``; the default consists of its type and norm, for instance 'pgd-linf'.
+    A config may have a ``name``; the default consists of its type and norm, for instance 'pgd-linf', and the name of an
+    attack that it runs, as in 'scaledlogits-pgd-linf'.
 
     Raises:
         ValueError: if the preset is unknown (the message lists the known ones), the config has no type, or the name is
@@ -67,8 +68,11 @@ def attack_config(attack: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise InputError(f"an attack that is not the name of a preset needs a type, such as 'PGD'; got {attack!r}.")
     config = dict(attack)
     kind = getattr(config['type'], '__name__', config['type'])
+    inner = None
+    if isinstance(config.get('attack'), Mapping):
+        inner, config['attack'] = attack_config(config['attack'])
     name = config.pop('name', None) or '-'.join(
-        str(part).lower() for part in (kind, config.get('norm')) if part is not None
+        str(part).lower() for part in (kind, config.get('norm'), inner) if part is not None
     )
     if not isinstance(name, str):
         raise InputError(f'the name of an attack must be a string; got {name!r}.')
@@ -117,13 +121,24 @@ def build_attacks(
     for (name, config), known in zip(named, taken, strict=True):
         own = {key: value for key, value in changes.items() if key in known}
         if not radii or 'eps' not in known:
-            _add(built, name, {**config, **own})
+            _add(built, name, _changed(config, own))
             continue
-        if 'step_size' not in own:
-            config.pop('step_size', None)  # the attack's own default follows eps
         for radius in radii:
-            _add(built, f'{name}@{radius}' if len(radii) > 1 else name, {**config, **own, 'eps': radius})
+            _add(built, f'{name}@{radius}' if len(radii) > 1 else name, _changed(config, {**own, 'eps': radius}))
     return built
+
+
+def _changed(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with other parameters; if it runs another attack, those that this one has are for it."""
+    inner = config.get('attack')
+    if isinstance(inner, Mapping):
+        known = _parameters(dict(inner))
+        passed = {key: value for key, value in changes.items() if key in known}
+        rest = {key: value for key, value in changes.items() if key not in known}
+        return {**config, **rest, 'attack': _changed(dict(inner), passed)}
+    if 'eps' in changes and 'step_size' not in changes:
+        config = {key: value for key, value in config.items() if key != 'step_size'}  # its default follows eps
+    return {**config, **changes}
 
 
 def _parameters(config: dict[str, Any]) -> set[str]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import samat_mm  # noqa: F401  (before torchvision, which mmpretrain imports)
+from samat_mm.registry import ATTACKS
 
 ROOT = Path(__file__).parents[1]
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -63,6 +64,11 @@ def _unequal_statistics(model: nn.Module) -> None:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     model.eval()
+
+
+def attack_names() -> list[str]:
+    """Return the registered attacks that a norm and a radius make: not ScaledLogits, which runs another one."""
+    return sorted(ATTACKS.module_dict.keys() - {'ScaledLogits'})
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:

@@ -85,7 +85,7 @@ def test_the_name_of_a_config(config, name):
 
 def test_errors_are_sentences_that_list_what_is_known():
     with pytest.raises(
-        ValueError, match=r"attack 'pgd' is unknown; the known ones are .*fgsm-linf, pgd-l2.*, pgd-linf"
+        ValueError, match=r"attack 'pgd' is unknown; the known ones are .*fgsm-linf, fmn-linf, pgd-l2.*, pgd-linf"
     ):
         build_attacks(['pgd'])
     with pytest.raises(ValueError, match=r"'pgd-l2' is given twice; give one of them another name="):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from samat_mm.crafting.fast_copy import FastCopy
 from samat_mm.perturbations.checks import one_of
-from samat_mm.perturbations.inputs import Attack, ClassificationAttack
+from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.randomness import isolated_randomness
 from samat_mm.pixels.passes import Passes
 from samat_mm.pixels.pixel_space import PixelSpace
@@ -62,7 +62,7 @@ class Crafting:
         space, to_pixels = seen_through(self.views, space)
         if space.model is not self.model:
             space = space.on(self.model)
-        with _without_kernel_search() if _stops_at_errors(attack) else nullcontext():
+        with _without_kernel_search() if attack.stops_at_errors else nullcontext():
             return to_pixels(self._attacked(space, attack, indices, training))
 
     def _attacked(self, space: PixelSpace, attack: Attack, indices: Sequence[int], training: bool) -> Tensor:
@@ -80,7 +80,7 @@ class Crafting:
             faster = None if early == late else self._synced(early, space, attack, training)
             rough = None if faster is None else space.on(faster.model, faster.memory_format)
             pixels = fast.attack(attack, indices, training=training, early=rough).contiguous()
-            if not _stops_at_errors(attack):
+            if not attack.stops_at_errors:
                 return pixels
             wrong = fast.wrong(pixels)
         rows = (wrong & ~space.wrong(pixels)).nonzero().flatten()
@@ -122,11 +122,6 @@ class Crafting:
             except RuntimeError as error:
                 print_log(f'Attacks run on the model itself: {error}.', 'current')
                 return None
-
-
-def _stops_at_errors(attack: Attack) -> bool:
-    goal = getattr(attack, 'goal', 'loss') if attack.objective.output == 'logits' else 'loss'
-    return isinstance(attack, ClassificationAttack) or goal == 'error'
 
 
 @contextmanager

@@ -42,6 +42,24 @@ class AttackResult:
         """IoU, or accuracy of a classifier, of each class in [0, 1]."""
         return per_class(self.scores)
 
+    def minimal_norms(self, clean: Sequence[ImageScore]) -> list[float] | None:
+        """Return the distance of each image with a label to the error that was found, infinite where there is none.
+
+        It is 0 for an image that is wrong without an attack. None if a distance is missing: the attack has no norm, or
+        an older version wrote the scores.
+
+        Args:
+            clean: the scores of the images without an attack.
+        """
+        norms: list[float] = []
+        for score, before in zip(self.scores, clean, strict=True):
+            if math.isnan(score.wrong):
+                continue
+            if before.wrong == 0 and score.wrong > 0 and 'distance' not in score.more:
+                return None
+            norms.append(0.0 if before.wrong > 0 else score.more['distance'] if score.wrong > 0 else math.inf)
+        return norms
+
     def cost(self) -> dict[str, float]:
         """Return the seconds in all, and the forward and backward passes for one image."""
         return {

@@ -72,6 +72,8 @@ class AttackRun:
             batch.space.passes = passes
             pixels = self.crafting.attack(batch.space, self.attack, numbers)
         predictions, scores = self.score(batch, pixels, start, passes)
+        if pixels is not None:
+            self._measure(scores, pixels - batch.space.pixels)
         found = {self.name: dict(zip(numbers, scores, strict=True))}
         if pixels is not None and self.show_dir is not None:
             meta, folder = self.evaluator.dataset_meta or {}, self.show_dir / file_name(self.name)
@@ -83,6 +85,12 @@ class AttackRun:
                 score.more['largest_change'] = change
             found[f'{self.name}{EXPORTED}'] = dict(zip(numbers, scores, strict=True))
         return predictions, found
+
+    def _measure(self, scores: Sequence[ImageScore], changes: Tensor) -> None:
+        """Note in each score the norm of the image's perturbation (N, C, H, W), if the attack has a norm."""
+        if self.attack is not None and self.attack.norm is not None:
+            for score, distance in zip(scores, self.attack.ball.norm(changes).tolist(), strict=True):
+                score.more['distance'] = distance
 
     def score(
         self, batch: AttackedBatch, pixels: Tensor | None, start: float, passes: Passes | None = None

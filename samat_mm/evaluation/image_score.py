@@ -32,7 +32,8 @@ class ImageScore:
         backwards: number of gradients with respect to the image.
         seconds: time for the attack and the prediction, shared evenly by the images of a batch.
         sizes: height and width of the input of the network, and of the label map, empty where there is none.
-        more: further numbers, such as the largest change of a pixel.
+        more: further numbers: for an attack with a norm, 'distance', that of the perturbation in [0, 1] pixel units;
+            for an exported file, 'largest_change', that of a pixel.
     """
 
     results: list[list[Any]]

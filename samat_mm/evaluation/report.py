@@ -11,10 +11,10 @@ from torch import Tensor
 
 from samat_mm.compat import versions
 from samat_mm.evaluation.attack_result import AttackResult
-from samat_mm.evaluation.attack_run import EXPORTED
+from samat_mm.evaluation.attack_run import CLEAN, EXPORTED
 from samat_mm.perturbations.inputs import Attack
 
-RESERVED = ('attack', 'exported', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
+RESERVED = ('attack', 'exported', 'minimal_norm', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
 WIDE = 24  # characters of an attack's name that are kept on one line
 
 
@@ -53,6 +53,8 @@ def build_report(
         results[name]['attack'] = attack.describe()
         if by_attack and name in by_attack:
             results[name].update({key: _plain(value) for key, value in by_attack[name].cost().items()})
+            nearest = minimal_norm(attack, by_attack[name], by_attack.get(CLEAN))
+            results[name].update({} if nearest is None else {'minimal_norm': nearest})
         exported = (by_attack or {}).get(f'{name}{EXPORTED}')
         if exported is not None:
             change = max(score.more['largest_change'] for score in exported.scores)
@@ -67,6 +69,25 @@ def build_report(
         **{key: value for key, value in more.items() if value},
         'versions': versions(),
     }
+
+
+def minimal_norm(attack: Attack, result: AttackResult, clean: AttackResult | None) -> dict[str, Any] | None:
+    """Return how far the errors are that an attack found, in [0, 1] pixel units; None unless it seeks the nearest.
+
+    A quartile is the smallest distance within which a quarter, half or three quarters of the images have an error,
+    those that are wrong without an attack at 0; None where too few have one within the attack's radius. The true
+    distances may be smaller, but not larger. ``found`` is the share of the images that have an error.
+
+    Args:
+        attack: the attack.
+        result: its result.
+        clean: the result without an attack.
+    """
+    norms = result.minimal_norms(clean.scores) if attack.seeks_nearest and clean is not None else None
+    if not norms:
+        return None
+    quartiles = np.quantile(norms, (0.25, 0.5, 0.75), method='inverted_cdf')  # which does not average with infinity
+    return {'norm': attack.norm, 'quartiles': _plain(quartiles), 'found': float(np.mean(np.isfinite(norms)))}
 
 
 def describe_evaluation(clean: AttackResult, model: Any, **more: Any) -> dict[str, Any]:

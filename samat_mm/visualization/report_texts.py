@@ -99,7 +99,14 @@ def parameters(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     fractions = {key: f'{texts[key]} ({in_255ths(attack[key])})' for key in RADII if key in attack}
     change = values.get('exported', {}).get('largest_change')
     exported = {} if change is None else {'largest change in the 8-bit files': f'{255 * change:.2f}/255'}
-    return list({**texts, **fractions, **exported}.items())
+    return list({**texts, **fractions, **exported, **_distances(values)}.items())
+
+
+def _distances(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the distances to the nearest errors as a text, by its title, if the attack has looked for them."""
+    quartiles = values.get('minimal_norm', {}).get('quartiles', ())
+    text = ', '.join('none' if quartile is None else in_255ths(quartile) for quartile in quartiles)
+    return {'quartiles of the distance to the nearest error': text} if text else {}
 
 
 def _number(value: float | None) -> str:

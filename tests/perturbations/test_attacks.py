@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 import torchattacks
-from helpers import CLASSES, RandomState, TinyClassifier, TinySegmentor, images, labels
+from helpers import CLASSES, RandomState, TinyClassifier, TinySegmentor, attack_names, images, labels
 from torch.nn import functional as F
 
 from samat_mm.errors import NonFiniteError
@@ -16,7 +16,7 @@ from samat_mm.registry import ATTACKS
 
 EPS = {'linf': 8 / 255, 'l2': 0.5}
 # Every registered attack, and those that take an objective with each that is a function of logits: 'PGD:segpgd'.
-CASES = sorted(name for name, cls in ATTACKS.module_dict.items() if not issubclass(cls, ClassificationAttack)) + [
+CASES = [name for name in attack_names() if not issubclass(ATTACKS.get(name), ClassificationAttack)] + [
     f'{name}:{objective}'
     for name in ('PGD', 'APGD')
     for objective, value in OBJECTIVES.items()
@@ -47,7 +47,7 @@ def over(cases):
 
 
 every_attack = over(CASES)
-every_type = over(sorted(ATTACKS.module_dict))  # for what does not depend on the objective
+every_type = over(attack_names())  # for what does not depend on the objective
 every_attack_on_label_maps = over([name for name in CASES if not is_for_classifiers(name)])
 every_attack_on_class_probabilities = over(
     [name for name in CASES if not is_dense(name) and not is_for_classifiers(name)]
@@ -543,7 +543,7 @@ def spoiled_problem(name, value):
 @pytest.mark.parametrize('norm', EPS)
 @pytest.mark.parametrize('value', [float('nan'), -float('inf')])
 @pytest.mark.parametrize(
-    ('name', 'parameters'), [(name, {}) for name in sorted({*CASES, *ATTACKS.module_dict})] + FURTHER, ids=str
+    ('name', 'parameters'), [(name, {}) for name in sorted({*CASES, *attack_names()})] + FURTHER, ids=str
 )
 def test_a_gradient_that_is_not_finite_is_an_error_also_of_one_image_alone(name, parameters, norm, value):
     """The sign of NaN is 0, so that an attack in linf would stand still and the model look robust."""

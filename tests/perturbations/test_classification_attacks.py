@@ -24,6 +24,7 @@ from samat_mm.registry import ATTACKS
 EPS = {'linf': 0.1, 'l2': 1.0}
 QUICK = {'queries': 30, 'steps': 6, 'restarts': 2, 'iterations': 15}
 BOUNDED = [(name, {'norm': norm, 'eps': EPS[norm]}) for name in ('AutoAttack', 'FAB', 'Square') for norm in EPS]
+BOUNDED += [('FMN', {'norm': norm, 'eps': EPS[norm], 'steps': 30}) for norm in EPS]
 BOUNDED += [('FAB', {'norm': norm, 'eps': EPS[norm], 'targets': 'ranked'}) for norm in EPS]
 BOUNDED += [('Torchattacks', {'norm': norm, 'eps': EPS[norm]}) for norm in EPS]
 BOUNDED += [('Pixle', {'norm': norm, 'eps': 4 * EPS[norm]}) for norm in EPS]  # random: it needs more room

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from helpers import TinyClassifier, TinySegmentor, images
+from helpers import TinyClassifier, TinySegmentor, attack_names, images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_square import nearest_in_ball_and_box
@@ -193,7 +193,7 @@ def problem(name):
     return model, inputs, model(inputs).argmax(1)
 
 
-@pytest.mark.parametrize('name', sorted(ATTACKS.module_dict.keys() - NOT_IN_L1))
+@pytest.mark.parametrize('name', sorted({*attack_names()} - NOT_IN_L1))
 def test_every_attack_keeps_to_ball_box_and_padding_and_to_itself_in_any_batch(name):
     known = inspect.signature(ATTACKS.get(name)).parameters
     quick = {'steps': 10, 'queries': 20, 'restarts': 2}

@@ -241,12 +241,14 @@ def test_pictures_are_those_of_the_attacks_of_the_report(tmp_path):
 
 def test_what_the_exported_files_score_stands_beneath_the_attack(tmp_path):
     report = changed()
+    report['results']['pgd-linf']['minimal_norm'] = {'norm': 'linf', 'quartiles': [0, 1 / 255, None], 'found': 0.6}
     report['results']['pgd-linf']['exported'] = {'mIoU': 13.5, 'aAcc': 41.0, 'mAcc': 3.0, 'largest_change': 1.5 / 255}
     page, _ = page_of(report, tmp_path)
     names = [row[0] for row in page.tables[0][2:]]
     assert names == ['clean', 'pgd-linf', 'pgd-linf, 8-bit files', 'sea-linf', 'pixle']
     assert page.tables[0][4] == ['pgd-linf, 8-bit files', '', '', '13.50', '61.10', '41.00', '3.00', '', '', '', '']
     assert 'largest change in the 8-bit files = 1.50/255' in page.all_text()
+    assert 'quartiles of the distance to the nearest error = 0/255, 1/255, none' in page.all_text()
 
 
 def test_a_photograph_is_made_smaller_and_a_drawing_is_left_alone(tmp_path):

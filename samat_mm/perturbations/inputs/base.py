@@ -26,12 +26,15 @@ class Attack(ABC):
         norm: name of the norm.
         eps: the radius.
         seed: the random numbers of image i come from (seed, i) alone, whatever the batch.
+        seeks_nearest: whether it looks for the smallest perturbation that makes the model err, so that the length of
+            what it found is an estimate of the distance to the nearest error.
     """
 
     objective: Objective
     norm: str | None
     eps: Radius
     seed: int
+    seeks_nearest: bool = False
 
     def __call__(
         self,
@@ -75,6 +78,11 @@ class Attack(ABC):
     def parameters(self) -> set[str]:
         """The names that :meth:`replace` takes."""
         return {entry.name for entry in fields(self) if entry.init}  # type: ignore[arg-type]
+
+    @property
+    def stops_at_errors(self) -> bool:
+        """Whether an image of a classifier is done once the model errs on it."""
+        return self.objective.output == 'logits' and getattr(self, 'goal', 'loss') == 'error'
 
     @property
     def ball(self) -> Norm:

@@ -87,6 +87,11 @@ class ClassificationAttack(Attack):
             problem: pixels of one size without padding, and their classes (N,).
         """
 
+    @property
+    def stops_at_errors(self) -> bool:
+        """Whether an image is done once the model errs on it: always."""
+        return True
+
     def moves_nothing(self) -> bool:
         """Return whether the parameters leave every image as it is."""
         return self.eps == 0

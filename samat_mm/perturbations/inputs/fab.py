@@ -50,6 +50,8 @@ class FAB(ClassificationAttack):
     classes: int = 9
     seed: int = 0
 
+    seeks_nearest = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         whole_number(self.steps, 'steps')
