@@ -16,7 +16,7 @@ from samat_mm.api import evaluate
 from samat_mm.evaluation.calibration_error import CalibrationError
 from samat_mm.evaluation.image_score import ImageScore, metric_results
 from samat_mm.evaluation.image_score import evaluate as metrics_of
-from samat_mm.evaluation.report import print_report
+from samat_mm.evaluation.terminal import print_report
 from samat_mm.visualization.html_report import write_html
 
 

@@ -1,0 +1,59 @@
+"""A report on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from samat_mm.evaluation.report import is_number
+
+WIDE = 24  # characters of an attack's name that are kept on one line
+
+
+def print_report(*reports: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print one table over all reports, a line per model and attack."""
+    first = next(iter(reports[0]['results'].values()))
+    metrics = [key for key, value in first.items() if is_number(value)]
+    table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}{_attacked(reports[0])}')
+    longest = max(len(name) for report in reports for name in report['results'])
+    table.add_column('config', overflow='fold')
+    table.add_column('attack', overflow='fold', no_wrap=longest <= WIDE)
+    table.add_column('radius', justify='right')
+    for metric in metrics:
+        table.add_column(metric.replace('/', '/\n'), justify='right', overflow='fold')  # 'accuracy/' above 'top1'
+    costs = any('forwards' in values for report in reports for values in report['results'].values())
+    for column in ('passes', 'seconds') if costs else ():
+        table.add_column(column, justify='right')
+    for report in reports:
+        for position, (name, values) in enumerate(report['results'].items()):
+            attack = values.get('attack')
+            radius = f'{attack["eps"] * 255:g}/255' if attack and 'eps' in attack else ''
+            cells = [f'{values[metric]:.2f}' if is_number(values.get(metric)) else '' for metric in metrics]
+            if costs:
+                passes = f'{values["forwards"]:.0f}+{values["backwards"]:.0f}' if 'forwards' in values else ''
+                cells += [passes, f'{values["seconds"]:.0f}' if 'seconds' in values else '']
+            table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
+        table.add_section()
+    (console or Console()).print(table)
+
+
+def _attacked(report: Mapping[str, Any]) -> str:
+    """Return how the attacks of a report differ from attacks on the scored function, for the title of a table."""
+    evaluation = report.get('evaluation', {})
+    protocol, made_on = evaluation.get('protocol', 'strict'), evaluation.get('made_on')
+    return ('' if protocol == 'strict' else f', {protocol}') + (f', made on {made_on["checkpoint"]}' if made_on else '')
+
+
+def print_verdicts(verdicts: Sequence[Mapping[str, str]], console: Console | None = None) -> None:
+    """Print a line for each sanity check of a report, if there are any."""
+    if not verdicts:
+        return
+    table = Table(title='sanity checks')
+    table.add_column('')
+    table.add_column('check', overflow='fold')
+    table.add_column('measured', overflow='fold')
+    for verdict in verdicts:
+        colour = {'pass': 'green', 'FAIL': 'bold red', 'no evidence': 'yellow'}.get(verdict['verdict'], 'dim')
+        table.add_row(f'[{colour}]{verdict["verdict"]}[/]', verdict['check'], verdict['detail'])
+    (console or Console()).print(table)
