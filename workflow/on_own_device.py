@@ -1,7 +1,8 @@
-"""A CUDA device of its own for each job on a machine: python -m samat_mm.tables.devices COMMAND ...
+"""A CUDA device of its own for each job on a machine: python workflow/on_own_device.py COMMAND ...
 
 Runs the command with CUDA_VISIBLE_DEVICES set to one device that no other job has. Where fewer than two devices are
 visible, as without CUDA and in a job of Slurm with one GPU, there is nothing to choose, and the command runs as it is.
+It imports next to nothing, because it starts before every job.
 """
 
 import fcntl
@@ -11,9 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-from samat_mm.errors import InputError
-from samat_mm.files.access import writing
 
 VARIABLE = 'CUDA_VISIBLE_DEVICES'
 LOOK = 1.0  # seconds between two looks for a free device
@@ -40,9 +38,8 @@ def take(devices: Sequence[str], folder: Path) -> str:
     Raises:
         OSError: if a lock cannot be written.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        files = {name: os.open(folder / name.replace('/', '_'), os.O_RDWR | os.O_CREAT, 0o600) for name in devices}
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: os.open(folder / name.replace('/', '_'), os.O_RDWR | os.O_CREAT, 0o600) for name in devices}
     while (name := next((name for name, file in files.items() if _locked(file)), None)) is None:
         time.sleep(LOOK)
     for other, file in files.items():
@@ -53,13 +50,7 @@ def take(devices: Sequence[str], folder: Path) -> str:
 
 
 def main(command: Sequence[str]) -> None:
-    """Take a device, and become the command.
-
-    Raises:
-        ValueError: if there is no command.
-    """
-    if not command:
-        raise InputError('samat_mm.tables.devices runs a command on a device of its own; give the command.')
+    """Take a device, and become the command."""
     devices = visible()
     if len(devices) > 1:
         os.environ[VARIABLE] = take(devices, Path(tempfile.gettempdir()) / f'samat-mm-devices-{os.getuid()}')
@@ -75,4 +66,6 @@ def _locked(file: int) -> bool:
 
 
 if __name__ == '__main__':
+    if len(sys.argv) < 2:
+        sys.exit('on_own_device.py runs a command on a device of its own; give the command.')
     main(sys.argv[1:])
