@@ -3,10 +3,10 @@
     python benchmarks/step_times.py [--networks wrn28-10_cifar10 ...] [--rounds 3] [--out docs/step_times.json]
     python benchmarks/step_times.py --device cuda --out FILE.json
 
-Three times of each network: a forward pass, a backward pass to the pixels (the weights need no gradient, as in an attack),
-and a backward pass to the weights. Medians over the rounds; processor time of one thread on a CPU, which other programs
-disturb less, and time between events on CUDA. The other entries of docs/step_times.json (passes of attacks, sizes of data
-sets) are copied.
+Three times of each network: a forward pass, a backward pass to the pixels (the weights need no gradient, as in an
+attack), and a backward pass to the weights. Medians over the rounds; processor time of one thread on a CPU, which other
+programs disturb less, and time between events on CUDA. The other entries of docs/step_times.json (passes of attacks,
+sizes of data sets) are copied.
 """
 
 import argparse

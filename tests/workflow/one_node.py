@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-DAEMONS = ('munged', 'slurmctld', 'slurmd')
+PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'setpriv')
 PATIENCE = 20.0  # seconds
 CONFIG = """
 ClusterName=one
@@ -42,7 +42,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 def reason_not_to_start() -> str | None:
     """Return what a cluster lacks here, as a sentence; None if it can be started."""
-    missing = [name for name in DAEMONS if shutil.which(name, path=_path()) is None]
+    missing = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
     if missing:
         return f'needs {", ".join(missing)} (Debian: apt install slurm-wlm munge)'
     return None if os.geteuid() == 0 else 'the daemons of Slurm are started as root here'
@@ -110,6 +110,7 @@ def _free_ports(count: int) -> list[int]:
 @contextmanager
 def _running(command: list[str], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     with (folder / f'{command[0]}.out').open('w') as out:
+        command = ['setpriv', '--pdeathsig', 'TERM', *command]  # ends with this process, however that ends
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=dict(environment))
         try:
             yield

@@ -9,6 +9,11 @@ from importlib.util import find_spec
 import pytest
 from helpers import ROOT
 from one_node import one_node, reason_not_to_start
+from processes import start_tool
+
+from samat_mm.tables.cells import checkpoint_of, trainings
+from samat_mm.tables.reading import read_table
+from samat_mm.tables.results import collect
 
 TABLE = """
 title = 'Two trainings of a few seconds'
@@ -24,8 +29,7 @@ SLURM = [
     '--jobs=2',
     '--resources=gpu=2',
     '--slurm-status-command=squeue',
-    '--seconds-between-status-checks=1',
-    '--slurm-init-seconds-before-status-checks=1',
+    '--slurm-init-seconds-before-status-checks=4',  # each wait until a job has ended is 10 seconds longer than the last
     '--default-resources',
     'slurm_partition=main',
     'mem_mb=1000',
@@ -39,10 +43,33 @@ def missing():
     return reason_not_to_start()
 
 
-def start(out, *options, folder, environment):
-    command = [sys.executable, str(ROOT / 'tools' / 'reproduce.py'), 'tiny.py', '--budget', 'smoke', '--out', out]
-    with (folder / f'{out}.log').open('w') as log:
-        return subprocess.Popen([*command, *options], stdout=log, stderr=log, cwd=folder, env=environment)
+def rebuilt_under_slurm(folder, cluster):
+    """Rebuild the table in the folder, and return what Slurm says about each job."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    environment = {**cluster, 'PYTHONPATH': path}
+    command = [sys.executable, str(ROOT / 'tools' / 'reproduce.py'), 'tiny.py', '--budget', 'smoke', '--out', 'out']
+    done = subprocess.run([*command, *SLURM], capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    return subprocess.check_output(['scontrol', '-o', 'show', 'jobs'], text=True, env=environment).splitlines()
+
+
+def tool(name, *arguments):
+    process = start_tool(name, *arguments)
+    process.join()
+    assert process.exitcode == 0
+
+
+def rebuilt_here(table, out):
+    """Rebuild the table in processes of this machine."""
+    for training in trainings(table, out):
+        training.write_configs()
+        work = training.work_dir()
+        tool('train', training.config_file, '--work-dir', work)
+        training.trained_file.write_text((work / 'last_checkpoint').read_text())
+        for evaluation in training.evaluations:
+            files = (evaluation.config_file, checkpoint_of(training), '--out', evaluation.report_file)
+            tool('test', *files, '--work-dir', work / 'test')
+    return collect(trainings(table, out), out / 'tiny.json')
 
 
 @pytest.mark.slow
@@ -50,20 +77,10 @@ def start(out, *options, folder, environment):
 def test_slurm_gives_the_numbers_of_a_local_run(tmp_path):
     (tmp_path / 'tiny.py').write_text(TABLE)
     with one_node() as cluster:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-        environment = {**cluster, 'PYTHONPATH': path}
-        (tmp_path / 'here').mkdir()
-        (tmp_path / 'here' / 'tiny.py').write_text(TABLE)
-        runs = {
-            'there': start('there', *SLURM, folder=tmp_path, environment=environment),
-            'here/out': start('out', '--cores=2', folder=tmp_path / 'here', environment=environment),
-        }
-        for out, run in runs.items():
-            assert run.wait() == 0, (tmp_path / f'{out}.log').read_text()
-        jobs = subprocess.check_output(['scontrol', '-o', 'show', 'jobs'], text=True, env=environment).splitlines()
-    documents = [json.loads((tmp_path / out / 'tiny.json').read_text()) for out in runs]
-    assert documents[0]['rows'] == documents[1]['rows'] and len(documents[0]['rows']) == 2
-    assert all(cell['n'] == 1 for row in documents[0]['rows'] for cell in row['cells'].values())
-    trained = [job for job in jobs if 'Comment=rule_train' in job]
-    assert len(trained) == 2 and len(jobs) > 2  # the table and its pages are no jobs of the cluster
+        jobs = rebuilt_under_slurm(tmp_path, cluster)
+    assert len(jobs) == 4  # two trainings and two tests; the table and its pages are made without the cluster
     assert all('JobState=COMPLETED' in job and 'TresPerJob=gres:gpu:1' in job for job in jobs)
+    there = json.loads((tmp_path / 'out' / 'tiny.json').read_text())
+    here = rebuilt_here(read_table(str(tmp_path / 'tiny.py'), 'smoke'), tmp_path / 'here')
+    assert there['rows'] == here['rows'] and there['samples'] == here['samples'] == [64]
+    assert [cell['n'] for row in here['rows'] for cell in row['cells'].values()] == [1, 1, 1, 1]
