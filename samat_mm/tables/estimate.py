@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -15,6 +16,7 @@ from samat_mm.files.access import reading
 from samat_mm.tables.cells import trainings
 from samat_mm.tables.table import Row, Table
 
+LENGTHS = ('steps', 'restarts', 'iterations', 'queries')
 Costs = Mapping[str, Any]  # the document that benchmarks/step_times.py writes
 
 
@@ -123,28 +125,34 @@ def test_passes(table: Table, row: Row, attacks: Sequence[str], config: Config, 
     """
     passes = Passes(1.0)
     for attack in attacks:
-        changes = ''.join(f' {key}={value}' for key, value in table.budget.attacks.get(attack, {}).items())
-        measured = _known(costs, 'passes', attack + changes)
+        measured = _known(costs, 'passes', effort_of(table.attack_config(attack)))
         share = _resisting(table, row, attack)
         passes += Passes(*measured['resisting']) * share + Passes(*measured['fallen']) * (1 - share)
     return passes * _tested(config, costs, table.budget.max_samples)
 
 
+def effort_of(attack: Mapping[str, Any]) -> str:
+    """Return what decides on the passes of an attack: its type, and what it sets of its length, 'PGD steps=10'."""
+    inner = attack.get('attack', attack)
+    return ' '.join([inner['type'], *(f'{key}={inner[key]}' for key in LENGTHS if key in inner)])
+
+
 def show(estimates: Sequence[Estimate], costs: Costs, console: Console) -> None:
     """Print the estimates, their sums, and what they assume."""
     unit = unit_of(costs)
-    grid = Grid(title=f'From nothing, in {unit}')
-    for name in ('table', 'trainings', 'tests', 'examinations', 'training', 'tests', 'together'):
-        grid.add_column(name, justify='left' if name == 'table' else 'right')
+    grid = Grid(title=f'From nothing, in {unit}', box=SIMPLE_HEAD)
+    grid.add_column('table', min_width=max(len(each.table) for each in estimates))
+    for name in ('trainings', 'tests', 'others', 'training hours', 'test hours', 'hours'):
+        grid.add_column(name, justify='right')
     for each in [*estimates, *([_sum(estimates)] if len(estimates) > 1 else [])]:
         hours = (each.training_hours, each.test_hours, each.training_hours + each.test_hours)
         counts = (each.trainings, each.tests, each.examinations)
         grid.add_row(each.table, *map(str, counts), *(f'{value:,.{0 if value >= 10 else 2}f}' for value in hours))
     console.print(grid)
     console.print(
-        f'An estimate from measured times of an image ({unit}), without loading data, starting processes and '
-        'examinations. An image that resists an attack costs it more: the published accuracies say how many do, and '
-        'where the paper has none, all.',
+        'Estimated from measured times of an image, without loading data, starting processes and the other jobs '
+        '(sanity, sharpness). An image that resists an attack costs it more: the published accuracies say how many do, '
+        'and where the paper has none, all.',
         markup=False,
     )
 

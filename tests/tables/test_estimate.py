@@ -8,7 +8,17 @@ import pytest
 from helpers import ROOT
 from rich.console import Console
 
-from samat_mm.tables.estimate import Estimate, Passes, estimate, read_costs, show, test_passes, training_passes, unit_of
+from samat_mm.tables.estimate import (
+    Estimate,
+    Passes,
+    effort_of,
+    estimate,
+    read_costs,
+    show,
+    test_passes,
+    training_passes,
+    unit_of,
+)
 from samat_mm.tables.reading import read_table
 
 test_passes.__test__ = False  # a function of the module, not a test
@@ -18,10 +28,8 @@ COSTS = {
     'networks': {'preactresnet18_cifar10': NETWORK, 'deeplabv3_stanford': NETWORK},
     'gradients': {'OptimWrapper': 1, 'SAMOptimWrapper': 2, 'ESAMOptimWrapper': 1.67},
     'passes': {
-        'autoattack-l2': {'resisting': [7000, 2000], 'fallen': [100, 50]},
-        'stadv': {'resisting': [11, 10], 'fallen': [4, 3]},
-        'pgd-linf': {'resisting': [11, 10], 'fallen': [3, 2]},
-        'pgd-l2': {'resisting': [11, 10], 'fallen': [3, 2]},
+        'AutoAttack': {'resisting': [7000, 2000], 'fallen': [100, 50]},
+        'PGD steps=10': {'resisting': [11, 10], 'fallen': [3, 2]},
     },
     'images': {'CIFAR10': {'train': 50000, 'test': 10000}, 'StanfordBackgroundDataset': {'test': 143, 'test_size': 2}},
 }
@@ -56,6 +64,14 @@ def test_images_that_resist_cost_an_attack_more():
     passes = test_passes(table, row, ['autoattack-l2'], config, COSTS)
     assert passes.forward == pytest.approx(10_000 * (1 + 0.317 * 7000 + 0.683 * 100))
     assert passes.to_pixels == pytest.approx(10_000 * (0.317 * 2000 + 0.683 * 50)) and passes.to_weights == 0
+
+
+def test_the_effort_of_an_attack_is_its_type_and_length():
+    assert (
+        effort_of(dict(type='AutoAttack', norm='l2', eps=0.1, steps=20, queries=200))
+        == 'AutoAttack steps=20 queries=200'
+    )
+    assert effort_of(dict(type='ScaledLogits', attack=dict(type='PGD', eps=0.1, steps=10))) == 'PGD steps=10'
 
 
 def test_every_image_of_a_segmentor_counts_as_resisting():
