@@ -24,6 +24,7 @@ TEST = [
     'tqdm',
 ]  # scipy and tqdm serve torchattacks, see the Makefile
 TABLES = ['snakemake>=9.20']  # runs the trainings and tests of the paper's tables
+TABLES_SLURM = [*TABLES, 'snakemake-executor-plugin-slurm>=2.8']  # on a cluster; not in dev, because it needs pandas
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(
@@ -62,6 +63,7 @@ setup(
     extras_require={
         'mm': OPENMMLAB,
         'tables': TABLES,
+        'tables-slurm': TABLES_SLURM,
         'test': TEST,
         'lint': LINT,
         'dev': [*OPENMMLAB, *TABLES, *TEST, *LINT],

@@ -3,23 +3,31 @@
 Trains every row on every seed, tests it under the attacks of the columns, and writes TABLE.json, .md, .tex, .csv and
 .html with our numbers next to the published ones. Snakemake runs it: whatever it takes can follow, such as --dry-run,
 --cores, --keep-going, --rerun-triggers or --executor slurm. The same command after a kill continues: finished trainings
-and tests are kept, a training resumes from its newest checkpoint. Needs `pip install samat-mm[tables]`.
+and tests are kept, a training resumes from its newest checkpoint. A dry run says first how long all of it takes;
+`all --dry-run` says it for every table. Needs `pip install samat-mm[tables]`.
 """
 
 import argparse
 import fcntl
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+from rich.console import Console
 
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.crafting.protocols import PROTOCOLS
 from samat_mm.errors import InputError
 from samat_mm.files.access import writing
-from samat_mm.tables.reading import read_table
+from samat_mm.tables.estimate import estimate, read_costs, show
+from samat_mm.tables.reading import read_table, table_names
 
-SNAKEFILE = Path(__file__).parents[1] / 'workflow' / 'Snakefile'
+ROOT = Path(__file__).parents[1]
+SNAKEFILE = ROOT / 'workflow' / 'Snakefile'
+STEP_TIMES = ROOT / 'docs' / 'step_times.json'
+DRY_RUN = {'--dry-run', '--dryrun', '-n'}
 
 
 def command(args: argparse.Namespace, others: list[str]) -> list[str]:
@@ -63,17 +71,60 @@ def claim(out: Path) -> None:
     os.set_inheritable(held, True)
 
 
+def announce(names: list[str], args: argparse.Namespace) -> None:
+    """Print the number of jobs of the tables, and how long they take, as far as it was measured.
+
+    Raises:
+        ValueError: if a table, a row or the budget is unknown.
+        OSError: if the measured times cannot be read.
+    """
+    costs, estimates = read_costs(args.step_times), []
+    for name in names:
+        table = read_table(name, args.budget, args.protocol)
+        table = table.with_rows(args.rows) if args.rows else table
+        table = table.with_seeds(args.seeds) if args.seeds else table
+        try:
+            estimates.append(estimate(table, costs))
+        except InputError as error:
+            print(f'No estimate for {table.name}: {error}')
+    if estimates:
+        show(estimates, costs, Console())
+
+
+def one_by_one(args: argparse.Namespace, others: list[str]) -> None:
+    """Rebuild every table, each by a run of this tool of its own; stop at the first that fails."""
+    options = ['--budget', args.budget, '--protocol', args.protocol]
+    options += ['--seeds', *map(str, args.seeds)] if args.seeds else []
+    for name in table_names():
+        out = (args.out or Path('tables')) / f'{name}-{Path(args.budget).stem}'
+        status = subprocess.run([sys.executable, __file__, name, *options, '--out', out, *others]).returncode
+        if status:
+            sys.exit(status)
+
+
 def main() -> None:
     """Parse, and hand over to Snakemake."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('table', help="'table2' to 'table9', or the path of a file in the same form")
+    parser.add_argument('table', help="'table2' to 'table9', 'all' of them, or the path of a file")
     parser.add_argument('--budget', default='paper', help="'smoke' (minutes on two cores), 'short', 'paper', or a file")
     parser.add_argument('--protocol', choices=list(PROTOCOLS), default='strict', help='how attacks see a segmentor')
     parser.add_argument('--rows', nargs='+', help='some rows of the table only')
     parser.add_argument('--seeds', nargs='+', type=int, help='other seeds than 0, 1 and 2')
     parser.add_argument('--out', type=Path, metavar='DIR', help='tables/TABLE-BUDGET by default')
+    parser.add_argument(
+        '--step-times', type=Path, default=STEP_TIMES, metavar='FILE', help='of benchmarks/step_times.py'
+    )
     args, others = parser.parse_known_args()
+    dry = bool(DRY_RUN & set(others))
     with errors_as_sentences():
+        if args.table == 'all' and args.rows:
+            raise InputError('the rows of the tables differ; name one table with --rows.')
+        if dry:
+            announce(table_names() if args.table == 'all' else [args.table], args)
+        if args.table == 'all':
+            if not dry:
+                one_by_one(args, others)
+            return
         args.out = args.out or Path('tables') / f'{Path(args.table).stem}-{Path(args.budget).stem}'
         call = command(args, others)
         claim(args.out)

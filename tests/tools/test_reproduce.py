@@ -6,6 +6,8 @@ import os
 import runpy
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import ROOT
@@ -43,12 +45,40 @@ def test_a_dry_run_lists_a_training_and_a_test_for_each_row_and_seed(tmp_path):
     [
         (['table1'], "table 'table1' is unknown; the known ones are duality, duality-segmentation, table2"),
         (['table2', '--rows', 'SAM'], "table2 has no row 'SAM'; it has SGD, Adam"),
+        (['all', '--rows', 'SGD'], 'the rows of the tables differ; name one table'),
+        (['table2', '--dry-run', '--step-times', 'none.json'], 'none.json'),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, message, tmp_path):
     done = run(*arguments, folder=tmp_path)
     assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_all_tables_are_rebuilt_one_after_the_other_until_one_fails(monkeypatch):
+    one_by_one, calls = runpy.run_path(str(TOOL))['one_by_one'], []
+
+    def rebuild(call):
+        calls.append(call)
+        return SimpleNamespace(returncode=0 if 'table2' not in call else 3)
+
+    monkeypatch.setattr(subprocess, 'run', rebuild)
+    args = SimpleNamespace(budget='smoke', protocol='strict', seeds=[4, 5], out=Path('out'))
+    with pytest.raises(SystemExit, match='3'):
+        one_by_one(args, ['--cores', '2'])
+    assert [call[2] for call in calls] == ['duality', 'duality-segmentation', 'table2']
+    assert list(map(str, calls[-1][3:])) == (
+        ['--budget', 'smoke', '--protocol', 'strict', '--seeds', '4', '5', '--out', 'out/table2-smoke', '--cores', '2']
+    )
+
+
+def test_a_table_that_was_not_measured_has_no_estimate(tmp_path, capsys):
+    times = tmp_path / 'times.json'
+    times.write_text('{"networks": {}}')
+    args = SimpleNamespace(budget='paper', protocol='strict', rows=['SGD'], seeds=[0], step_times=times)
+    runpy.run_path(str(TOOL))['announce'](['table2'], args)
+    said = capsys.readouterr().out
+    assert said.startswith("No estimate for table2: the measured times have no 'preactresnet18_cifar10'")
 
 
 def test_a_folder_belongs_to_one_run_until_it_ends(tmp_path):
