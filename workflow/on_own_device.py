@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 VARIABLE = 'CUDA_VISIBLE_DEVICES'
+DRIVERS = ('nvidia[0-9]*', 'kfd', 'dxg')  # device files of NVIDIA, AMD and WSL
 LOOK = 1.0  # seconds between two looks for a free device
 
 
@@ -21,7 +22,9 @@ def visible() -> list[str]:
     """Return the devices that CUDA would show to this process, by their numbers or names."""
     if VARIABLE in os.environ:
         return [name.strip() for name in os.environ[VARIABLE].split(',') if name.strip()]
-    import torch  # takes seconds, and the variable has said it all where it is set
+    if not any(found for pattern in DRIVERS for found in Path('/dev').glob(pattern)):
+        return []
+    import torch  # takes a second before every job
 
     return [str(number) for number in range(torch.cuda.device_count())]
 

@@ -5,3 +5,4 @@ description = (
 )
 config = '../deeplabv3-mobilenetv2_stanford-96_sgd.py'
 max_samples = 48
+attacks_per_process = 10
