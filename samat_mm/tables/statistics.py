@@ -4,8 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 Values = Mapping[int, float | None]
 
@@ -40,15 +39,6 @@ def verdict_of(gains: Sequence[float]) -> str:
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return Spearman's correlation of two series, None where one of them is constant or shorter than 3."""
-    if len(first) < 3:
+    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    ranks = [_ranks(series) for series in (first, second)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
-        return None
-    return float(np.corrcoef(ranks)[0, 1])
-
-
-def _ranks(series: Sequence[float]) -> NDArray[np.float64]:
-    """Return the ranks; equal values share the mean of theirs."""
-    values = np.asarray(series)
-    return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])
+    return float(spearmanr(first, second).statistic)

@@ -77,9 +77,9 @@ def test_visible_devices_are_those_of_the_variable(monkeypatch):
     assert devices.visible() == ['3', 'MIG-GPU-1/2/0']
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
     monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
-    monkeypatch.setattr(devices, 'DRIVERS', ('null',))  # a device file that is everywhere
+    monkeypatch.setitem(devices.visible.__globals__, 'DRIVERS', ('null',))  # a device file that is everywhere
     assert devices.visible() == ['0', '1']
-    monkeypatch.setattr(devices, 'DRIVERS', ('no-such-driver[0-9]*',))
+    monkeypatch.setitem(devices.visible.__globals__, 'DRIVERS', ('no-such-driver[0-9]*',))
     assert devices.visible() == []
 
 
