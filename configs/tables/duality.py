@@ -60,7 +60,7 @@ questions = [
     dict(ask='sanity'),
     dict(ask='cost', attack='autoattack'),
 ]
-fast = dict(steps=50, queries=500)
+fast = dict(steps=20, queries=200)
 smoke = dict(
     attacks={
         'autoattack-x0.5': fast,
