@@ -62,6 +62,7 @@ def document_of(
         'columns': {name: list(attacks) for name, attacks in table.columns.items()},
         'attacks': table.attack_configs(),
         'rows': [_row(table, row, list(found.get(row.key, {}).values())) for row in table.rows],
+        'radii': [attack for asked in table.questions if asked['ask'] == 'radius' for attack in asked['attacks']],
         'verdict': answers_of(table, found),
         'commands': {name: list(lines) for name, lines in commands.items()},
         'versions': dict(everything[0].versions) if everything else {},

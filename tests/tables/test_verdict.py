@@ -6,6 +6,7 @@ import pytest
 
 from samat_mm.tables.evidence import Evidence, seconds_per_step
 from samat_mm.tables.pages import PAGES
+from samat_mm.tables.pages.figures import figures_of
 from samat_mm.tables.reading import read_table
 from samat_mm.tables.results import document_of
 from samat_mm.tables.statistics import differences, rank_correlation, summary_of, verdict_of
@@ -134,7 +135,15 @@ def test_pages_show_the_answers():
     document, _ = answers()
     for page in (PAGES['md'](document), PAGES['html'](document)):
         assert 'Does the gain survive a stronger attack?' in page and 'Yes: at linf 0.05' in page
+        assert page.lstrip('# ').startswith('Does the robustness') or '<title>Does the robustness' in page
+        assert 'published number' not in page  # there is none
         assert 'No check' not in page and 'median distance' in page and '0.08' in page
+
+
+def test_a_figure_shows_the_radii_of_the_attack():
+    document, _ = answers()
+    svg = figures_of(document)['Performance against the radius of the attack']
+    assert svg.count('linf-AT') >= 1 and 'radius of the attack' in svg
 
 
 def test_statistics():

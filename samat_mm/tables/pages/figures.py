@@ -27,6 +27,8 @@ def figures_of(document: Document) -> dict[str, str]:
             found['Natural against robust performance'] = _svg(_trade_off(document, rows))
         for method, (parameter, members) in _families(rows).items():
             found[f'{method}: performance against its radius'] = _svg(_curve(document, parameter, members))
+        if document['radii'] and rows:
+            found['Performance against the radius of the attack'] = _svg(_radii(document, rows))
     return found
 
 
@@ -39,7 +41,7 @@ def _trade_off(document: Document, rows: Sequence[Row]) -> Figure:
         look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
         axes.plot(row['cells'][natural]['mean'], sum(values) / len(values), linestyle='', label=row['name'], **look)
     axes.set_xlabel(f'{document["metric"]}, {natural}')
-    axes.set_ylabel(f'{document["metric"]}, mean of the columns under attack')
+    axes.set_ylabel(f'{document["metric"]}, mean under attack')
     axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
     return figure
 
@@ -53,6 +55,24 @@ def _curve(document: Document, parameter: str, rows: Sequence[Row]) -> Figure:
         look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
         axes.plot(radii, [row['cells'][column]['mean'] for row in rows], label=column, markersize=5, **look)
     axes.set_xlabel(label)
+    axes.set_ylabel(document['metric'])
+    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
+    return figure
+
+
+def _radii(document: Document, rows: Sequence[Row]) -> Figure:
+    """Draw a line for each row over the radius of an attack, from the natural performance on."""
+    figure, axes = _axes()
+    by_column = {column: attacks[0] for column, attacks in document['columns'].items() if len(attacks) == 1}
+    known = {attack: column for column, attack in by_column.items()}
+    shown = [attack for attack in document['radii'] if attack in known]
+    radii = [0.0, *(parse_radius(document['attacks'][attack]['eps'], 'eps') for attack in shown)]
+    for number, row in enumerate(rows):
+        look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
+        columns = [next(iter(document['columns'])), *(known[attack] for attack in shown)]
+        values = [row['cells'][column]['mean'] for column in columns]
+        axes.plot(radii, values, label=row['name'], markersize=5, **look)
+    axes.set_xlabel('radius of the attack')
     axes.set_ylabel(document['metric'])
     axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
     return figure

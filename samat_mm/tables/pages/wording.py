@@ -8,18 +8,21 @@ MISSING = '--'
 
 
 def heading(document: Document) -> str:
-    """Return the title, 'Table 8: SAM and AT ...'."""
-    return f'Table {document["table"]}: {document["title"]}'
+    """Return the title, 'Table 8: SAM and AT ...'; without a number where the paper has no such table."""
+    number = document['table']
+    return f'Table {number}: {document["title"]}' if number.isdigit() else document['title']
 
 
 def measured(document: Document) -> str:
     """Return one paragraph on how the numbers came about."""
     seeds = len(document['seeds'])
     samples = ' or '.join(f'{count:,}' for count in document['samples']) or 'no'
+    is_published = any(cell['published'] is not None for row in document['rows'] for cell in row['cells'].values())
+    beside = ', and the published number' if is_published else ''
     return (
         f'{document["metric"]} on {samples} images: mean ± sample standard deviation over {seeds} '
-        f'{"seed" if seeds == 1 else "seeds"}, and the published number. Budget {document["budget"]}, protocol '
-        f'{document["protocol"]}. {document["schedule"]}'
+        f'{"seed" if seeds == 1 else "seeds"}{beside}. Budget {document["budget"]}, protocol {document["protocol"]}. '
+        f'{document["schedule"]}'
     ).strip()
 
 
