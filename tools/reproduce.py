@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from samat_mm.command_line import errors_as_sentences
-from samat_mm.crafting.protocols import PROTOCOLS
+from samat_mm.crafting.protocols import PROTOCOLS, STRICT
 from samat_mm.errors import InputError
 from samat_mm.files.access import writing
 from samat_mm.tables.estimate import estimate, read_costs, show
@@ -91,11 +91,17 @@ def announce(names: list[str], args: argparse.Namespace) -> None:
         show(estimates, costs, Console())
 
 
+def names_at(args: argparse.Namespace) -> list[str]:
+    """Return the tables to which the protocol applies."""
+    names = table_names()
+    return [name for name in names if args.protocol == STRICT or read_table(name).metric == 'mIoU']
+
+
 def one_by_one(args: argparse.Namespace, others: list[str]) -> None:
     """Rebuild every table, each by a run of this tool of its own; stop at the first that fails."""
     options = ['--budget', args.budget, '--protocol', args.protocol]
     options += ['--seeds', *map(str, args.seeds)] if args.seeds else []
-    for name in table_names():
+    for name in names_at(args):
         out = (args.out or Path('tables')) / f'{name}-{Path(args.budget).stem}'
         status = subprocess.run([sys.executable, __file__, name, *options, '--out', out, *others]).returncode
         if status:
@@ -105,7 +111,7 @@ def one_by_one(args: argparse.Namespace, others: list[str]) -> None:
 def main() -> None:
     """Parse, and hand over to Snakemake."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('table', help="'table2' to 'table9', 'all' of them, or the path of a file")
+    parser.add_argument('table', help="'table2' to 'table9', 'duality', 'all', or the path of a file")
     parser.add_argument('--budget', default='paper', help="'smoke' (minutes on two cores), 'short', 'paper', or a file")
     parser.add_argument('--protocol', choices=list(PROTOCOLS), default='strict', help='how attacks see a segmentor')
     parser.add_argument('--rows', nargs='+', help='some rows of the table only')
@@ -120,14 +126,15 @@ def main() -> None:
         if args.table == 'all' and args.rows:
             raise InputError('the rows of the tables differ; name one table with --rows.')
         if dry:
-            announce(table_names() if args.table == 'all' else [args.table], args)
+            announce(names_at(args) if args.table == 'all' else [args.table], args)
         if args.table == 'all':
             if not dry:
                 one_by_one(args, others)
             return
         args.out = args.out or Path('tables') / f'{Path(args.table).stem}-{Path(args.budget).stem}'
         call = command(args, others)
-        claim(args.out)
+        if not dry:
+            claim(args.out)
         os.execve(call[0], call, {**os.environ, 'OMP_NUM_THREADS': '1'})
 
 

@@ -18,7 +18,7 @@ from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.command_line import build_runner_and_model, common_parser, errors_as_sentences, load_config, seed_number
 from samat_mm.command_line.config_errors import building
 from samat_mm.errors import InputError
-from samat_mm.files.outputs import file_name, writable_folder, writable_report
+from samat_mm.files.outputs import file_name, writable_folder, writable_report, write_text
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.weights import SAM
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, one_step_rises, prepare
@@ -80,7 +80,7 @@ def sharpness(args: argparse.Namespace) -> None:
     print_report(reports)
     if args.out:
         document = reports[0] if len(reports) == 1 else reports
-        Path(args.out).write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+        write_text(Path(args.out), json.dumps(document, indent=2) + '\n')
     if args.figures:
         for name, figure in draw(rises, radii, landscapes).items():
             save(figure, Path(args.figures) / f'{name}.png')

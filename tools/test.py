@@ -22,7 +22,7 @@ from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.crafting.protocols import PROTOCOLS
 from samat_mm.errors import InputError
 from samat_mm.evaluation import SanityChecks, print_report, print_verdicts
-from samat_mm.files.outputs import writable_folder, writable_report
+from samat_mm.files.outputs import writable_folder, writable_report, write_text
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, presets
 from samat_mm.registry import ATTACKS
@@ -139,7 +139,7 @@ def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
     print_verdicts(document.get('sanity', []))
     page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
     if args.out:
-        Path(args.out).write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+        write_text(Path(args.out), json.dumps(document, indent=2) + '\n')
     if has_metric(document):
         write_html(document, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
         print(f'Report: {page}. Results by image: {folder}.')

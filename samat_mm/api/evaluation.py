@@ -114,7 +114,9 @@ def build_test_runner(config: Config, **options: Any) -> Runner:
     half = (config.get('test_cfg') or {}).get('fp16', False)
     if not isinstance(half, bool):
         raise InputError(f'test_cfg.fp16 of config {config.filename} must be True or False; got {half!r}.')
-    stated = {name: part[name] for part in reversed(_evaluating(config)) for name in STATED if part.get(name)}
+    stated = {
+        name: part[name] for part in reversed(_evaluating(config)) for name in STATED if part.get(name) is not None
+    }
     options = {**stated, **{name: value for name, value in options.items() if value is not None}}
     config.load_from, config.resume = None, False
     config.custom_hooks = [hook for hook in config.get('custom_hooks') or [] if not _evaluates(hook)]

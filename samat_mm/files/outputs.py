@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from samat_mm.errors import FileError, InputError
+from samat_mm.files.access import writing
 
 LONGEST_NAME = 80  # characters; file systems take 255 bytes
 
@@ -17,6 +18,19 @@ def file_name(name: str) -> str:
     """
     kept = re.sub(r'[^\w@.,+=~-]+', '-', name)
     return re.sub(r'^\.*$|^\.+', '_', kept)[:LONGEST_NAME]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, whenever the process is killed.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    partial = path.with_name(f'{path.name}.partial')
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding='utf-8')
+        partial.replace(path)
 
 
 def writable_folder(path: str | Path, option: str) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.norms import NORMS
 
 NAMES = ('smoke', 'short', 'paper')
 
@@ -31,7 +32,7 @@ class Budget:
         attacks: By preset, parameters of the attack that are replaced.
 
     Raises:
-        ValueError: if the share is not in (0, 1].
+        ValueError: if a value is out of its range.
     """
 
     name: str = 'paper'
@@ -47,8 +48,19 @@ class Budget:
     attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise InputError(f'share of budget {self.name} must be in (0, 1]; got {self.share}.')
+        if not isinstance(self.share, (int, float)) or not 0 < self.share <= 1:
+            raise InputError(f'share of budget {self.name} must be a number in (0, 1]; got {self.share!r}.')
+        for name in ('max_samples', 'attacks_per_process'):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f'{name} of budget {self.name} must be a whole number of at least 1; got {value!r}.')
+        for name in ('training_radii', 'attack_radii'):
+            for norm, factor in getattr(self, name).items():
+                if norm not in NORMS or not isinstance(factor, (int, float)) or not factor > 0:
+                    raise InputError(
+                        f'{name} of budget {self.name} has a positive factor for each of the norms '
+                        f'{", ".join(NORMS)}; got {norm!r}: {factor!r}.'
+                    )
 
 
 def read_budget(name: str, table: Mapping[str, Any]) -> Budget:

@@ -9,8 +9,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from samat_mm.compat import versions
-from samat_mm.files.access import writing
-from samat_mm.tables.table import Row, Table
+from samat_mm.files.outputs import write_text
+from samat_mm.tables.table import SANITY, Row, Table
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,13 @@ class Training:
 
     def write_configs(self) -> None:
         """Write all configs. A file whose contents are the same is left as it is, with its time."""
-        write_if_changed(self.config_file, self.table.training_config(self.row, self.seed))
-        for evaluation in self.evaluations:
-            config = self.table.test_config(self.row, self.seed, evaluation.attacks)
-            write_if_changed(evaluation.config_file, config)
+        table = self.table
+        write_if_changed(self.config_file, _text_of(table.training_config(self.row, self.seed)))
+        tested = {each.config_file: each.attacks for each in self.evaluations}
+        if SANITY in table.examinations:
+            tested[self.folder / f'{SANITY}.py'] = (table.roles['attack'],)
+        for file, attacks in tested.items():
+            write_if_changed(file, _text_of(table.test_config(self.row, self.seed, attacks)))
 
 
 @dataclass(frozen=True)
@@ -136,16 +139,17 @@ def trainings(table: Table, out: Path) -> Iterator[Training]:
             yield Training(table, row, seed, out)
 
 
-def write_if_changed(path: Path, config: Config) -> None:
-    """Write a config with the versions of the packages, unless the file says the same already.
+def write_if_changed(path: Path, text: str) -> None:
+    """Write a file unless it says the same already; then its time stays, and nothing that depends on it runs again.
 
     Raises:
         OSError: if it cannot be written.
     """
+    if not path.exists() or path.read_text(encoding='utf-8') != text:
+        write_text(path, text)
+
+
+def _text_of(config: Config) -> str:
+    """Return a config and the versions of the packages, as a config file."""
     config.versions = versions()
-    text = config.pretty_text
-    if path.exists() and path.read_text(encoding='utf-8') == text:
-        return
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
+    return config.pretty_text

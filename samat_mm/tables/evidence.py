@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from samat_mm.errors import InputError
 from samat_mm.files.access import reading
 from samat_mm.tables.cells import Training
 
@@ -71,9 +72,14 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: if it cannot be read.
+        ValueError: if it is damaged.
     """
     with reading(path):
-        return json.loads(path.read_text(encoding='utf-8'))
+        text = path.read_text(encoding='utf-8')
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f'{path} is damaged ({error}); remove it, and its measurement is made again.') from error
 
 
 def _parsed(line: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from samat_mm.crafting.protocols import PROTOCOLS
+from samat_mm.crafting.protocols import PROTOCOLS, STRICT
 from samat_mm.errors import InputError
 from samat_mm.presets import attack_config, configs_folder
 from samat_mm.tables.budgets import read_budget
+from samat_mm.tables.checks import check_table
 from samat_mm.tables.methods import key_of, title_of
-from samat_mm.tables.table import Row, Table
+from samat_mm.tables.table import SANITY, Row, Table
 
 
 def tables_folder() -> Path:
@@ -28,7 +29,7 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
     """Read a table.
 
     Args:
-        name: 'table2' to 'table9', or the path of a file in the same form.
+        name: 'table2' to 'table9', 'duality', 'duality-segmentation', or the path of a file in the same form.
         budget: 'smoke', 'short' or 'paper', or the path of a file with a budget.
         protocol: 'strict', or 'paper-compat' for the attacks of the released code on segmentors.
 
@@ -41,6 +42,9 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
     if protocol not in PROTOCOLS:
         raise InputError(f'protocol {protocol!r} is unknown; it must be {" or ".join(PROTOCOLS)}.')
     data = Config.fromfile(file).to_dict()
+    missing = [key for key in ('title', 'metric', 'columns', 'rows', 'seeds') if key not in data]
+    if missing:
+        raise InputError(f'table {file} lacks {", ".join(missing)}; add it.')
     columns = data['columns']
     if protocol != 'strict' and data['metric'] != 'mIoU':
         raise InputError(
@@ -50,24 +54,27 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
     own = data.get('attacks', {})
     named = dict.fromkeys([*(attack for attacks in columns.values() for attack in attacks), *own])
     attacks = {attack: own[attack] if attack in own else attack_config(attack)[1] for attack in named}
-    return Table(
+    examinations = [name for name in data.get('examinations', ()) if protocol == STRICT or name != SANITY]
+    table = Table(
         name=file.stem,
         folder=file.parent,
         title=data['title'],
         metric=data['metric'],
         columns=columns,
         rows=tuple(_row(file.stem, settings, data) for settings in data['rows']),
-        seeds=tuple(data['seeds']),
+        seeds=(),
         budget=read_budget(budget, data),
         attacks=attacks,
         labels=data.get('labels', {}),
         surrogates=data.get('surrogates', {}),
         metrics=tuple(data.get('metrics', ())),
-        examinations=tuple(data.get('examinations', ())),
+        examinations=tuple(examinations),
         roles=data.get('roles', {}),
         questions=tuple(data.get('questions', ())),
         protocol=protocol,
     )
+    check_table(table)
+    return table.with_seeds(data['seeds'])
 
 
 def _row(table: str, settings: dict[str, Any], data: Mapping[str, Any]) -> Row:

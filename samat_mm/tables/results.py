@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samat_mm.files.access import writing
+from samat_mm.files.outputs import write_text
 from samat_mm.tables.cells import Training, checkpoint_of
 from samat_mm.tables.evidence import CLEAN, Evidence, evidence_of
 from samat_mm.tables.statistics import summary_of
@@ -33,9 +33,7 @@ def collect(trainings: Iterable[Training], path: Path) -> dict[str, Any]:
             found.setdefault(training.row.key, {})[training.seed] = evidence
             commands[training.name] = commands_of(training)
     document = document_of(known[0].table, found, commands)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+    write_text(path, json.dumps(document, indent=2) + '\n')
     return document
 
 

@@ -31,10 +31,10 @@ def differences(values: Values, reference: Values) -> list[float]:
 
 
 def verdict_of(gains: Sequence[float]) -> str:
-    """Return 'yes' if every one of several gains is positive, 'no' if none is, and 'undecided' otherwise."""
+    """Return 'yes' if all of several gains are positive, 'no' if all are negative, and 'undecided' otherwise."""
     if len(gains) < 2:
         return 'undecided'
-    return 'yes' if min(gains) > 0 else 'no' if max(gains) <= 0 else 'undecided'
+    return 'yes' if min(gains) > 0 else 'no' if max(gains) < 0 else 'undecided'
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

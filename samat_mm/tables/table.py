@@ -14,6 +14,8 @@ from samat_mm.presets import configs_folder
 from samat_mm.tables.budgets import Budget, shorten
 from samat_mm.tables.methods import changes_of
 
+SANITY, SHARPNESS = EXAMINATIONS = ('sanity', 'sharpness')
+
 
 @dataclass(frozen=True)
 class Row:
@@ -95,19 +97,29 @@ class Table:
         """Return the table with some of its rows only.
 
         Raises:
-            ValueError: if there is no such row, or attacks are made on one that is left out.
+            ValueError: if there is no such row, or one is left out that the others need.
         """
         rows = tuple(self.row(key) for key in keys)
-        missing = set(self.surrogates.values()) - {row.key for row in rows}
+        needed = set(self.surrogates.values())
+        if self.questions:
+            needed |= {self.roles['reference'], self.roles['yardstick']}
+        missing = sorted(needed - {row.key for row in rows})
+        if self.questions and all(row.settings['method'] != self.roles['claim'] for row in rows):
+            missing.append(f'a row of {self.roles["claim"]}')
         if missing:
-            raise InputError(
-                f'{self.name} makes attacks on the models of {", ".join(sorted(missing))}; give that row too.'
-            )
+            raise InputError(f'{self.name} compares its rows with {", ".join(missing)}; give that too.')
         return replace(self, rows=rows)
 
     def with_seeds(self, seeds: Iterable[int]) -> 'Table':
-        """Return the table with other seeds."""
-        return replace(self, seeds=tuple(seeds))
+        """Return the table with other seeds.
+
+        Raises:
+            ValueError: if a seed is negative or given twice, or there is none.
+        """
+        given = tuple(seeds)
+        if not given or len(set(given)) < len(given) or min(given) < 0:
+            raise InputError(f'seeds must be different numbers from 0 on; got {", ".join(map(str, given)) or "none"}.')
+        return replace(self, seeds=given)
 
     def training_config(self, row: Row, seed: int) -> Config:
         """Return the config by which a row is trained."""
@@ -144,8 +156,8 @@ class Table:
         return {name: self.attack_config(name) for name in self.attacks}
 
     def attack_config(self, name: str) -> dict[str, Any]:
-        """Return an attack of the columns at the budget's radius."""
-        return {**self._scaled({**self.attacks[name], **self.budget.attacks.get(name, {})}), 'name': name}
+        """Return an attack of the columns at the budget's radius, with what the budget sets of it."""
+        return {**self._scaled(self.attacks[name]), **self.budget.attacks.get(name, {}), 'name': name}
 
     def _scaled(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the config of an attack, and of one within it, with radii multiplied by the budget's factor."""

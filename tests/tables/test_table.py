@@ -154,7 +154,7 @@ def test_a_share_of_the_schedule_shrinks_all_of_it():
         ),
         (lambda: read_table('table2', 'tiny'), "budget 'tiny' is unknown; it must be smoke, short, paper, or a file"),
         (lambda: read_table('table2').with_rows(['SAM']), "table2 has no row 'SAM'; it has SGD, Adam, SAM_rho-0.1"),
-        (lambda: Budget(share=0), r'share of budget paper must be in \(0, 1\]; got 0'),
+        (lambda: Budget(share=0), r'share of budget paper must be a number in \(0, 1\]; got 0'),
         (lambda: changes_of(dict(method='LBFGS'), None, {}), "method 'LBFGS' of a table is unknown"),
         (lambda: changes_of(dict(method='SAM'), None, {}), 'method SAM of a table needs rho'),
         (lambda: changes_of(dict(method='linf-AT', eps='3/255'), None, {}), "got '3/255'"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from samat_mm.files.access import writing
+from samat_mm.files.outputs import write_text
 from samat_mm.tables.pages.html import as_html
 from samat_mm.tables.pages.model_index import write_model_index
 from samat_mm.tables.pages.text import as_csv, as_latex, as_markdown
@@ -31,7 +31,6 @@ def write_pages(document: Document, path: Path) -> list[Path]:
     written = []
     for suffix, page in PAGES.items():
         target = path.with_suffix(f'.{suffix}')
-        with writing(target):
-            target.write_text(page(document), encoding='utf-8')
+        write_text(target, page(document))
         written.append(target)
     return written + write_model_index(path.parent)

@@ -23,7 +23,7 @@ def figures_of(document: Document) -> dict[str, str]:
     rows = [row for row in document['rows'] if all(cell['mean'] is not None for cell in row['cells'].values())]
     found = {}
     with matplotlib.rc_context({**STYLE, 'text.parse_math': False, 'svg.hashsalt': 'table'}):
-        if len(rows) > 1:
+        if len(rows) > 1 and len(document['columns']) > 1:
             found['Natural against robust performance'] = _svg(_trade_off(document, rows))
         for method, (parameter, members) in _families(rows).items():
             found[f'{method}: performance against its radius'] = _svg(_curve(document, parameter, members))

@@ -6,7 +6,17 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from samat_mm.tables.pages.figures import figures_of
-from samat_mm.tables.pages.wording import MISSING, Document, heading, measured, notes, number, ours, published
+from samat_mm.tables.pages.wording import (
+    MISSING,
+    Document,
+    heading,
+    measured,
+    notes,
+    number,
+    ours,
+    published,
+    verdict_note,
+)
 
 TEMPLATE = Path(__file__).with_name('table.html.jinja')
 
@@ -24,6 +34,7 @@ def as_html(document: Document) -> str:
         marks=marks,
         ours=ours,
         number=number,
+        verdict_note=verdict_note(document),
         missing=MISSING,
         published=lambda cell: published(cell, marks),
         figures={caption: Markup(svg) for caption, svg in figures_of(document).items()},

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from samat_mm.files.access import writing
+from samat_mm.files.outputs import write_text
 from samat_mm.tables.evidence import read_json
 from samat_mm.tables.methods import key_of
 from samat_mm.tables.pages.wording import Document, heading
@@ -49,6 +49,8 @@ def write_model_index(folder: Path) -> list[Path]:
     collections, models = [], []
     for path in sorted(folder.glob('*.json')):
         document = read_json(path)
+        if not isinstance(document, dict) or 'rows' not in document or 'columns' not in document:
+            continue  # another file than the document of a table
         files = {row['name']: file for row in document['rows'] if (file := _config_file(document, row, folder))}
         configs = {name: Config.fromfile(folder / file, import_custom_modules=False) for name, file in files.items()}
         values = {name: config.to_dict() for name, config in configs.items()}
@@ -59,8 +61,7 @@ def write_model_index(folder: Path) -> list[Path]:
     contents['model-index.yml'] = {'Import': ['metafile.yml']}
     for name, values in contents.items():
         header = HEADER if name == 'metafile.yml' else ''
-        with writing(folder / name):
-            (folder / name).write_text(header + yaml.safe_dump(values, sort_keys=False), encoding='utf-8')
+        write_text(folder / name, header + yaml.safe_dump(values, sort_keys=False))
     return [folder / name for name in contents]
 
 

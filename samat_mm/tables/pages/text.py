@@ -5,7 +5,17 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from samat_mm.tables.pages.wording import MISSING, Document, heading, measured, notes, number, ours, published
+from samat_mm.tables.pages.wording import (
+    MISSING,
+    Document,
+    heading,
+    measured,
+    notes,
+    number,
+    ours,
+    published,
+    verdict_note,
+)
 
 LATEX = {'%': r'\%', '&': r'\&', '_': r'\_', '±': r'$\pm$', '#': r'\#'}
 
@@ -27,6 +37,7 @@ def as_markdown(document: Document) -> str:
     lines += ['', *(f'{mark} {note}  '.replace('*', r'\*') for note, mark in marks.items()), '']
     for answer in document['verdict']:
         lines += [*_answer(answer), '']
+    lines += [verdict_note(document), ''] if document['verdict'] else []
     lines += ['## Commands', '']
     for name, commands in document['commands'].items():
         lines += [f'{name}:', '', '```bash', *commands, '```', '']

@@ -26,6 +26,17 @@ def measured(document: Document) -> str:
     ).strip()
 
 
+def verdict_note(document: Document) -> str:
+    """Return what the answers of a verdict mean."""
+    seeds, samples = len(document['seeds']), max(document['samples'], default=0)
+    image = f' One of {samples:,} images is {100 / samples:.2g} points of accuracy.' if samples else ''
+    return (
+        'Yes and No mean that all seeds say so (at least two); differences are taken between models of the same seed. '
+        f'By chance, {seeds} seeds agree once in {2 ** max(seeds - 1, 0)} times.{image} The row of SAM is the one with '
+        'the largest gain under the usual attack on these images, which favours it.'
+    )
+
+
 def ours(cell: Mapping[str, Any], plus_minus: str = ' ± ') -> str:
     """Return our number, '64.3 ± 0.2'; a dash where it is missing."""
     if cell['mean'] is None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from samat_mm.perturbations.units import parse_radius
 from samat_mm.tables.evidence import Evidence
 from samat_mm.tables.statistics import Values, differences, summary_of
 from samat_mm.tables.table import Row, Table
@@ -59,11 +60,19 @@ class Comparison:
         """Return how an attack is called."""
         return self.table.labels.get(attack, attack)
 
+    def size(self, attack: str) -> float:
+        """Return the radius of an attack."""
+        return parse_radius(self._innermost(attack)['eps'], 'eps')
+
     def radius(self, attack: str) -> str:
-        """Return the radius of an attack, 'linf 0.05'."""
-        config = self.table.attack_config(attack)
-        config = config.get('attack', config)
-        return f'{config["norm"]} {_number(config["eps"])}'
+        """Return the norm and the radius of an attack, 'linf 0.05' or 'linf 1/255'."""
+        config = self._innermost(attack)
+        eps = config['eps']
+        return f'{config["norm"]} {eps:.3g}' if isinstance(eps, float) else f'{config["norm"]} {eps}'
+
+    def _innermost(self, attack: str) -> Mapping[str, Any]:
+        config: Mapping[str, Any] = self.table.attack_config(attack)
+        return config.get('attack', config)
 
 
 def entry(attack: str, key: str) -> Read:
@@ -89,7 +98,3 @@ def comparison_of(table: Table, found: Mapping[str, Mapping[int, Evidence]]) -> 
     return Comparison(
         table, found, reference, max(candidates, key=lambda row: statistics.mean(means[row.key] or [-1e9])), yardstick
     )
-
-
-def _number(radius: Any) -> str:
-    return f'{radius:.3g}' if isinstance(radius, float) else str(radius)

@@ -39,9 +39,8 @@ def flatness(found: Comparison, attack: str) -> Answer:
     if correlation is None:
         return answered('missing', 'Not measured for three rows', found, reads, digits=3)
     sentence = (
-        f'Over {len(pairs)} rows, the rank correlation of flatness (small loss rise) and performance under '
-        f'{found.label(attack)} is '
-        f'{correlation:+.2f}'
+        f'Over {len(pairs)} rows, the rank correlation of flatness (a small rise of the training loss within rho 0.05) '
+        f'and performance under {found.label(attack)} is {correlation:+.2f}'
     )
     return answered('measured', sentence, found, reads, digits=3)
 
@@ -53,18 +52,23 @@ def sanity(found: Comparison) -> Answer:
         'checks failed': _count('FAIL'),
         'without evidence': _count('no evidence'),
     }
+    trained = [(row, seed) for row in found.table.rows for seed in sorted(found.found.get(row.key, {}))]
     failed = [
         f'{row.name}, seed {seed}: {check["check"]}'
-        for row in found.table.rows
-        for seed, evidence in sorted(found.found.get(row.key, {}).items())
-        for check in evidence.sanity
+        for row, seed in trained
+        for check in found.found[row.key][seed].sanity
         if check['verdict'] == 'FAIL'
     ]
-    examined = any(evidence.sanity for by_seed in found.found.values() for evidence in by_seed.values())
-    if not examined:
-        return answered('missing', 'Not measured', found, reads)
-    sentence = f'No: these checks failed: {"; ".join(failed)}' if failed else 'Yes: no check failed on any model'
-    return answered('no' if failed else 'yes', sentence, found, reads)
+    counts = [sum(found.values(row, read)[seed] or 0 for row, seed in trained) for read in reads.values()]
+    if not trained or not all(found.found[row.key][seed].sanity for row, seed in trained):
+        return answered('missing', 'Not measured on every model', found, reads)
+    passed, _, unseen = (f'{count:g}' for count in counts)
+    if failed:
+        return answered('no', f'No: these checks failed: {"; ".join(failed)}', found, reads)
+    if not counts[0]:
+        return answered('undecided', 'Undecided: no check gave evidence', found, reads)
+    sentence = f'Yes: no check failed on any model; {passed} passed, and {unseen} gave no evidence'
+    return answered('yes', sentence, found, reads)
 
 
 def cost(found: Comparison, attack: str) -> Answer:
@@ -79,7 +83,8 @@ def cost(found: Comparison, attack: str) -> Answer:
             factor = '' if times is None else f' and {times:.1f} times the time per step'
             parts.append(f'{row.name}: {points(clean)} on clean images{factor}, for {points(robust)} under {label}')
     reads = {'natural': natural, label: found.metric(attack), 'time per step': slowness}
-    return answered('measured' if parts else 'missing', '; '.join(parts) or 'Not measured', found, reads)
+    sentence = f'{"; ".join(parts)} (times as logged, other jobs may have run at once)' if parts else 'Not measured'
+    return answered('measured' if parts else 'missing', sentence, found, reads)
 
 
 def _count(verdict: str) -> Read:

@@ -27,8 +27,8 @@ QUESTIONS: Mapping[str, Question] = {
     'confidence': Question('Does the gain survive equal confidence?', confidence),
     'distance': Question('Are errors farther away?', distance),
     'transfer': Question('Are its own gradients the best attack on it, rather than those of its twin?', transfer),
-    'calibration': Question('Is the model less confident, and better calibrated?', calibration),
+    'calibration': Question('How confident and how well calibrated are the models?', calibration),
     'flatness': Question('Are flatter models more robust?', flatness),
-    'sanity': Question('Do the attacks work on every model?', sanity),
+    'sanity': Question('Does PGD pass the sanity checks on every model?', sanity),
     'cost': Question('What does the gain cost, beside adversarial training?', cost),
 }
