@@ -42,7 +42,7 @@ def _trade_off(document: Document, rows: Sequence[Row]) -> Figure:
         axes.plot(row['cells'][natural]['mean'], sum(values) / len(values), linestyle='', label=row['name'], **look)
     axes.set_xlabel(f'{document["metric"]}, {natural}')
     axes.set_ylabel(f'{document["metric"]}, mean under attack')
-    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
+    figure.legend(loc='outside lower center', ncols=2, fontsize='small')
     return figure
 
 
@@ -56,7 +56,7 @@ def _curve(document: Document, parameter: str, rows: Sequence[Row]) -> Figure:
         axes.plot(radii, [row['cells'][column]['mean'] for row in rows], label=column, markersize=5, **look)
     axes.set_xlabel(label)
     axes.set_ylabel(document['metric'])
-    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
+    figure.legend(loc='outside lower center', ncols=2, fontsize='small')
     return figure
 
 
@@ -74,7 +74,7 @@ def _radii(document: Document, rows: Sequence[Row]) -> Figure:
         axes.plot(radii, values, label=row['name'], markersize=5, **look)
     axes.set_xlabel('radius of the attack')
     axes.set_ylabel(document['metric'])
-    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), fontsize='small')
+    figure.legend(loc='outside lower center', ncols=2, fontsize='small')
     return figure
 
 
@@ -91,7 +91,7 @@ def _families(rows: Sequence[Row]) -> dict[str, tuple[str, list[Row]]]:
 
 
 def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.2, 3.4), layout='constrained')
+    figure = Figure(figsize=(5.4, 4.4), layout='constrained')
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
 
