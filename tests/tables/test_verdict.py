@@ -145,7 +145,7 @@ def test_properties(answered):
     assert answered['Does PGD pass the sanity checks on every model?']['sentence'] == (
         'Yes: no check failed on any model; 12 passed, and 0 gave no evidence.'
     )
-    answer = answered['What does the gain cost, beside adversarial training?']
+    answer = answered['What does the gain cost, compared with adversarial training?']
     assert answer['sentence'] == (
         'SAM (rho = 0.4): +1.0 ± 0.0 points on clean images and 2.0 times the time per step, for +6.0 ± 0.0 points '
         'under AutoAttack; linf-AT (eps = 8/255): -1.0 ± 0.0 points on clean images and 6.0 times the time per step, '

@@ -32,8 +32,8 @@ def verdict_note(document: Document) -> str:
     image = f' One of {samples:,} images is {100 / samples:.2g} points of accuracy.' if samples else ''
     return (
         'Yes and No mean that all seeds say so (at least two); differences are taken between models of the same seed. '
-        f'By chance, {seeds} seeds agree once in {2 ** max(seeds - 1, 0)} times.{image} The row of SAM is the one with '
-        'the largest gain under the usual attack on these images, which favours it.'
+        f'By chance, {seeds} seeds agree once in {2 ** max(seeds - 1, 0)} times.{image} Of several rows of SAM, the '
+        'one with the largest gain under the usual attack on these images counts, which favours it.'
     )
 
 

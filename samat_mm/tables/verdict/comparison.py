@@ -23,7 +23,7 @@ class Comparison:
         found: By the key of a row and by seed, what is known about the training.
         reference: The row of plain training.
         claim: The row of SAM with the largest gain over it under the table's usual attack.
-        yardstick: The row of adversarial training beside which the gain is set.
+        yardstick: The row of adversarial training with which the gain is compared.
     """
 
     table: Table

@@ -30,5 +30,5 @@ QUESTIONS: Mapping[str, Question] = {
     'calibration': Question('How confident and how well calibrated are the models?', calibration),
     'flatness': Question('Are flatter models more robust?', flatness),
     'sanity': Question('Does PGD pass the sanity checks on every model?', sanity),
-    'cost': Question('What does the gain cost, beside adversarial training?', cost),
+    'cost': Question('What does the gain cost, compared with adversarial training?', cost),
 }
