@@ -16,7 +16,8 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from samat_mm.api.evaluation import EvaluationReport, attacks_of, evaluate
+from samat_mm.api import EvaluationReport, evaluate
+from samat_mm.api.test_runner import attacks_of
 from samat_mm.command_line import common_parser, errors_as_sentences, load_config, seed_number
 from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.crafting.protocols import PROTOCOLS

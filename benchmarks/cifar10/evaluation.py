@@ -11,7 +11,7 @@ from records import Deadline
 from torch import Tensor
 
 from cifar10.settings import ATTACKS, PASSES, Files, Settings
-from samat_mm.api.evaluation import build_test_runner, run_test
+from samat_mm.api.test_runner import build_test_runner, run_test
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.engine.loops import AttackTestLoop
 from samat_mm.engine.loops.evaluation_folder import FOLDER

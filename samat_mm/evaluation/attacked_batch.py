@@ -59,6 +59,10 @@ class AttackedBatch:
         """Return the values that stand for the pixels 0 and 1; raises ValueError, see :class:`PixelSpace`."""
         return self.space.range
 
+    def check(self) -> None:
+        """Refuse a model that does not decide by its task's logits; see :meth:`Task.check`."""
+        self.task.check(self.model, self.data['inputs'], self.data['data_samples'])
+
     def subset(self, rows: Sequence[int]) -> 'AttackedBatch':
         """Return the batch of some of the images."""
         part = copy.copy(self)

@@ -7,8 +7,8 @@ import torch
 from helpers import SegmentationImages, runner, segmentor, segmentor_config
 from mmengine.config import Config
 
-from samat_mm.api import evaluate, evaluation
-from samat_mm.api.evaluation import attacks_of, build_test_runner
+from samat_mm.api import evaluate, test_runner
+from samat_mm.api.test_runner import attacks_of, build_test_runner
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.evaluation import SanityChecks
 from samat_mm.perturbations.inputs import PGD
@@ -95,7 +95,7 @@ def test_settings_that_numbers_depend_on_are_those_of_the_config_unless_others_a
             loops.append(given)
 
     loops = []
-    monkeypatch.setattr(evaluation, 'build_runner_and_model', Built)
+    monkeypatch.setattr(test_runner, 'build_runner_and_model', Built)
     hook = dict(type='AttackEvaluationHook', attacks=[LINF], pixel_range=(0, 10000), craft_dtype='bfloat16')
     build_test_runner(config(custom_hooks=[hook]), craft_dtype=None, max_samples=None)
     build_test_runner(config(custom_hooks=[hook]), craft_dtype='float32', max_samples=3)

@@ -3,55 +3,46 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from mmengine.dist import get_rank
 from mmengine.evaluator import Evaluator
 from mmengine.registry import LOOPS
-from mmengine.runner import Runner, TestLoop
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.crafting.protocols import PROTOCOLS, STRICT, refuse_protocol
-from samat_mm.engine.loops.evaluation_folder import evaluation_folder
-from samat_mm.engine.loops.scoring import score_images
+from samat_mm.engine.loops.evaluation_loop import EvaluationLoop
 from samat_mm.errors import InputError
-from samat_mm.evaluation.attack_result import AttackResult, attack_results
+from samat_mm.evaluation.attack_result import AttackResult
 from samat_mm.evaluation.attack_run import CLEAN, AttackRun, build_runs
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.evaluation_result import EvaluationResult, flat_metrics
 from samat_mm.evaluation.export import Export
 from samat_mm.evaluation.images import first_item, is_openmmlab_item
-from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.metric_copies import copied_evaluator
 from samat_mm.evaluation.sanity import SanityChecks
 from samat_mm.evaluation.sanity_verdicts import verdicts_of
-from samat_mm.evaluation.subsets import chosen_images
 from samat_mm.evaluation.transfer import checked_surrogate, on_surrogate, to_the_end
-from samat_mm.model_state import refuse_augmented, unwrapped
+from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_range import stated_range
-from samat_mm.presets import build_attacks, listed
 from samat_mm.tasks import Task, task_of
 
 
 @LOOPS.register_module()
-class AttackTestLoop(TestLoop):
-    """Tests a model clean and under attacks, image by image.
+class AttackTestLoop(EvaluationLoop):
+    """Tests a model on images, clean and under attacks; see :class:`EvaluationLoop`.
 
-    Every image is scored by the model's own ``predict``, and what the data set's metrics keep of it goes to disk at
-    once, in ``work_dir/attack_results``, which all processes must see. A test that was killed continues with the
-    remaining images, on as many processes as there are now, and ends with the same numbers. Images are dealt out by
-    number, so no process sees one twice, and there may be more processes than images.
+    Every image is scored by the model's own ``predict``.
 
     Args:
         runner: the runner of the test.
         dataloader: the test set; its sampler plays no part.
         evaluator: the metrics.
         fp16: predict in half precision, as in :class:`mmengine.runner.TestLoop`.
-        attacks: presets ('pgd-linf') or configs, which may carry a ``name``; or attacks by name.
         checks: sanity checks, whose attacks run too, without pictures and files.
         craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
         protocol: 'strict' attacks the function that is scored; 'paper-compat' the one that the code released with the
@@ -59,18 +50,15 @@ class AttackTestLoop(TestLoop):
         surrogate: model on which all ``attacks`` are made; the tested model scores their images.
         pixel_range: values of the images that stand for the pixels 0 and 1, (0, 10000) for instance; by default the
             config's, or 0 and 255. ``eps`` is in units of it.
-        max_samples: number of images to test, spread evenly over the data set, see :func:`spread_order`.
-        numbers: numbers in the data set of the images to test, in the place of ``max_samples``.
-        resume: if True, a missing earlier evaluation is an error.
         show_dir: folder for one picture per image and attack, of the images that are attacked in this run.
         export_dir: folder for the adversarial images as PNG files, which are read and scored again.
-
-    Attributes:
-        result: the result of the last test, None before.
+        **options: ``attacks``, ``max_samples``, ``numbers`` and ``resume``, see :class:`EvaluationLoop`.
 
     Raises:
         ValueError: if an argument does not fit.
     """
+
+    unit: ClassVar[str] = 'image'
 
     def __init__(
         self,
@@ -79,32 +67,27 @@ class AttackTestLoop(TestLoop):
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
         *,
-        attacks: Sequence[str | dict] | Mapping[str, Attack] = (),
         checks: SanityChecks | None = None,
         craft_dtype: str | None = None,
         protocol: str = STRICT,
         surrogate: nn.Module | None = None,
         pixel_range: Sequence[float] | None = None,
-        max_samples: int | None = None,
-        numbers: Sequence[int] | None = None,
-        resume: bool = False,
         show_dir: str | None = None,
         export_dir: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(runner, dataloader, evaluator, fp16)
-        refuse_augmented(unwrapped(runner.model))
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
+        super().__init__(runner, dataloader, evaluator, fp16, **options)
         self.checks = checks
         self.protocol = one_of(protocol, list(PROTOCOLS), 'protocol')
         self.crafting = Crafting(unwrapped(runner.model), craft_dtype, PROTOCOLS[protocol])
         self.surrogate = surrogate
         self.pixel_range = stated_range(runner.cfg, pixel_range)
-        chosen = chosen_images(len(self.dataloader.dataset), max_samples)
-        self.numbers = chosen if numbers is None else list(numbers)
-        self.resume = resume
         self.show_dir = Path(show_dir) if show_dir else None
         self.export = Export(Path(export_dir)) if export_dir else None
-        self.result: EvaluationResult | None = None
+
+    def stated(self) -> dict[str, Any]:
+        """Return the precision and the protocol of the attacks."""
+        return {'craft_dtype': self.crafting.dtype or 'float32', 'protocol': self.protocol}
 
     def run(self) -> dict[str, Any]:
         """Test, and return the metrics; those under attack have its name as a prefix: 'pgd-linf/mIoU'."""
@@ -123,19 +106,15 @@ class AttackTestLoop(TestLoop):
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
         runs = self._runs(attacks, checks, example)
-        described = {name: run.settings for name, run in runs.items() if run.attack is not None}
-        with evaluation_folder(self.runner, self._settings(), described, self.resume) as (folder, resumed):
-            ledger = Ledger(folder, get_rank())
-            score_images(self.runner, self.dataloader, self.numbers, runs, ledger, partial(self._batch, task=task))
-            evaluators = {record: run.evaluator for run in runs.values() for record in run.records}
-            by_attack = attack_results(evaluators, attacks, partial(ledger.read_images, self.numbers))
+        scored = self.scored(runs, attacks, self._settings(), partial(self._batch, task=task))
+        by_attack = scored.by_attack
         metrics = flat_metrics(by_attack, attacks)
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         verdicts = [] if self.checks is None else verdicts_of(self.checks, by_attack, task)
         pixel_range = None if example is None else example.range()
         self.result = EvaluationResult(
-            metrics, attacks, by_attack, len(self.numbers), folder, resumed, pixel_range, tuple(verdicts)
+            metrics, attacks, by_attack, len(self.numbers), scored.folder, scored.resumed, pixel_range, tuple(verdicts)
         )
         return metrics
 
@@ -159,11 +138,9 @@ class AttackTestLoop(TestLoop):
     def _settings(self) -> dict[str, Any]:
         """Return the settings, besides the attacks, that the scores depend on."""
         return {
-            'fp16': self.fp16,
             'craft_dtype': self.crafting.dtype,
             'protocol': self.protocol,
             'pixel_range': self.pixel_range,
-            'images': len(self.dataloader.dataset),
         }
 
     def _example(self, first: Any, task: Task) -> AttackedBatch:

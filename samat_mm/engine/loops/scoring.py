@@ -1,26 +1,60 @@
 """Score the images of a test that have no scores yet, attack by attack."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, Self
 
 from mmengine.dist import barrier, get_rank, get_world_size
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from samat_mm.evaluation.attack_run import CLEAN, AttackRun
-from samat_mm.evaluation.attacked_batch import AttackedBatch
+from samat_mm.evaluation.attack_run import CLEAN
+from samat_mm.evaluation.image_score import ImageScore
 from samat_mm.evaluation.images import read_batches
 from samat_mm.evaluation.ledger import Ledger
 from samat_mm.evaluation.progress import progress_by_attack
+
+
+class Batch(Protocol):
+    """A batch of a test set in front of a model."""
+
+    def subset(self, rows: Sequence[int]) -> Self:
+        """Return the batch of some of the samples."""
+
+    def check(self) -> None:
+        """Refuse a model that does not decide by the logits that attacks aim at."""
+
+
+class Run(Protocol):
+    """The clean samples or an attack on them, and how they are scored."""
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The metrics of this run alone."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The parameters that its scores depend on; none for the clean samples."""
+
+    @property
+    def records(self) -> list[str]:
+        """Names of the stored scores."""
+
+    @property
+    def aims_at_logits(self) -> bool:
+        """Whether there is an attack that follows the logits."""
+
+    def run(self, batch: Any, numbers: Sequence[int]) -> tuple[list[Any], dict[str, dict[int, ImageScore]]]:
+        """Return predictions, and scores by record and number."""
 
 
 def score_images(
     runner: Runner,
     dataloader: DataLoader,
     numbers: Sequence[int],
-    runs: Mapping[str, AttackRun],
+    runs: Mapping[str, Run],
     ledger: Ledger,
-    prepared: Callable[[Any], AttackedBatch],
+    prepared: Callable[[Any], Batch],
 ) -> None:
     """Score every image in every run, unless the ledger has it; this process takes its share of them.
 
@@ -46,7 +80,7 @@ def score_images(
             runner.call_hook('before_test_iter', batch_idx=index, data_batch=data_batch)
             batch = prepared(data_batch)
             if index == 0 and any(run.aims_at_logits for run in runs.values()):
-                batch.task.check(batch.model, batch.data['inputs'], batch.data['data_samples'])
+                batch.check()
             clean = list[Any]()
             for name, run in runs.items():
                 rows = [row for row, number in enumerate(current) if number not in done[name]]
