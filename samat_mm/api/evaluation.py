@@ -91,6 +91,7 @@ def _document(
         result.clean,
         model,
         device=str(next(model.parameters()).device),
+        unit=loop.unit,
         **loop.stated(),
         made_on=made_on,
         processes=get_world_size(),
@@ -109,6 +110,7 @@ def _document(
         evaluation=evaluation,
         per_class=per_class_section(shown, (loop.evaluator.dataset_meta or {}).get('classes')),
         sanity=[asdict(verdict) for verdict in result.verdicts],
+        **result.sections,
         **more,
     )
 

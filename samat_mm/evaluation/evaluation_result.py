@@ -1,7 +1,7 @@
 """The result of a test: everything that was found, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class EvaluationResult:
         resumed: whether some of them had been kept before.
         pixel_range: values of the images that stand for the pixels 0 and 1; None where nothing was attacked.
         verdicts: the verdicts of the sanity checks.
+        sections: further sections of the report.
     """
 
     metrics: dict[str, Any]
@@ -36,6 +37,7 @@ class EvaluationResult:
     resumed: bool = False
     pixel_range: Range | None = None
     verdicts: tuple[Verdict, ...] = ()
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def clean(self) -> AttackResult:

@@ -32,8 +32,8 @@ class ImageScore:
         backwards: number of gradients with respect to the image.
         seconds: time for the attack and the prediction, shared evenly by the images of a batch.
         sizes: height and width of the input of the network, and of the label map, empty where there is none.
-        more: further numbers: for an attack with a norm, 'distance', that of the perturbation in [0, 1] pixel units;
-            for an exported file, 'largest_change', that of a pixel.
+        more: for an attack with a norm, 'distance', that of the perturbation in [0, 1] pixel units; for an exported
+            file, 'largest_change', that of a pixel; for a sentence, 'text' and 'changed', its share of changed words.
     """
 
     results: list[list[Any]]
@@ -45,7 +45,7 @@ class ImageScore:
     backwards: float = 0.0
     seconds: float = 0.0
     sizes: tuple[tuple[int, ...], ...] = ()
-    more: dict[str, float] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers and tensors."""

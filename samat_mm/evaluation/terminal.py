@@ -6,16 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from samat_mm.evaluation.report import is_number
+from samat_mm.evaluation.report import RESERVED, is_number
 
 WIDE = 24  # characters of an attack's name that are kept on one line
 
 
 def print_report(*reports: Mapping[str, Any], console: Console | None = None) -> None:
     """Print one table over all reports, a line per model and attack."""
-    first = next(iter(reports[0]['results'].values()))
-    metrics = [key for key, value in first.items() if is_number(value)]
-    table = Table(title=f'{reports[0]["samples"]} images, seed {reports[0]["seed"]}{_attacked(reports[0])}')
+    metrics = _metrics(reports[0])
+    unit = reports[0].get('evaluation', {}).get('unit', 'image')
+    table = Table(title=f'{reports[0]["samples"]} {unit}s, seed {reports[0]["seed"]}{_attacked(reports[0])}')
     longest = max(len(name) for report in reports for name in report['results'])
     table.add_column('config', overflow='fold')
     table.add_column('attack', overflow='fold', no_wrap=longest <= WIDE)
@@ -36,6 +36,12 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
             table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
         table.add_section()
     (console or Console()).print(table)
+
+
+def _metrics(report: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that are numbers, those of the clean samples first, then those that only attacks have."""
+    found = [key for values in report['results'].values() for key, value in values.items() if is_number(value)]
+    return [key for key in dict.fromkeys(found) if key not in RESERVED]
 
 
 def _attacked(report: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ def check_table(table: Table) -> None:
     _known(table, 'surrogates', table.surrogates.keys(), table.attacks)
     _known(table, 'surrogates', table.surrogates.values(), keys)
     _known(table, 'labels', table.labels.keys(), table.attacks)
+    _known(table, 'column_metrics', table.column_metrics.keys(), table.columns)
     _known(table, 'examinations', table.examinations, EXAMINATIONS)
     reserved = [name for name in table.attacks if name in RESERVED]
     if reserved:

@@ -20,7 +20,8 @@ class Evidence:
 
     Attributes:
         results: By attack, 'clean' among them, its metrics as in the reports of tools/test.py.
-        samples: Number of images that were tested.
+        samples: Number of images, or of what ``unit`` says, that were tested.
+        unit: What a sample is.
         versions: Versions of the packages.
         sanity: The verdicts of the sanity checks.
         sharpness: Values of tools/sharpness.py by name.
@@ -29,6 +30,7 @@ class Evidence:
 
     results: Mapping[str, Mapping[str, Any]]
     samples: int = 0
+    unit: str = 'image'
     versions: Mapping[str, str] = field(default_factory=dict)
     sanity: tuple[Mapping[str, Any], ...] = ()
     sharpness: Mapping[str, float] = field(default_factory=dict)
@@ -49,6 +51,7 @@ def evidence_of(training: Training) -> Evidence | None:
     return Evidence(
         results={name: result for report in reversed(reports) for name, result in report['results'].items()},
         samples=reports[0]['samples'],
+        unit=reports[0].get('evaluation', {}).get('unit', 'image'),
         versions=reports[0]['versions'],
         sanity=tuple(found.get('sanity', {}).get('sanity', ())),
         sharpness=found.get('sharpness', {}).get('results', {}),

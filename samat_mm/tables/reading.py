@@ -65,6 +65,7 @@ def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Ta
         seeds=(),
         budget=read_budget(budget, data),
         attacks=attacks,
+        column_metrics=data.get('column_metrics', {}),
         labels=data.get('labels', {}),
         surrogates=data.get('surrogates', {}),
         metrics=tuple(data.get('metrics', ())),

@@ -55,8 +55,10 @@ def document_of(
         'schedule': table.budget.description,
         'protocol': table.protocol,
         'metric': table.metric,
+        'column_metrics': dict(table.column_metrics),
         'seeds': list(table.seeds),
         'samples': sorted({evidence.samples for evidence in everything}),
+        'unit': next((evidence.unit for evidence in everything), 'image'),
         'columns': {name: list(attacks) for name, attacks in table.columns.items()},
         'attacks': table.attack_configs(),
         'rows': [_row(table, row, list(found.get(row.key, {}).values())) for row in table.rows],
@@ -97,7 +99,7 @@ def commands_of(training: Training) -> list[str]:
 def _row(table: Table, row: Row, found: Sequence[Evidence]) -> dict[str, Any]:
     cells = {}
     for column, attacks in table.columns.items():
-        values = [value_of(evidence, attacks, table.metric) for evidence in found]
+        values = [value_of(evidence, attacks, table.metric_of(column)) for evidence in found]
         cells[column] = {
             **summary_of(values),
             'published': row.published[column],

@@ -46,6 +46,7 @@ class Table:
         folder: Folder of its file.
         title: Subject of the table.
         metric: Key of the metric in the results of a test, 'mIoU' for instance.
+        column_metrics: By column, the key of the metric that it shows in the place of ``metric``.
         columns: By name, the attacks over which a number is averaged; none for the natural accuracy.
         rows: Rows in the paper's order.
         seeds: Seeds of the trainings.
@@ -70,6 +71,7 @@ class Table:
     seeds: tuple[int, ...]
     budget: Budget
     attacks: Mapping[str, Mapping[str, Any]]
+    column_metrics: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     surrogates: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[Mapping[str, Any], ...] = ()
@@ -77,6 +79,10 @@ class Table:
     roles: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[Mapping[str, Any], ...] = ()
     protocol: str = 'strict'
+
+    def metric_of(self, column: str) -> str:
+        """Return the key of the metric that a column shows."""
+        return self.column_metrics.get(column, self.metric)
 
     def row(self, key: str) -> Row:
         """Return a row by its key.

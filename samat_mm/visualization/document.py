@@ -45,3 +45,8 @@ def family_of(name: str) -> str:
 def in_255ths(radius: float) -> str:
     """Return a radius in [0, 1] pixel units in its usual notation: '4/255'."""
     return f'{255 * radius:g}/255'
+
+
+def units(report: Mapping[str, Any]) -> str:
+    """Return what was tested, in the plural: 'images', 'sentences'."""
+    return f'{report.get("evaluation", {}).get("unit", "image")}s'

@@ -16,12 +16,14 @@ from PIL import Image
 from samat_mm.files.outputs import file_name
 from samat_mm.visualization import report_texts as texts
 from samat_mm.visualization.class_bars import draw_class_bars, drawn_classes
-from samat_mm.visualization.document import attacks_of, main_metric
+from samat_mm.visualization.document import attacks_of, main_metric, units
 from samat_mm.visualization.landscape import STYLE
+from samat_mm.visualization.marked_words import fooled, shown_sentences
 from samat_mm.visualization.robustness_curves import draw_curves
 
 TEMPLATE = Path(__file__).with_name('report.html.jinja')
 MOST_PICTURES = 24
+MOST_SENTENCES = 24
 
 
 def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[Path] = ()) -> None:
@@ -51,6 +53,9 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
         metric=main_metric(report),
         metrics=texts.metrics(report),
         rows=[texts.row(name, values, report) for name, values in texts.lines(report)],
+        units=units(report),
+        sentences=shown_sentences(report, MOST_SENTENCES),
+        fooled=fooled(report),
         sanity=report.get('sanity', []),
         curves=_svg(draw_curves(report), 'curves'),
         bars=_svg(draw_class_bars(report), 'bars'),

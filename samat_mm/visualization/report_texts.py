@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric
+from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric, units
 
 COST = ('forwards', 'backwards', 'seconds')
 RADII = ('eps', 'step_size', 'bound')  # parameters in [0, 1] pixel units
@@ -23,7 +23,7 @@ LABELS = {
 def summary(report: Mapping[str, Any]) -> str:
     """Return the result in a sentence."""
     metric, attacks = main_metric(report), attacks_of(report)
-    text = f'{metric} {_number(report["results"][CLEAN][metric])} on {report["samples"]} clean images'
+    text = f'{metric} {_number(report["results"][CLEAN][metric])} on {report["samples"]} clean {units(report)}'
     measured = {name: values[metric] for name, values in attacks.items() if values.get(metric) is not None}
     if not measured:
         return f'{text}.'
@@ -83,10 +83,10 @@ def measured(report: Mapping[str, Any]) -> dict[str, str]:
         'config': report['config'],
         'checkpoint': report['checkpoint'],
         'seed': report['seed'],
-        'images': report['samples'],
+        units(report): report['samples'],
     }
     for key, value in report.get('evaluation', {}).items():
-        if value is not None:
+        if value is not None and key != 'unit':
             entries[LABELS.get(key, key.replace('_', ' '))] = _setting(key, value)
     versions = report.get('versions', {})
     return {**entries, 'versions': ', '.join(f'{name} {version}' for name, version in versions.items())}

@@ -28,7 +28,14 @@ def evidence(natural, robust, *, transferred=95.0, median=0.08, rise=0.1, second
         results[name.replace('_', '-')][TOP] = value
     checks = ({'check': 'more steps', 'verdict': sanity, 'detail': ''},)
     sharpness = {'sam-5-step': rise, 'top_eigenvalue': 3.0}
-    return Evidence(results, 500, {'torch': '2.13.0'}, checks, sharpness, seconds)
+    return Evidence(
+        results,
+        samples=500,
+        versions={'torch': '2.13.0'},
+        sanity=checks,
+        sharpness=sharpness,
+        seconds_per_step=seconds,
+    )
 
 
 def answers(**rows):

@@ -23,7 +23,7 @@ def figures_of(document: Document) -> dict[str, str]:
     rows = [row for row in document['rows'] if all(cell['mean'] is not None for cell in row['cells'].values())]
     found = {}
     with matplotlib.rc_context({**STYLE, 'text.parse_math': False, 'svg.hashsalt': 'table'}):
-        if len(rows) > 1 and len(document['columns']) > 1:
+        if len(rows) > 1 and len(document['columns']) > 1 and not document.get('column_metrics'):
             found['Natural against robust performance'] = _svg(_trade_off(document, rows))
         for method, (parameter, members) in _families(rows).items():
             found[f'{method}: performance against its radius'] = _svg(_curve(document, parameter, members))
@@ -51,7 +51,7 @@ def _curve(document: Document, parameter: str, rows: Sequence[Row]) -> Figure:
     figure, axes = _axes()
     factor, label = SCALES[parameter]
     radii = [factor * parse_radius(row['settings'][parameter], parameter) for row in rows]
-    for number, column in enumerate(document['columns']):
+    for number, column in enumerate(_alike(document)):
         look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)], 'marker': MARKERS[number % len(MARKERS)]}
         axes.plot(radii, [row['cells'][column]['mean'] for row in rows], label=column, markersize=5, **look)
     axes.set_xlabel(label)
@@ -76,6 +76,11 @@ def _radii(document: Document, rows: Sequence[Row]) -> Figure:
     axes.set_ylabel(document['metric'])
     figure.legend(loc='outside lower center', ncols=2, fontsize='small')
     return figure
+
+
+def _alike(document: Document) -> list[str]:
+    """Return the columns that show the metric of the table."""
+    return [column for column in document['columns'] if column not in document.get('column_metrics', {})]
 
 
 def _families(rows: Sequence[Row]) -> dict[str, tuple[str, list[Row]]]:

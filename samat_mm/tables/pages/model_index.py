@@ -17,12 +17,16 @@ PAPER = {
     'Title': 'On the Duality Between Sharpness-Aware Minimization and Adversarial Training',
     'URL': 'https://arxiv.org/abs/2402.15152',
 }
-METRICS = {'accuracy/top1': 'Top 1 Accuracy'}  # as mmpretrain's metafiles have it; mIoU keeps its name
+METRICS = {  # as mmpretrain's metafiles have it; mIoU keeps its name
+    'accuracy/top1': 'Top 1 Accuracy',
+    'success_rate': 'Attack Success Rate',
+}
 DATA = {
     'CIFAR10': 'CIFAR-10',
     'CIFAR100': 'CIFAR-100',
     'DigitScenes': 'scenes of handwritten digits',
     'HandwrittenDigits': 'handwritten digits, 8x8',
+    'RottenTomatoes': 'Rotten Tomatoes',
     'StanfordBackgroundDataset': 'Stanford Background',
     'TinyImageNet': 'Tiny ImageNet',
     'VOC2012Dataset': 'PASCAL VOC 2012',
@@ -99,7 +103,7 @@ def _model(document: Document, row: Values, config: Values, file: str | None) ->
     alike = len(set(counts.values())) == 1
     known = {'Training Data': _data(config), 'Architecture': _architecture(config)} if config else {}
     result = {
-        'Task': 'Semantic Segmentation' if document['metric'] == 'mIoU' else 'Image Classification',
+        'Task': _task(document),
         **({'Dataset': _data(config)} if config else {}),
         'Metrics': {_metric(document, name): cell['mean'] for name, cell in cells.items()},
     }
@@ -120,9 +124,15 @@ def _model(document: Document, row: Values, config: Values, file: str | None) ->
 
 def _metric(document: Document, column: str) -> str:
     """Return 'mIoU' for the natural column, 'mIoU (linf-PGD)' for one under attack."""
-    metric = str(document['metric'])
+    metric = str(document.get('column_metrics', {}).get(column, document['metric']))
     name = METRICS.get(metric, metric)
     return f'{name} ({column})' if document['columns'][column] else name
+
+
+def _task(document: Document) -> str:
+    if document.get('unit') == 'sentence':
+        return 'Text Classification'
+    return 'Semantic Segmentation' if document['metric'] == 'mIoU' else 'Image Classification'
 
 
 def _attacks(document: Document, column: str) -> list[dict[str, Any]]:
