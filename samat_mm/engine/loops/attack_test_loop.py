@@ -33,7 +33,7 @@ from samat_mm.model_state import refuse_augmented, unwrapped
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_range import stated_range
-from samat_mm.presets import build_attacks, listed
+from samat_mm.presets import image_attacks
 from samat_mm.tasks import Task, task_of
 
 
@@ -93,7 +93,7 @@ class AttackTestLoop(TestLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         refuse_augmented(unwrapped(runner.model))
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
+        self.attacks = image_attacks(attacks)
         self.checks = checks
         self.protocol = one_of(protocol, list(PROTOCOLS), 'protocol')
         self.crafting = Crafting(unwrapped(runner.model), craft_dtype, PROTOCOLS[protocol])
