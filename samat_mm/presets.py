@@ -8,9 +8,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from samat_mm.errors import InputError
+from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS
 
@@ -94,7 +95,7 @@ def listed(attacks: Any) -> list[str | dict[str, Any]]:
 
 def build_attacks(
     attacks: Sequence[str | dict[str, Any]], radii: Sequence[str | float] = (), **overrides: Any
-) -> dict[str, Attack]:
+) -> dict[str, SeededAttack]:
     """Build attacks by name.
 
     Args:
@@ -117,7 +118,7 @@ def build_attacks(
     if named and idle:
         names = ', '.join(name for name, _ in named)
         raise InputError(f'none of the attacks ({names}) takes {" or ".join(idle)}; leave it out.')
-    built: dict[str, Attack] = {}
+    built: dict[str, SeededAttack] = {}
     for (name, config), known in zip(named, taken, strict=True):
         own = {key: value for key, value in changes.items() if key in known}
         if not radii or 'eps' not in known:
@@ -125,6 +126,31 @@ def build_attacks(
             continue
         for radius in radii:
             _add(built, f'{name}@{radius}' if len(radii) > 1 else name, _changed(config, {**own, 'eps': radius}))
+    return built
+
+
+def image_attacks(attacks: Any) -> dict[str, Attack]:
+    """Return attacks on images by name, given so or as a list of presets and configs.
+
+    Raises:
+        ValueError: if one cannot be built.
+        TypeError: if one is not for images.
+    """
+    built = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
+    return {name: image_attack(attack, name) for name, attack in built.items()}
+
+
+def image_attack(attack: Any, name: str | None = None) -> Attack:
+    """Return an attack on images, given as a value or a config.
+
+    Raises:
+        ValueError: if it cannot be built.
+        TypeError: if it is not for images.
+    """
+    built = ATTACKS.build(attack)
+    if not isinstance(built, Attack):
+        kind = type(built).__name__
+        raise UnsupportedError(f'attack {name or kind} changes words ({kind}), but the samples here are images.')
     return built
 
 
@@ -150,7 +176,7 @@ def _parameters(config: dict[str, Any]) -> set[str]:
     return attack.parameters - ({'eps'} if getattr(attack, 'eps', None) is None else set())
 
 
-def _add(built: dict[str, Attack], name: str, config: dict[str, Any]) -> None:
+def _add(built: dict[str, SeededAttack], name: str, config: dict[str, Any]) -> None:
     """Build an attack under a name that is unique, also as a file name."""
     if file_name(name) in map(file_name, built):
         raise InputError(f'attack {name!r} is given twice; give one of them another name=.')

@@ -1,7 +1,8 @@
 """The registries of samat-mm.
 
-Attacks and weight perturbations have their own registries. Hooks, optimizer wrappers, datasets and transforms are in
-MMEngine's root registries, so every OpenMMLab project finds them, whatever its ``default_scope``.
+Attacks, weight perturbations and sources of word substitutions have their own registries; importing ``samat_mm.text``
+fills the last one and adds the attacks on words. Hooks, optimizer wrappers, datasets and transforms are in MMEngine's
+root registries, so every OpenMMLab project finds them, whatever its ``default_scope``.
 """
 
 import inspect
@@ -11,10 +12,15 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.inputs import ATTACK_TYPES, Attack
+from samat_mm.perturbations.inputs import ATTACK_TYPES
+from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES, WeightPerturbation
 
-KINDS = {'attack': Attack, 'weight perturbation': WeightPerturbation}  # by the name of the registry
+KINDS = {  # by the name of the registry
+    'attack': SeededAttack,
+    'weight perturbation': WeightPerturbation,
+    'source of substitutions': Parametrized,
+}
 
 
 def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any, **kwargs: Any) -> Any:
@@ -43,6 +49,9 @@ def _build(cfg: dict | ConfigDict | Config | Any, registry: Registry, *args: Any
 ATTACKS = Registry('attack', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations'])
 WEIGHT_PERTURBATIONS = Registry(
     'weight perturbation', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations']
+)
+SUBSTITUTIONS = Registry(
+    'source of substitutions', build_func=_build, scope='samat_mm', locations=['samat_mm.text.substitutions']
 )
 
 for attack_type in ATTACK_TYPES:

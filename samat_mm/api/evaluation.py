@@ -19,7 +19,7 @@ from samat_mm.evaluation import EvaluationResult, SanityChecks, build_report, de
 from samat_mm.evaluation.attack_run import CLEAN
 from samat_mm.evaluation.subsets import selection_of
 from samat_mm.model_state import unwrapped
-from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.presets import build_attacks, listed
 
 
@@ -39,7 +39,7 @@ class EvaluationReport:
 def evaluate(
     config: Config | str | Path,
     checkpoint: str,
-    attacks: Sequence[str | dict] | Mapping[str, Attack] | None = None,
+    attacks: Sequence[str | dict] | Mapping[str, SeededAttack] | None = None,
     *,
     checks: SanityChecks | None = None,
     surrogate: tuple[Config | str | Path, str] | None = None,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.inputs import Attack
 from samat_mm.registry import ATTACKS
 from samat_mm.tables.table import EXAMINATIONS, SANITY, Table
 from samat_mm.tables.verdict.questions import QUESTIONS
@@ -67,6 +68,8 @@ def _check_radius(table: Table, name: str, config: Mapping[str, Any]) -> None:
     if not table.budget.attack_radii or 'attack' in config:
         return
     attack = ATTACKS.build({key: value for key, value in config.items() if key != 'name'})
+    if not isinstance(attack, Attack):
+        return  # an attack on words has no radius
     if attack.norm in table.budget.attack_radii and attack.eps is not None and not {'norm', 'eps'} <= config.keys():
         raise InputError(
             f'attack {name} of {table.name} must state its norm and eps, which budget {table.budget.name} scales; '

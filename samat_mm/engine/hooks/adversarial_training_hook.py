@@ -15,7 +15,7 @@ from samat_mm.engine.training_summary import attack_summary
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_space import PixelSpace
-from samat_mm.registry import ATTACKS
+from samat_mm.presets import image_attack
 
 
 @HOOKS.register_module()
@@ -48,7 +48,7 @@ class AdversarialTrainingHook(InputPerturbationHook):
         pixel_range: Sequence[float] | None = None,
     ) -> None:
         super().__init__(eps_scheduler, pixel_range)
-        self.attack: Attack = ATTACKS.build(attack)
+        self.attack = image_attack(attack)
         Crafting.check(craft_dtype)
         self.craft_dtype = craft_dtype
         if eps_scheduler is not None:

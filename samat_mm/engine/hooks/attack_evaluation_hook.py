@@ -24,7 +24,7 @@ from samat_mm.files.outputs import file_name
 from samat_mm.model_state import refuse_augmented, unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_range import parse_range, stated_range
-from samat_mm.presets import build_attacks, listed
+from samat_mm.presets import image_attacks
 from samat_mm.tasks import Task, task_of
 from samat_mm.visualization.panels import save_panels
 
@@ -63,7 +63,7 @@ class AttackEvaluationHook(Hook):
         if interval < 1:
             raise InputError(f'interval must be at least 1; got {interval}.')
         Crafting.check(craft_dtype)
-        self.attacks = dict(attacks) if isinstance(attacks, Mapping) else build_attacks(listed(attacks))
+        self.attacks = image_attacks(attacks)
         self.interval, self.craft_dtype, self.pixel_range = interval, craft_dtype, parse_range(pixel_range)
         self.show_dir = Path(show_dir) if show_dir else None
         self._evaluators: dict[str, Evaluator] = {}

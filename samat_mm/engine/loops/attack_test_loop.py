@@ -29,6 +29,7 @@ from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_range import stated_range
+from samat_mm.presets import image_attacks
 from samat_mm.tasks import Task, task_of
 
 
@@ -77,6 +78,7 @@ class AttackTestLoop(EvaluationLoop):
         **options: Any,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16, **options)
+        self.attacks = image_attacks(self.attacks)
         self.checks = checks
         self.protocol = one_of(protocol, list(PROTOCOLS), 'protocol')
         self.crafting = Crafting(unwrapped(runner.model), craft_dtype, PROTOCOLS[protocol])

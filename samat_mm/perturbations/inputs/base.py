@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any, Self
 
 from torch import Tensor
@@ -11,10 +10,11 @@ from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective
 from samat_mm.perturbations.inputs.problem import Predict, Problem
 from samat_mm.perturbations.norms import Norm, norm_named
+from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.perturbations.units import Radius, parse_radius
 
 
-class Attack(ABC):
+class Attack(SeededAttack, ABC):
     """One inner maximisation over the inputs, ``max ||d|| <= eps  L(x + d)``.
 
     A subclass is a frozen dataclass, whose fields are the parameters; one out of its range is refused with a ValueError
@@ -33,7 +33,6 @@ class Attack(ABC):
     objective: Objective
     norm: str | None
     eps: Radius
-    seed: int
     seeks_nearest: bool = False
 
     def __call__(
@@ -58,14 +57,6 @@ class Attack(ABC):
     def search(self, problem: Problem) -> BestIterate:
         """Return the best images found, with their ranks where the attack compares iterates."""
 
-    def replace(self, **changes: Any) -> Self:
-        """Return the attack with other parameters, checked again.
-
-        Raises:
-            TypeError: if it has no such parameter.
-        """
-        return replace(self, **changes)  # type: ignore[type-var]
-
     def at(self, radius: float) -> Self:
         """Return the attack at another radius; steps whose length is in its units change in proportion.
 
@@ -73,11 +64,6 @@ class Attack(ABC):
             ValueError: if the radius is out of its range.
         """
         return self.replace(eps=radius)
-
-    @property
-    def parameters(self) -> set[str]:
-        """The names that :meth:`replace` takes."""
-        return {entry.name for entry in fields(self) if entry.init}  # type: ignore[arg-type]
 
     @property
     def stops_at_errors(self) -> bool:
@@ -89,23 +75,9 @@ class Attack(ABC):
         """The norm; the largest absolute value where nothing is bounded."""
         return norm_named(self.norm or 'linf')
 
-    def describe(self) -> dict[str, Any]:
-        """Return the type and the parameters for reports, in plain types, without those that are None."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
-        return {'type': type(self).__name__} | {
-            name: value.name if isinstance(value, Objective) else list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if value is not None
-        }
-
-    def __repr__(self) -> str:
-        values = self.describe()
-        return f'{values.pop("type")}({", ".join(f"{key}={value!r}" for key, value in values.items())})'
-
-    def _settle(self, **values: Any) -> None:
-        """Set parameters in their final form, while the attack is made."""
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+    @staticmethod
+    def _plain(value: Any) -> Any:
+        return value.name if isinstance(value, Objective) else Parametrized._plain(value)
 
     def _settle_ball(self) -> None:
         """Read the radius.
