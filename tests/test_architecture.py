@@ -22,6 +22,7 @@ LAYERS = (
     {'crafting', 'visualization'},
     {'evaluation', 'tables'},
     {'engine'},
+    {'text'},
     {'command_line', 'registration'},
     {'api'},
     {'__init__'},

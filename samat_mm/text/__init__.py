@@ -1,0 +1,19 @@
+"""Text classifiers, registered in MMEngine's root registries by ``custom_imports = dict(imports=['samat_mm.text'])``.
+
+Their packages come with ``pip install samat-mm[text]``; they are imported when a tokenizer or a model is built.
+"""
+
+from samat_mm.text.distilbert import DistilBertClassifier
+from samat_mm.text.preprocessor import TextDataPreprocessor
+from samat_mm.text.tokenizers import pretrained_tokenizer, train_tokenizer, trained_tokenizer
+from samat_mm.text.transforms import PackText, Tokenize
+
+__all__ = [
+    'DistilBertClassifier',
+    'PackText',
+    'TextDataPreprocessor',
+    'Tokenize',
+    'pretrained_tokenizer',
+    'train_tokenizer',
+    'trained_tokenizer',
+]
