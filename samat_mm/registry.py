@@ -1,6 +1,6 @@
 """The registries of samat-mm.
 
-Attacks, weight perturbations and sources of word substitutions have their own registries; importing ``samat_mm.text``
+Attacks, weight perturbations and sources of word substitutions have their own registries; importing ``samat_mm.words``
 fills the last one and adds the attacks on words. Hooks, optimizer wrappers, datasets and transforms are in MMEngine's
 root registries, so every OpenMMLab project finds them, whatever its ``default_scope``.
 """
@@ -51,7 +51,7 @@ WEIGHT_PERTURBATIONS = Registry(
     'weight perturbation', build_func=_build, scope='samat_mm', locations=['samat_mm.perturbations']
 )
 SUBSTITUTIONS = Registry(
-    'source of substitutions', build_func=_build, scope='samat_mm', locations=['samat_mm.text.substitutions']
+    'source of substitutions', build_func=_build, scope='samat_mm', locations=['samat_mm.words.substitutions']
 )
 
 for attack_type in ATTACK_TYPES:

@@ -17,7 +17,7 @@ LAYERS = (
     {'errors'},
     {'compat', 'files', 'networks', 'perturbations'},
     {'checkpoints', 'datasets', 'model_state', 'registry'},
-    {'presets', 'replay', 'tasks'},
+    {'presets', 'replay', 'tasks', 'words'},
     {'pixels', 'sharpness'},
     {'crafting', 'visualization'},
     {'evaluation', 'tables'},

@@ -6,9 +6,10 @@ Without mmsegmentation, there are only those that do not need it: data sets for 
 from importlib.util import find_spec
 
 from samat_mm.datasets.handwriting import HandwrittenDigits
+from samat_mm.datasets.rotten_tomatoes import RottenTomatoes
 from samat_mm.datasets.tiny_imagenet import TinyImageNet
 
-__all__ = ['HandwrittenDigits', 'TinyImageNet']
+__all__ = ['HandwrittenDigits', 'RottenTomatoes', 'TinyImageNet']
 
 if find_spec('mmseg') is not None:
     from samat_mm.datasets.digits import DigitScenes

@@ -11,13 +11,14 @@ from samat_mm.compat import versions
 from samat_mm.evaluation.attack_result import AttackResult
 from samat_mm.evaluation.attack_run import CLEAN, EXPORTED
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.parametrized import SeededAttack
 
 RESERVED = ('attack', 'exported', 'minimal_norm', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
 
 
 def build_report(
     metrics: Mapping[str, Any],
-    attacks: Mapping[str, Attack],
+    attacks: Mapping[str, SeededAttack],
     *,
     config: str,
     checkpoint: str,
@@ -68,7 +69,7 @@ def build_report(
     }
 
 
-def minimal_norm(attack: Attack, result: AttackResult, clean: AttackResult | None) -> dict[str, Any] | None:
+def minimal_norm(attack: SeededAttack, result: AttackResult, clean: AttackResult | None) -> dict[str, Any] | None:
     """Return how far the errors are that an attack found, in [0, 1] pixel units; None unless it seeks the nearest.
 
     A quartile is the smallest distance within which a quarter, half or three quarters of the images have an error,
@@ -80,7 +81,8 @@ def minimal_norm(attack: Attack, result: AttackResult, clean: AttackResult | Non
         result: its result.
         clean: the result without an attack.
     """
-    norms = result.minimal_norms(clean.scores) if attack.seeks_nearest and clean is not None else None
+    seeks = isinstance(attack, Attack) and attack.seeks_nearest
+    norms = result.minimal_norms(clean.scores) if seeks and clean is not None else None
     if not norms:
         return None
     quartiles = np.quantile(norms, (0.25, 0.5, 0.75), method='inverted_cdf')  # which does not average with infinity

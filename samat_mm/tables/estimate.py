@@ -84,7 +84,7 @@ def estimate(table: Table, costs: Costs) -> Estimate:
     training_seconds = test_seconds = 0.0
     for row in table.rows:
         config = table.training_config(row, 0)
-        name = Path(table.budget.config or row.settings['config']).stem.removesuffix('_sgd')
+        name = Path(table.budget.config or row.settings['config']).stem.rpartition('_')[0]  # without the method
         network = _known(costs, 'networks', name)
         training_seconds += len(table.seeds) * training_passes(config, costs).seconds(network)
         for training in everything:
@@ -171,7 +171,8 @@ def _sum(estimates: Sequence[Estimate]) -> Estimate:
 
 def _resisting(table: Table, row: Row, attack: str) -> float:
     """Return the share of the images that stay right under an attack, as published; 1 where it is unknown."""
-    numbers = [row.published[column] for column, attacks in table.columns.items() if list(attacks) == [attack]]
+    shown = [column for column, attacks in table.columns.items() if list(attacks) == [attack]]
+    numbers = [row.published[column] for column in shown if column not in table.column_metrics]
     known = [number for number in numbers if number is not None]
     return known[0] / 100 if known and table.metric.startswith('accuracy') else 1.0
 

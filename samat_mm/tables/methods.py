@@ -1,4 +1,4 @@
-"""The training methods of the paper's tables, each as the change that it makes to the config of plain SGD."""
+"""The training methods of the paper's tables, each as the change that it makes to the config of plain training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,11 @@ L2_STEPS = 5  # of half the radius each
 
 
 def changes_of(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
-    """Return what a row changes in the config of plain SGD.
+    """Return what a row changes in the config of plain training, by SGD or, of a text model, by AdamW.
 
     Args:
         row: ``method``, or several ('SAM + linf-AT', the weights first), and their ``rho`` and ``eps``.
-        base: The config of plain SGD.
+        base: The config of plain training.
         radii: By norm, the factor by which the radius of adversarial training is scaled; 1 where a norm is missing.
 
     Raises:
@@ -56,7 +56,7 @@ def key_of(name: str) -> str:
     return key.replace('__', '_').strip('_')
 
 
-def _sgd(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
+def _unchanged(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
     return {}
 
 
@@ -90,7 +90,8 @@ def _training(norm: str, eps: float, step_size: float, steps: int) -> dict[str, 
 
 
 METHODS = {
-    'SGD': _sgd,
+    'SGD': _unchanged,
+    'AdamW': _unchanged,
     'Adam': _adam,
     'SAM': _sharpness_aware,
     'ASAM': _sharpness_aware,

@@ -146,7 +146,9 @@ class Table:
     def test_config(self, row: Row, seed: int, attacks: Sequence[str]) -> Config:
         """Return the config by which a training of a row is tested under some of the attacks."""
         config = self.training_config(row, seed)
-        loop: dict[str, Any] = dict(type='AttackTestLoop', attacks=[self.attack_config(name) for name in attacks])
+        own = (config.get('test_cfg') or {}).get('type', 'TestLoop')
+        kind = 'AttackTestLoop' if own == 'TestLoop' else own
+        loop: dict[str, Any] = dict(type=kind, attacks=[self.attack_config(name) for name in attacks])
         if self.budget.max_samples is not None:
             loop['max_samples'] = self.budget.max_samples
         if self.protocol != 'strict':

@@ -1,10 +1,22 @@
-"""Attacks on the words of a sentence. Importing this registers their types, and imports no tokenizer and no model."""
+"""Text classifiers, registered in MMEngine's root registries by ``custom_imports = dict(imports=['samat_mm.text'])``.
 
-from samat_mm.registry import ATTACKS, SUBSTITUTIONS
-from samat_mm.text.attacks import WORD_ATTACK_TYPES
-from samat_mm.text.substitutions import SUBSTITUTION_TYPES
+Their packages come with ``pip install samat-mm[text]``; they are imported when a tokenizer or a model is built.
+"""
 
-for attack_type in WORD_ATTACK_TYPES:
-    ATTACKS.register_module(module=attack_type, force=True)
-for source_type in SUBSTITUTION_TYPES:
-    SUBSTITUTIONS.register_module(module=source_type, force=True)
+from samat_mm import words  # noqa: F401  (registers the attacks)
+from samat_mm.text.attack_test_loop import TextAttackTestLoop
+from samat_mm.text.distilbert import DistilBertClassifier
+from samat_mm.text.preprocessor import TextDataPreprocessor
+from samat_mm.text.tokenizers import pretrained_tokenizer, train_tokenizer, trained_tokenizer
+from samat_mm.text.transforms import PackText, Tokenize
+
+__all__ = [
+    'DistilBertClassifier',
+    'PackText',
+    'TextAttackTestLoop',
+    'TextDataPreprocessor',
+    'Tokenize',
+    'pretrained_tokenizer',
+    'train_tokenizer',
+    'trained_tokenizer',
+]

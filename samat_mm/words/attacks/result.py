@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from samat_mm.text.sentence import Sentence
+from samat_mm.words.sentence import Sentence
 
 
 @dataclass(frozen=True)

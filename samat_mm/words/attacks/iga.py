@@ -9,11 +9,11 @@ import numpy as np
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative, share, whole_number
-from samat_mm.text.attacks.base import WordAttack, WordProblem
-from samat_mm.text.attacks.replacements import Replacements
-from samat_mm.text.attacks.victim import Scored
-from samat_mm.text.parts_of_speech import Tagger
-from samat_mm.text.sentence import Sentence
+from samat_mm.words.attacks.base import WordAttack, WordProblem
+from samat_mm.words.attacks.replacements import Replacements
+from samat_mm.words.attacks.victim import Scored
+from samat_mm.words.parts_of_speech import Tagger
+from samat_mm.words.sentence import Sentence
 
 
 class Member(NamedTuple):

@@ -1,6 +1,6 @@
 """The words that may replace a word, from four sources."""
 
-from samat_mm.text.substitutions.base import PARTS_OF_SPEECH, Substitution, Substitutions
+from samat_mm.words.substitutions.base import PARTS_OF_SPEECH, Substitution, Substitutions
 
 SUBSTITUTION_TYPES: tuple[type[Substitutions], ...] = ()
 

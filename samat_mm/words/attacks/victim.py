@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from samat_mm.errors import InputError, NonFiniteError
-from samat_mm.text.sentence import Sentence
+from samat_mm.words.sentence import Sentence
 
 Predict = Callable[[list[str]], np.ndarray]  # from texts to class probabilities, shape (N, K)
 

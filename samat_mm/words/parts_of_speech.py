@@ -7,7 +7,7 @@ where it is another one or unknown. Attacks work without any, and then consider 
 from collections.abc import Callable, Sequence
 
 from samat_mm.errors import MissingPackageError
-from samat_mm.text.sentence import Sentence
+from samat_mm.words.sentence import Sentence
 
 Tagger = Callable[[Sentence], Sequence[str | None]]
 

@@ -11,12 +11,12 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.registry import SUBSTITUTIONS
-from samat_mm.text.attacks.replacements import Replacements
-from samat_mm.text.attacks.result import WordAttackResult
-from samat_mm.text.attacks.victim import Predict, Scored, Victim
-from samat_mm.text.parts_of_speech import TAGGERS, Tagger
-from samat_mm.text.sentence import Sentence
-from samat_mm.text.substitutions import Substitutions
+from samat_mm.words.attacks.replacements import Replacements
+from samat_mm.words.attacks.result import WordAttackResult
+from samat_mm.words.attacks.victim import Predict, Scored, Victim
+from samat_mm.words.parts_of_speech import TAGGERS, Tagger
+from samat_mm.words.sentence import Sentence
+from samat_mm.words.substitutions import Substitutions
 
 LARGEST_SEED = 2**32 - 1
 
@@ -51,7 +51,7 @@ class WordAttack(SeededAttack, ABC):
     Attributes:
         substitutions: the words that may replace a word: a :class:`Substitutions` or its config.
         tagger: finds the part of speech of each word, which its substitutions then share: 'pattern' or a function, see
-            :mod:`samat_mm.text.parts_of_speech`; None for every part of speech that a word can be.
+            :mod:`samat_mm.words.parts_of_speech`; None for every part of speech that a word can be.
         seed: the random numbers of sentence i come from (seed, i) alone.
     """
 

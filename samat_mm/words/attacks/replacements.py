@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from functools import cache
 
-from samat_mm.text.sentence import WORD, Sentence, in_the_case_of
-from samat_mm.text.substitutions import Substitutions
+from samat_mm.words.sentence import WORD, Sentence, in_the_case_of
+from samat_mm.words.substitutions import Substitutions
 
 # Words of the open classes on scikit-learn's list: nouns, verbs, adjectives and adverbs, which an attack may replace.
 OPEN_CLASSES = """

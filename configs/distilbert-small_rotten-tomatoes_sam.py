@@ -1,0 +1,2 @@
+_base_ = './distilbert-small_rotten-tomatoes_adamw.py'
+optim_wrapper = dict(type='SAMOptimWrapper', rho=0.05)

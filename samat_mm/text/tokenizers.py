@@ -1,0 +1,112 @@
+"""WordPiece tokenizers: from the folder of a pretrained model, or trained on the sentences of a data set."""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import DATASETS, TASK_UTILS
+
+from samat_mm.errors import InputError, MissingFileError
+from samat_mm.files.images import naming
+from samat_mm.text.packages import text_package
+from samat_mm.text.weights import from_hub
+
+SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+FILES = ('tokenizer.json', 'vocab.txt')  # of a pretrained tokenizer; one is enough
+
+
+@TASK_UTILS.register_module(name='PretrainedTokenizer')
+def pretrained_tokenizer(folder: str | None = None, hub: str | None = None) -> Any:
+    """Return the tokenizer of a pretrained model, a ``tokenizers.Tokenizer``.
+
+    Args:
+        folder: folder with ``tokenizer.json``, or with ``vocab.txt`` for one that lower-cases as BERT's.
+        hub: a model of the Hugging Face hub instead of a folder, which is downloaded.
+
+    Raises:
+        FileNotFoundError: if the folder has neither file.
+        OSError: if it cannot be downloaded.
+        ValueError: if a file is damaged, or not exactly one of folder and hub is given.
+    """
+    if (folder is None) == (hub is None):
+        raise InputError(f'PretrainedTokenizer needs either folder or hub; got folder={folder!r} and hub={hub!r}.')
+    if hub is not None:
+        with from_hub(hub):
+            return text_package('transformers').AutoTokenizer.from_pretrained(hub).backend_tokenizer
+    path = next((path for name in FILES if (path := Path(str(folder)) / name).is_file()), None)
+    if path is None:
+        raise MissingFileError(
+            f'{folder} has neither {" nor ".join(FILES)}; put the files of a pretrained model there, as '
+            'huggingface.co/distilbert/distilbert-base-uncased has them.'
+        )
+    return _read(path)
+
+
+def _read(path: Path) -> Any:
+    tokenizers = text_package('tokenizers')
+    with naming('tokenizer', path):
+        text = path.read_text(encoding='utf-8')
+        if path.suffix == '.json':
+            json.loads(text)  # whose errors name a line
+            try:
+                return tokenizers.Tokenizer.from_str(text)
+            except Exception as error:  # tokenizers raises nothing more specific
+                raise ValueError(error) from error
+        vocabulary = {token: number for number, token in enumerate(text.splitlines())}
+    lacking = [token for token in SPECIAL if token not in vocabulary]
+    if lacking:
+        raise InputError(f'vocabulary {path} lacks {", ".join(lacking)}; replace it by the one of the model.')
+    return tokenizers.BertWordPieceTokenizer(vocabulary, lowercase=True)._tokenizer
+
+
+@TASK_UTILS.register_module(name='TrainedTokenizer')
+def trained_tokenizer(dataset: dict, size: int) -> Any:
+    """Return a tokenizer that is trained on the sentences of a data set, a ``tokenizers.Tokenizer``.
+
+    It is trained again whenever it is needed, which takes about a second for Rotten Tomatoes and gives the same
+    vocabulary each time.
+
+    Args:
+        dataset: config of a data set with ``text``.
+        size: the largest number of WordPieces.
+    """
+    return _trained(json.dumps(dataset, sort_keys=True), size)
+
+
+@lru_cache(maxsize=4)
+def _trained(dataset: str, size: int) -> Any:
+    data = DATASETS.build(json.loads(dataset))
+    return train_tokenizer([data.get_data_info(index)['text'] for index in range(len(data))], size)
+
+
+def train_tokenizer(sentences: Iterable[str], size: int) -> Any:
+    """Train a WordPiece tokenizer that lower-cases, as BERT's, and return the ``tokenizers.Tokenizer``.
+
+    The vocabulary depends on the sentences and the size alone. (The trainer numbers the characters within words in the
+    order of a hash table, and these numbers decide between pieces that are equally frequent. Given beforehand, among
+    the special tokens, they have the order of the alphabet.)
+
+    Args:
+        sentences: the training text.
+        size: the largest number of WordPieces.
+
+    Raises:
+        ValueError: if there is no room for the alphabet.
+    """
+    sentences = list(sentences)
+    bert = text_package('tokenizers').BertWordPieceTokenizer
+    tokenizer = bert(lowercase=True)
+    characters: set[str] = set()
+    for sentence in sentences:
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(sentence)):
+            characters.update(word)
+    known = [*SPECIAL, *(f'##{character}' for character in sorted(characters))]
+    if size < len(known) + len(characters):
+        raise InputError(
+            f'a vocabulary of these sentences needs at least {len(known) + len(characters)} WordPieces, for their '
+            f'{len(characters)} characters; got size={size}.'
+        )
+    tokenizer.train_from_iterator(sentences, vocab_size=size, special_tokens=known, show_progress=False)
+    return bert(tokenizer.get_vocab(), lowercase=True)._tokenizer  # in which only SPECIAL is special
