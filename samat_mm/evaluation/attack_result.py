@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from samat_mm.evaluation.attack_run import EXPORTED, members_of
 from samat_mm.evaluation.image_score import ImageScore, evaluate, per_class, tables
 from samat_mm.evaluation.worst_case import worst_case_of_tables
-from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.parametrized import SeededAttack
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class AttackResult:
 
 
 def attack_results(
-    evaluators: dict[str, Evaluator], attacks: Mapping[str, Attack], read: Callable[[str], list[ImageScore]]
+    evaluators: dict[str, Evaluator], attacks: Mapping[str, SeededAttack], read: Callable[[str], list[ImageScore]]
 ) -> dict[str, AttackResult]:
     """Return the results by attack; memory holds what the metrics keep of one attack at a time.
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmengine.evaluator import Evaluator
 from torch import Tensor
@@ -17,10 +17,12 @@ from samat_mm.evaluation.image_score import ImageScore, judge, metric_results
 from samat_mm.evaluation.metric_copies import evaluator_for
 from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.pixels.passes import Passes
 from samat_mm.visualization.panels import save_panels
 
 CLEAN = 'clean'
+AttackT = TypeVar('AttackT', bound=SeededAttack)
 EXPORTED = '/exported'  # ends the name under which the scores of an attack's files are kept
 
 
@@ -153,9 +155,9 @@ def build_runs(
     return runs
 
 
-def members_of(name: str, attack: Attack) -> dict[str, Attack]:
+def members_of(name: str, attack: AttackT) -> dict[str, AttackT]:
     """Return the attacks that an ensemble consists of, by name; any other attack is its only member."""
-    members: Sequence[Attack] = getattr(attack, 'members', ())
+    members: Sequence[Any] = getattr(attack, 'members', ())
     return {f'{name}/{member.objective.name}': member for member in members} or {name: attack}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from samat_mm.evaluation.attack_result import AttackResult
 from samat_mm.evaluation.attack_run import CLEAN
 from samat_mm.evaluation.verdict import Verdict
-from samat_mm.perturbations.inputs import Attack
+from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.pixels.pixel_range import Range
 
 
@@ -30,7 +30,7 @@ class EvaluationResult:
     """
 
     metrics: dict[str, Any]
-    attacks: Mapping[str, Attack]
+    attacks: Mapping[str, SeededAttack]
     by_attack: Mapping[str, AttackResult]
     samples: int
     folder: Path
@@ -45,7 +45,7 @@ class EvaluationResult:
         return self.by_attack[CLEAN]
 
 
-def flat_metrics(by_attack: Mapping[str, AttackResult], attacks: Mapping[str, Attack]) -> dict[str, Any]:
+def flat_metrics(by_attack: Mapping[str, AttackResult], attacks: Mapping[str, SeededAttack]) -> dict[str, Any]:
     """Return the metrics of the clean images and of these attacks in one dictionary, as MMEngine's loops do."""
     return {
         key if name == CLEAN else f'{name}/{key}': value

@@ -81,8 +81,9 @@ def minimal_norm(attack: SeededAttack, result: AttackResult, clean: AttackResult
         result: its result.
         clean: the result without an attack.
     """
-    seeks = isinstance(attack, Attack) and attack.seeks_nearest
-    norms = result.minimal_norms(clean.scores) if seeks and clean is not None else None
+    if clean is None or not isinstance(attack, Attack) or not attack.seeks_nearest:
+        return None
+    norms = result.minimal_norms(clean.scores)
     if not norms:
         return None
     quartiles = np.quantile(norms, (0.25, 0.5, 0.75), method='inverted_cdf')  # which does not average with infinity

@@ -10,4 +10,4 @@ param_scheduler = [
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=1)
 val_cfg = dict()
-test_cfg = dict()
+test_cfg = dict(type='TextAttackTestLoop')
