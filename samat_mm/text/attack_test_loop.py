@@ -39,12 +39,12 @@ class TextAttackTestLoop(EvaluationLoop):
         """Test, and return the metrics; those under attack have its name as a prefix: 'pso/accuracy/top1'."""
         self._refuse_other_attacks()
         model = unwrapped(self.runner.model)
+        classifier = SentenceClassifier(model, self.dataloader, self.fp16)
+        classifier.info(self.numbers[0])  # refuses other data before anything is done
         first = first_item(self.dataloader.dataset, self.numbers)
         task = task_of(model, [first['data_samples']], self.evaluator.metrics)
         if not isinstance(task, Classification):
             raise InputError('attacks on words need a classifier and one label for each sentence.')
-        classifier = SentenceClassifier(model, self.dataloader, self.fp16)
-        classifier.info(self.numbers[0])  # refuses other data before anything is done
         for attack in self.attacks.values():
             attack.prepare()
         self.runner.call_hook('before_test')
@@ -52,7 +52,8 @@ class TextAttackTestLoop(EvaluationLoop):
         self.runner.model.eval()
         runs = {CLEAN: SentenceRun(CLEAN, None, copied_evaluator(self.evaluator))}
         for name, attack in self.attacks.items():
-            runs[name] = SentenceRun(name, attack, evaluator_for(name, self.evaluator), attack.describe())
+            settings = {**attack.describe(), 'digest': attack.substitutions.digest}
+            runs[name] = SentenceRun(name, attack, evaluator_for(name, self.evaluator), settings)
         scored = self.scored(runs, self.attacks, {}, lambda data: SentenceBatch(classifier, task, data))
         clean = scored.by_attack[CLEAN].scores
         for name in self.attacks:

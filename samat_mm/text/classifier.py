@@ -35,7 +35,8 @@ class SentenceClassifier:
         Raises:
             TypeError: if the data set has no texts.
         """
-        info = self.dataset.get_data_info(number)
+        read = getattr(self.dataset, 'get_data_info', None)
+        info = None if read is None else read(number)
         if not isinstance(info, Mapping) or not isinstance(info.get('text'), str):
             raise UnsupportedError(
                 f'attacks on words need a data set whose get_data_info has a text; {type(self.dataset).__name__} has '
