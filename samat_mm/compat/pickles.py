@@ -1,5 +1,6 @@
 """Make ``mmengine.load`` read pickles and YAML files as data: annotations, class weights, indices, results."""
 
+import io
 import pickle
 from functools import cache
 from typing import Any
@@ -51,6 +52,25 @@ def load_files_safely() -> None:
 
     register_handler(['pkl', 'pickle'])(PlainPickleHandler)
     register_handler(['yaml', 'yml'])(PlainYamlHandler)
+
+
+def load_pickle_bytes(content: bytes, origin: str) -> Any:
+    """Load plain data from a pickle: containers, numbers, numpy arrays and tensors, unless the user trusts the files.
+
+    Args:
+        content: the pickle.
+        origin: where it comes from, for errors.
+
+    Raises:
+        ValueError: if it is damaged or is not a pickle, or holds objects that loading would have to execute.
+    """
+    unpickler = (pickle.Unpickler if is_trusted() else _PlainUnpickler)(io.BytesIO(content))
+    try:
+        return unpickler.load()
+    except UserError as error:
+        raise InputError(f'{origin}: {error}') from None
+    except (*UNREADABLE, MemoryError) as error:
+        raise InputError(f'{origin} is damaged or is not a pickle ({error}); replace the file.') from error
 
 
 def _refusal(file: str, what: str) -> str:
