@@ -55,7 +55,7 @@ def load_files_safely() -> None:
 
 
 def load_pickle_bytes(content: bytes, origin: str) -> Any:
-    """Load plain data from a pickle: containers, numbers, numpy arrays and tensors, unless the user trusts the files.
+    """Load containers, numbers, strings and numpy arrays from a pickle, and nothing else even if the user trusts files.
 
     Args:
         content: the pickle.
@@ -64,11 +64,12 @@ def load_pickle_bytes(content: bytes, origin: str) -> Any:
     Raises:
         ValueError: if it is damaged or is not a pickle, or holds objects that loading would have to execute.
     """
-    unpickler = (pickle.Unpickler if is_trusted() else _PlainUnpickler)(io.BytesIO(content))
     try:
-        return unpickler.load()
-    except UserError as error:
-        raise InputError(f'{origin}: {error}') from None
+        return _ContainerUnpickler(io.BytesIO(content)).load()
+    except UserError:
+        raise InputError(
+            f'{origin} was refused: it holds something that loading would have to execute; replace the file.'
+        ) from None
     except (*UNREADABLE, MemoryError) as error:
         raise InputError(f'{origin} is damaged or is not a pickle ({error}); replace the file.') from error
 
@@ -86,6 +87,13 @@ class _PlainUnpickler(pickle.Unpickler):
             return _admitted()[f'{module}.{name}']
         except KeyError:
             raise InputError(_refusal('a pickle', f'{module}.{name}')) from None
+
+
+class _ContainerUnpickler(_PlainUnpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith('torch'):  # a tensor is read as a checkpoint, which may be trusted
+            raise InputError(_refusal('a pickle', f'{module}.{name}'))
+        return super().find_class(module, name)
 
 
 @cache
