@@ -28,8 +28,8 @@ from records import write_json
 from textattack_searches import CANDIDATES, PROBLEM, VECTORS, WORDS, probabilities
 
 from samat_mm.text.attacks import IGA, PSO, WordAttack
-from samat_mm.text.attacks.replacements import stop_words
 from samat_mm.text.sentence import Sentence
+from samat_mm.text.stop_words import STOP_WORDS
 from samat_mm.text.substitutions import CounterFittedVectors, HowNet
 
 SEED = 0
@@ -43,7 +43,7 @@ def made_up_words(random: np.random.Generator) -> list[str]:
     words: dict[str, None] = {}
     while len(words) < GROUPS * GROUP:
         word = ''.join(random.choice(list('abcdefghijklmnopqrstuvwxyz'), random.integers(4, 9)))
-        if word not in stop_words():
+        if word not in STOP_WORDS:
             words[word] = None
     return list(words)
 
@@ -60,14 +60,14 @@ def make_problem(folder: Path, sentences: int) -> dict[str, Any]:
     (folder / WORDS).write_bytes(pickle.dumps({word: row for row, word in enumerate(words)}))
     (folder / CANDIDATES).write_bytes(pickle.dumps(candidates))
     weights = np.repeat(random.normal(0, 0.5, GROUPS), GROUP) + random.normal(0, 0.3, len(words))
-    fillers = [*sorted(stop_words())[:40], ',', '.']
+    fillers = [*sorted(STOP_WORDS)[:40], ',', '.']
     texts = [
         ' '.join(random.choice(words if random.random() < 0.6 else fillers) for _ in range(random.integers(4, 26)))
         for _ in range(sentences)
     ]
     problem = {
         'seed': SEED,
-        'stop_words': sorted(stop_words()),
+        'stop_words': sorted(STOP_WORDS),
         'weights': {word: float(weight) for word, weight in zip(words, weights, strict=True)},
         'bias': 0.1,
         'sentences': texts,

@@ -50,11 +50,8 @@ class CounterFittedVectors(Substitutions):
 
     def _nearest(self, row: int) -> list[Substitution]:
         distances = ((self._matrix - self._matrix[row]) ** 2).sum(1)
-        distances[row] = np.inf
-        count = min(self.neighbours, len(distances) - 1)
-        nearest = np.argpartition(distances, count - 1)[:count] if count else np.empty(0, int)
-        ordered = nearest[np.lexsort((nearest, distances[nearest]))]
-        return [(self._names[near], float(distances[near])) for near in ordered.tolist()]
+        nearest = [near for near in np.argsort(distances, kind='stable').tolist() if near != row]
+        return [(self._names[near], float(distances[near])) for near in nearest[: self.neighbours]]
 
     @property
     def digest(self) -> str:

@@ -54,6 +54,8 @@ class MyThes(Substitutions):
             lines = text.decode(encoding.decode('ascii').strip()).splitlines()
         except (LookupError, ValueError) as error:
             raise damaged(file, error) from error
+        if not lines:
+            raise damaged(file, 'no words')
         senses: dict[str, list[str]] = {}
         position = 0
         while position < len(lines):
