@@ -22,6 +22,7 @@ from samat_mm.compat import distributions, loaders, pickles, registries, runners
 from samat_mm.compat.checkpoints import TRUST_VARIABLE, load_checkpoint_bytes, load_checkpoint_file
 from samat_mm.compat.distributions import is_installed, versions
 from samat_mm.compat.imports import when_imported
+from samat_mm.compat.pickles import load_pickle_bytes
 
 __all__ = [
     'TRUST_VARIABLE',
@@ -29,6 +30,7 @@ __all__ = [
     'is_installed',
     'load_checkpoint_bytes',
     'load_checkpoint_file',
+    'load_pickle_bytes',
     'repair_process',
     'secure_process',
     'versions',

@@ -1,5 +1,6 @@
 """Make ``mmengine.load`` read pickles and YAML files as data: annotations, class weights, indices, results."""
 
+import io
 import pickle
 from functools import cache
 from typing import Any
@@ -53,6 +54,26 @@ def load_files_safely() -> None:
     register_handler(['yaml', 'yml'])(PlainYamlHandler)
 
 
+def load_pickle_bytes(content: bytes, origin: str) -> Any:
+    """Load containers, numbers, strings and numpy arrays from a pickle, and nothing else even if the user trusts files.
+
+    Args:
+        content: the pickle.
+        origin: where it comes from, for errors.
+
+    Raises:
+        ValueError: if it is damaged or is not a pickle, or holds objects that loading would have to execute.
+    """
+    try:
+        return _ContainerUnpickler(io.BytesIO(content)).load()
+    except UserError:
+        raise InputError(
+            f'{origin} was refused: it holds something that loading would have to execute; replace the file.'
+        ) from None
+    except (*UNREADABLE, MemoryError) as error:
+        raise InputError(f'{origin} is damaged or is not a pickle ({error}); replace the file.') from error
+
+
 def _refusal(file: str, what: str) -> str:
     return (
         f'{file} was refused: it holds {what}, which loading would have to execute. '
@@ -66,6 +87,13 @@ class _PlainUnpickler(pickle.Unpickler):
             return _admitted()[f'{module}.{name}']
         except KeyError:
             raise InputError(_refusal('a pickle', f'{module}.{name}')) from None
+
+
+class _ContainerUnpickler(_PlainUnpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith('torch'):  # a tensor is read as a checkpoint, which may be trusted
+            raise InputError(_refusal('a pickle', f'{module}.{name}'))
+        return super().find_class(module, name)
 
 
 @cache

@@ -1,25 +1,10 @@
 """The sentences that one replacement makes of a sentence."""
 
 from collections.abc import Sequence
-from functools import cache
 
 from samat_mm.words.sentence import WORD, Sentence, in_the_case_of
+from samat_mm.words.stop_words import STOP_WORDS
 from samat_mm.words.substitutions import Substitutions
-
-# Words of the open classes on scikit-learn's list: nouns, verbs, adjectives and adverbs, which an attack may replace.
-OPEN_CLASSES = """
-amount back becoming bill bottom call con cry describe detail empty enough fill find fire found front full give go
-hundred interest keep made mill mine move name often part please put say see seem seemed seeming seems serious show side
-sincere system take thick thin together top well
-"""
-
-
-@cache
-def stop_words() -> frozenset[str]:
-    """Return the words that are not replaced: scikit-learn's stop words that are function words."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return frozenset(ENGLISH_STOP_WORDS).difference(OPEN_CLASSES.split())
 
 
 class Replacements:
@@ -64,7 +49,7 @@ class Replacements:
         """Return the substitutions of a word in lower case."""
         key = (word, part_of_speech)
         if key not in self._known:
-            found = [] if word in stop_words() else self._substitutions(word, part_of_speech)[: self._most]
+            found = [] if word in STOP_WORDS else self._substitutions(word, part_of_speech)[: self._most]
             self._known[key] = [new for new, distance in found if self._near(distance) and WORD.fullmatch(new)]
         return self._known[key]
 
