@@ -1,4 +1,4 @@
-"""The base of the hooks that perturb training images: the batch of the iteration and the current radius."""
+"""The base of the hooks that perturb training inputs: the batch of the iteration and the current radius."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,6 +14,9 @@ from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
 from samat_mm.engine.hooks.training_summary_hook import has_summary, log_summary
 from samat_mm.engine.training_summary import with_remarks
 from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.pixels.embedding_space import EmbeddingSpace, embeds_tokens
+from samat_mm.pixels.further_arguments import further_arguments, with_arguments
+from samat_mm.pixels.input_space import InputSpace
 from samat_mm.pixels.pixel_range import parse_range, stated_range
 from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.tasks import Task, task_of
@@ -46,7 +49,7 @@ class InputPerturbationHook(Hook, ABC):
 
     @abstractmethod
     def full_radius(self) -> float:
-        """Return the radius that the schedule scales, in [0, 1] pixel units."""
+        """Return the radius that the schedule scales, in [0, 1] pixel units, or in those of embeddings."""
 
     @property
     @abstractmethod
@@ -120,7 +123,7 @@ class InputPerturbationHook(Hook, ABC):
         """Step the schedule by an epoch."""
         self.schedule.step(by_epoch=True)
 
-    def pixel_space(self, model: nn.Module, kwargs: dict[str, Any]) -> PixelSpace | None:
+    def input_space(self, model: nn.Module, kwargs: dict[str, Any]) -> InputSpace | None:
         """Return the batch of the iteration at its first loss forward, and None at every other forward.
 
         Args:
@@ -134,5 +137,8 @@ class InputPerturbationHook(Hook, ABC):
         if self._task is None:
             self._task = task_of(model, samples)
             if self.aims_at_logits:
-                self._task.check(model, inputs, self._task.in_training_geometry(samples, inputs))
+                whole = with_arguments(model, kwargs)
+                self._task.check(whole, inputs, self._task.in_training_geometry(samples, inputs))
+        if embeds_tokens(model, inputs):
+            return EmbeddingSpace(model, inputs, samples, further_arguments(kwargs), task=self._task)
         return PixelSpace(model, raw_inputs, inputs, samples, task=self._task, pixel_range=self.pixel_range)
