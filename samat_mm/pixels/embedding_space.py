@@ -56,6 +56,6 @@ class EmbeddingSpace(InputSpace):
         return super().on(model)
 
 
-def embeds_tokens(model: nn.Module, inputs: Tensor) -> bool:
-    """Tell whether a model embeds these inputs, as :class:`EmbeddingSpace` needs it."""
-    return not inputs.is_floating_point() and callable(getattr(model, 'embed', None))
+def embeds_tokens(model: nn.Module) -> bool:
+    """Tell whether a model embeds tokens, as :class:`EmbeddingSpace` needs it."""
+    return callable(getattr(model, 'embed', None))

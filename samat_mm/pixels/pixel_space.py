@@ -7,6 +7,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
+from samat_mm.errors import UnsupportedError
 from samat_mm.pixels.input_space import InputSpace
 from samat_mm.pixels.pixel_range import (
     TOLERANCE,
@@ -75,5 +76,14 @@ class PixelSpace(InputSpace):
 
 
 def image_sizes(raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor) -> list[tuple[int, int]]:
-    """Return (height, width) of each image within the top left corner of its input."""
+    """Return (height, width) of each image within the top left corner of its input.
+
+    Raises:
+        TypeError: if an input is not an image.
+    """
+    other = next((image for image in raw_inputs if image.ndim < 3), None)
+    if other is not None:
+        raise UnsupportedError(
+            f'an attack on pixels needs images (C, H, W); got an input of shape {tuple(other.shape)}.'
+        )
     return [(min(image.shape[-2], inputs.shape[-2]), min(image.shape[-1], inputs.shape[-1])) for image in raw_inputs]

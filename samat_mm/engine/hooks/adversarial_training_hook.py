@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.hooks.radius_schedule import scaled
-from samat_mm.engine.training_summary import attack_summary
+from samat_mm.engine.training_summary import Say, attack_summary
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.input_space import InputSpace
@@ -69,9 +69,9 @@ class AdversarialTrainingHook(InputPerturbationHook):
         """Whether the attack's objective takes logits."""
         return self.attack.objective.output == 'logits'
 
-    def summary(self) -> str:
+    def summary(self, say: Say) -> str:
         """Return the attack with its parameters."""
-        return attack_summary(self.attack)
+        return attack_summary(self.attack, say)
 
     def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
         """Register the hook that replaces the input."""

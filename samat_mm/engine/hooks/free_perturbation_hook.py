@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
-from samat_mm.engine.training_summary import input_summary
+from samat_mm.engine.training_summary import Say, input_summary
 from samat_mm.errors import InputError, StepError, UnsupportedError
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.checks import one_of, whole_number
@@ -80,10 +80,10 @@ class FreePerturbationHook(InputPerturbationHook):
         """Return the radius."""
         return self.eps
 
-    def summary(self) -> str:
+    def summary(self, say: Say) -> str:
         """Return the parameters."""
         values = dict(replays=self.replays, norm=self.ball.name, eps=self.eps, step_size=self.step_size)
-        return input_summary('FreeAdversarialTraining', values)
+        return input_summary('FreeAdversarialTraining', values, say)
 
     def before_train(self, runner: Runner) -> None:
         """Register the forward hooks, and one for the steps of the optimizer.

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
 from samat_mm.engine.hooks.training_summary_hook import has_summary, log_summary
-from samat_mm.engine.training_summary import with_remarks
+from samat_mm.engine.training_summary import Say, in_embedding_units, in_pixel_units, with_remarks
 from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.pixels.embedding_space import EmbeddingSpace, embeds_tokens
 from samat_mm.pixels.further_arguments import further_arguments, with_arguments
@@ -60,14 +60,15 @@ class InputPerturbationHook(Hook, ABC):
     def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
         """Register forward hooks on the model that is trained, or its distributed wrapper, and return their handles."""
 
-    def summary(self) -> str:
-        """Return how the hook maximises over inputs: by default its type."""
+    def summary(self, say: Say) -> str:
+        """Return how the hook maximises over inputs, by default its type; ``say`` writes radii."""
         return type(self).__name__
 
-    def maximiser(self) -> str:
-        """Return the summary and what schedules the radius, for the first line of the log."""
+    def maximiser(self, model: nn.Module) -> str:
+        """Return the summary and what schedules the radius, for the first line of the log of this model's training."""
+        say = in_embedding_units if embeds_tokens(model) else in_pixel_units
         drivers = ' and '.join(str(config['type']) for config in self.schedule.configs)
-        return with_remarks(self.summary(), [f'eps by {drivers}' if drivers else ''])
+        return with_remarks(self.summary(say), [f'eps by {drivers}' if drivers else ''])
 
     def before_train(self, runner: Runner) -> None:
         """Register the forward hooks.
@@ -139,6 +140,6 @@ class InputPerturbationHook(Hook, ABC):
             if self.aims_at_logits:
                 whole = with_arguments(model, kwargs)
                 self._task.check(whole, inputs, self._task.in_training_geometry(samples, inputs))
-        if embeds_tokens(model, inputs):
+        if embeds_tokens(model) and not inputs.is_floating_point():
             return EmbeddingSpace(model, inputs, samples, further_arguments(kwargs), task=self._task)
         return PixelSpace(model, raw_inputs, inputs, samples, task=self._task, pixel_range=self.pixel_range)

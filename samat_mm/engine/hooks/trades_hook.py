@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
-from samat_mm.engine.training_summary import attack_summary
+from samat_mm.engine.training_summary import Say, attack_summary
 from samat_mm.errors import StepError, UnsupportedError
 from samat_mm.model_state import buffers_aside, unwrapped
 from samat_mm.perturbations.checks import non_negative
@@ -62,9 +62,9 @@ class TRADESHook(AdversarialTrainingHook):
         DivergenceAttack(self.attack)  # refuses attacks other than PGD
         self._adversarial: dict[int, dict[str, Tensor]] = {}
 
-    def summary(self) -> str:
+    def summary(self, say: Say) -> str:
         """Return the weight of the divergence, and the attack with its parameters."""
-        return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack)})'
+        return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack, say)})'
 
     def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
         """Register the hooks that craft, and that add the divergence to the losses."""
