@@ -25,6 +25,7 @@ TEST = [
 ]  # scipy and tqdm serve torchattacks, see the Makefile
 TABLES = ['snakemake>=9.20']  # runs the trainings and tests of the paper's tables
 TABLES_SLURM = [*TABLES, 'snakemake-executor-plugin-slurm>=2.8']  # on a cluster; not in dev, because it needs pandas
+TEXT = ['transformers>=5', 'tokenizers>=0.22', 'safetensors>=0.4']
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(
@@ -64,8 +65,9 @@ setup(
         'mm': OPENMMLAB,
         'tables': TABLES,
         'tables-slurm': TABLES_SLURM,
+        'text': TEXT,
         'test': TEST,
         'lint': LINT,
-        'dev': [*OPENMMLAB, *TABLES, *TEST, *LINT],
+        'dev': [*OPENMMLAB, *TABLES, *TEXT, *TEST, *LINT],
     },
 )

@@ -13,8 +13,8 @@ from samat_mm.crafting.fast_copy import FastCopy
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.randomness import isolated_randomness
+from samat_mm.pixels.input_space import InputSpace
 from samat_mm.pixels.passes import Passes
-from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.pixels.views import View, seen_through
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
@@ -55,8 +55,8 @@ class Crafting:
         if dtype is not None:
             one_of(dtype, list(PRECISIONS), 'craft_dtype')
 
-    def attack(self, space: PixelSpace, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
-        """Return adversarial pixels, leaving the model as it was; see :meth:`PixelSpace.attack`."""
+    def attack(self, space: InputSpace, attack: Attack, indices: Sequence[int], *, training: bool = False) -> Tensor:
+        """Return adversarial pixels, leaving the model as it was; see :meth:`InputSpace.attack`."""
         if not len(space.inputs):
             return space.pixels.clone()
         space, to_pixels = seen_through(self.views, space)
@@ -65,7 +65,7 @@ class Crafting:
         with _without_kernel_search() if attack.stops_at_errors else nullcontext():
             return to_pixels(self._attacked(space, attack, indices, training))
 
-    def _attacked(self, space: PixelSpace, attack: Attack, indices: Sequence[int], training: bool) -> Tensor:
+    def _attacked(self, space: InputSpace, attack: Attack, indices: Sequence[int], training: bool) -> Tensor:
         device = space.inputs.device
         own = _autocast_dtype(device)  # the precision of the model's own predictions
         late = own if self.dtype in (None, MIXED) else self.dtype
@@ -94,21 +94,21 @@ class Crafting:
         """Leave the copies out of copies and pickles; they are created again when needed."""
         return {**vars(self), '_copies': {}}
 
-    def _synced(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
+    def _synced(self, dtype: str, space: InputSpace, attack: Attack, training: bool) -> FastCopy | None:
         """Return the copy in that precision with the model's current weights, or None if there is none."""
         copied = self._copy(dtype, space, attack, training)
         if copied is not None:
             copied.sync()
         return copied
 
-    def _copy(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
+    def _copy(self, dtype: str, space: InputSpace, attack: Attack, training: bool) -> FastCopy | None:
         key = dtype, attack.objective.output  # the forwards of logits and of the training loss may differ
         known = self._copies.get(key)
         if key not in self._copies or (known is not None and known.is_outdated):
             self._copies[key] = self._create(dtype, space, attack, training)
         return self._copies[key]
 
-    def _create(self, dtype: str, space: PixelSpace, attack: Attack, training: bool) -> FastCopy | None:
+    def _create(self, dtype: str, space: InputSpace, attack: Attack, training: bool) -> FastCopy | None:
         first = space.subset(torch.zeros(1, dtype=torch.long))
         first.passes = Passes()
 

@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from samat_mm.datasets import voc
+from samat_mm.datasets import rotten_tomatoes, voc
 from samat_mm.datasets.archives import list_archive
 from samat_mm.datasets.sources import Source, list_folder, too_large
-from samat_mm.datasets.verification import Findings, Track, check_stanford, check_voc
+from samat_mm.datasets.verification import Findings, Track, check_rotten_tomatoes, check_stanford, check_voc
 from samat_mm.errors import FileError, InputError, MissingFileError
 from samat_mm.files.access import reading, writing
 
@@ -25,8 +25,8 @@ class Layout:
     """The layout of a data set on disk."""
 
     target: str  # below the output folder
-    parts: tuple[str, ...]  # its folders
-    root: str  # usual name of the folder that contains them
+    parts: tuple[str, ...]  # its folders or files
+    root: str  # usual name of the folder that contains these
     most_bytes: int  # four times the published size; a larger source is another data set
     check: Callable[[Path, Track], Findings]
 
@@ -58,7 +58,7 @@ def prepare(source: Path, out: Path, layout: Layout, track: Track) -> tuple[Path
         return target, layout.check(target, track)
     with ExitStack() as stack:
         held = _open(source, layout.most_bytes, stack)
-        root = _find_root(held.folders, layout)
+        root = _find_root(held.folders, held.sizes, layout)
         chosen = {name: size for name, size in held.sizes.items() if PurePosixPath(name).is_relative_to(root)}
         stack.enter_context(_staging_folder(staging, out))
         _refuse_excess(source, sum(chosen.values()), layout.most_bytes, staging)
@@ -98,10 +98,10 @@ def _open(source: Path, limit: int, stack: ExitStack) -> Source:
     return list_archive(source, limit, stack)
 
 
-def _find_root(folders: Iterable[PurePosixPath], layout: Layout) -> PurePosixPath:
+def _find_root(folders: Iterable[PurePosixPath], files: Iterable[str], layout: Layout) -> PurePosixPath:
     """Return the folder that contains the parts: one with the usual name if there is one, else the outermost."""
-    known, candidates = set(folders), []
-    for folder in known:
+    known, candidates = {*folders, *map(PurePosixPath, files)}, []
+    for folder in set(folders):
         missing = [part for part in layout.parts if folder / part not in known]
         if len(missing) < len(layout.parts):
             candidates.append((len(missing), folder.name != layout.root, len(folder.parts), folder, missing))
@@ -109,7 +109,7 @@ def _find_root(folders: Iterable[PurePosixPath], layout: Layout) -> PurePosixPat
         raise MissingFileError(f'the source has no folder with {", ".join(layout.parts)}; give another one.')
     *_, root, missing = min(candidates)
     if missing:
-        raise MissingFileError(f'the source lacks the folder(s) {", ".join(missing)}; get the rest of the data set.')
+        raise MissingFileError(f'the source lacks {", ".join(missing)}; get the rest of the data set.')
     return root
 
 
@@ -141,6 +141,9 @@ def _staging_folder(staging: Path, out: Path) -> Iterator[None]:
 
 
 LAYOUTS = {
+    'rotten-tomatoes': Layout(
+        'rotten_tomatoes', tuple(rotten_tomatoes.FILES.values()), 'rt-polaritydata', 5_000_000, check_rotten_tomatoes
+    ),
     'stanford': Layout('stanford_background', ('images', 'labels'), 'iccv09Data', 480_000_000, check_stanford),
     'voc': Layout('VOCdevkit/VOC2012', (voc.IMAGES, voc.LABELS, voc.LISTS), 'VOC2012', 8_000_000_000, check_voc),
 }

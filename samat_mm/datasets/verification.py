@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samat_mm.datasets import voc
+from samat_mm.datasets import rotten_tomatoes, voc
 from samat_mm.datasets.loading import check_labels, list_names
 from samat_mm.datasets.stanford_background import read_regions
 from samat_mm.errors import InputError, UserError
@@ -32,6 +32,17 @@ class Findings:
             f'{len(names)} {kind}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
             for kind, names in self.problems.items()
         )
+
+
+def check_rotten_tomatoes(root: Path, track: Track) -> Findings:
+    """Check Rotten Tomatoes: both files there, and a sentence in every line."""
+    findings = Findings()
+    for name, file in track(list(rotten_tomatoes.FILES.items()), 'checking'):
+        with _noting(findings, root):
+            findings.counts[name] = len(rotten_tomatoes.read_sentences(root / file))
+            if not findings.counts[name]:
+                findings.problems['file(s) without sentences'].append(file)
+    return findings
 
 
 def check_stanford(root: Path, track: Track) -> Findings:

@@ -1,13 +1,14 @@
 """One sentence that says over which variables a training maximises its loss."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.weights import WeightPerturbation
 
 IDLE = 'a radius that moves nothing'
+Say = Callable[[float], str]  # from a radius to how the log writes it
 
 
 def training_summary(weights: Sequence[str], inputs: Sequence[str]) -> str:
@@ -25,18 +26,34 @@ def training_summary(weights: Sequence[str], inputs: Sequence[str]) -> str:
     return f'This training maximises its loss {" and ".join(named)}{left_out}.'
 
 
-def attack_summary(attack: Attack) -> str:
+def in_pixel_units(radius: float) -> str:
+    """Return '8/255'."""
+    return f'{255 * radius:g}/255'
+
+
+def in_embedding_units(radius: float) -> str:
+    """Return '0.6'."""
+    return f'{radius:g}'
+
+
+def attack_summary(attack: Attack, say: Say = in_pixel_units) -> str:
     """Return 'PGD(norm=linf, eps=8/255, step_size=2/255, steps=10)', and other values that are not the default."""
     values, default = attack.describe(), _defaults(attack)
     different = {key for key in values.keys() & default.keys() if values[key] != default[key]}
     shown = {'norm', 'eps', 'step_size', 'steps', 'attack', *different} - {'type', 'seed'}
-    return input_summary(str(values['type']), {key: value for key, value in values.items() if key in shown})
+    return input_summary(str(values['type']), {key: value for key, value in values.items() if key in shown}, say)
 
 
-def input_summary(name: str, values: Mapping[str, Any]) -> str:
-    """Return 'NAME(key=value, ...)' with radius and step size, in [0, 1] pixel units, as '8/255'."""
+def input_summary(name: str, values: Mapping[str, Any], say: Say = in_pixel_units) -> str:
+    """Return 'NAME(key=value, ...)'.
+
+    Args:
+        name: of the method.
+        values: its parameters.
+        say: writes radius and step size.
+    """
     radii = ('eps', 'step_size') if 'eps' in values else ()
-    said = {key: f'{255 * value:g}/255' if key in radii else value for key, value in values.items()}
+    said = {key: say(value) if key in radii else value for key, value in values.items()}
     return with_remarks(_call(name, said), [IDLE if values.get('eps') == 0 else ''])
 
 

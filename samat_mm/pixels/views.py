@@ -1,16 +1,17 @@
 """How an attack sees a batch where it attacks another function than the one that is scored."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from samat_mm.pixels.pixel_space import PixelSpace
+from samat_mm.pixels.input_space import InputSpace
 
 Back = Callable[[Tensor], Tensor]
-View = Callable[[PixelSpace], tuple[PixelSpace, Back]]
+View = Callable[[Any], tuple[InputSpace, Back]]  # of the kind of batch that it is made for
 
 
-def seen_through(views: Sequence[View], space: PixelSpace) -> tuple[PixelSpace, Back]:
+def seen_through(views: Sequence[View], space: InputSpace) -> tuple[InputSpace, Back]:
     """Return a batch as an attack sees it after one view and then the next, and the way back.
 
     Args:

@@ -16,8 +16,9 @@ def without_labels(samples: Sequence[Any]) -> list[Any]:
 
 
 def name_of(sample: Any) -> str:
-    """Return the file of an image, for errors."""
-    return str(sample.metainfo.get('img_path') or 'an image')
+    """Return the file of an image, or a sentence, for errors."""
+    text = sample.metainfo.get('text')
+    return str(sample.metainfo.get('img_path') or (f'the sentence {text[:60]!r}' if text else 'an image'))
 
 
 def refuse_unlabelled(samples: Sequence[Any], *keys: str) -> None:

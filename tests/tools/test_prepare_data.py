@@ -218,7 +218,7 @@ def test_all_problems_of_voc_are_listed(run, devkit, tmp_path):
 def test_missing_folders_are_named(run, devkit, tmp_path):
     shutil.rmtree(devkit / 'JPEGImages')
     status, printed = run('voc', devkit.parent)
-    assert status == 1 and 'lacks the folder(s) JPEGImages;' in printed and nothing_left(tmp_path)
+    assert status == 1 and 'lacks JPEGImages;' in printed and nothing_left(tmp_path)
     assert 'no folder with images, labels' in run('stanford', devkit.parent)[1]
 
 

@@ -12,14 +12,15 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.input_perturbation_hook import InputPerturbationHook
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
-from samat_mm.engine.training_summary import input_summary
-from samat_mm.errors import InputError, StepError
+from samat_mm.engine.training_summary import Say, input_summary
+from samat_mm.errors import InputError, StepError, UnsupportedError
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.checks import one_of, whole_number
 from samat_mm.perturbations.inputs.finite import check_gradient
 from samat_mm.perturbations.norms import norm_named
 from samat_mm.perturbations.norms.region import support_mask
 from samat_mm.perturbations.units import parse_radius
+from samat_mm.pixels.pixel_space import PixelSpace
 
 CHECKPOINT_KEY = 'free_adversarial_training'
 
@@ -79,10 +80,10 @@ class FreePerturbationHook(InputPerturbationHook):
         """Return the radius."""
         return self.eps
 
-    def summary(self) -> str:
+    def summary(self, say: Say) -> str:
         """Return the parameters."""
         values = dict(replays=self.replays, norm=self.ball.name, eps=self.eps, step_size=self.step_size)
-        return input_summary('FreeAdversarialTraining', values)
+        return input_summary('FreeAdversarialTraining', values, say)
 
     def before_train(self, runner: Runner) -> None:
         """Register the forward hooks, and one for the steps of the optimizer.
@@ -128,9 +129,14 @@ class FreePerturbationHook(InputPerturbationHook):
 
     @torch.compiler.disable
     def _perturb(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-        space = self.pixel_space(unwrapped(model), kwargs)
+        space = self.input_space(unwrapped(model), kwargs)
         if space is None:
             return None
+        if not isinstance(space, PixelSpace):
+            raise UnsupportedError(
+                f'free adversarial training moves images, and {type(space.model).__name__} takes tokens; use '
+                'AdversarialTrainingHook.'
+            )
         self._support = support_mask(space.pixels, space.sizes)
         delta = self.ball.project(self._rows_for(space.pixels), self.schedule.factor * self.eps)
         self._stepped = False

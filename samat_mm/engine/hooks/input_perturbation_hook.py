@@ -1,4 +1,4 @@
-"""The base of the hooks that perturb training images: the batch of the iteration and the current radius."""
+"""The base of the hooks that perturb training inputs: the batch of the iteration and the current radius."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,8 +12,11 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.engine.hooks.radius_schedule import RadiusSchedule
 from samat_mm.engine.hooks.training_summary_hook import has_summary, log_summary
-from samat_mm.engine.training_summary import with_remarks
+from samat_mm.engine.training_summary import Say, in_embedding_units, in_pixel_units, with_remarks
 from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.pixels.embedding_space import EmbeddingSpace, embeds_tokens
+from samat_mm.pixels.further_arguments import further_arguments, with_arguments
+from samat_mm.pixels.input_space import InputSpace
 from samat_mm.pixels.pixel_range import parse_range, stated_range
 from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.tasks import Task, task_of
@@ -46,7 +49,7 @@ class InputPerturbationHook(Hook, ABC):
 
     @abstractmethod
     def full_radius(self) -> float:
-        """Return the radius that the schedule scales, in [0, 1] pixel units."""
+        """Return the radius that the schedule scales, in [0, 1] pixel units, or in those of embeddings."""
 
     @property
     @abstractmethod
@@ -57,14 +60,15 @@ class InputPerturbationHook(Hook, ABC):
     def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
         """Register forward hooks on the model that is trained, or its distributed wrapper, and return their handles."""
 
-    def summary(self) -> str:
-        """Return how the hook maximises over inputs: by default its type."""
+    def summary(self, say: Say) -> str:
+        """Return how the hook maximises over inputs, by default its type; ``say`` writes radii."""
         return type(self).__name__
 
-    def maximiser(self) -> str:
-        """Return the summary and what schedules the radius, for the first line of the log."""
+    def maximiser(self, model: nn.Module) -> str:
+        """Return the summary and what schedules the radius, for the first line of the log of this model's training."""
+        say = in_embedding_units if embeds_tokens(model) else in_pixel_units
         drivers = ' and '.join(str(config['type']) for config in self.schedule.configs)
-        return with_remarks(self.summary(), [f'eps by {drivers}' if drivers else ''])
+        return with_remarks(self.summary(say), [f'eps by {drivers}' if drivers else ''])
 
     def before_train(self, runner: Runner) -> None:
         """Register the forward hooks.
@@ -120,7 +124,7 @@ class InputPerturbationHook(Hook, ABC):
         """Step the schedule by an epoch."""
         self.schedule.step(by_epoch=True)
 
-    def pixel_space(self, model: nn.Module, kwargs: dict[str, Any]) -> PixelSpace | None:
+    def input_space(self, model: nn.Module, kwargs: dict[str, Any]) -> InputSpace | None:
         """Return the batch of the iteration at its first loss forward, and None at every other forward.
 
         Args:
@@ -134,5 +138,8 @@ class InputPerturbationHook(Hook, ABC):
         if self._task is None:
             self._task = task_of(model, samples)
             if self.aims_at_logits:
-                self._task.check(model, inputs, self._task.in_training_geometry(samples, inputs))
+                whole = with_arguments(model, kwargs)
+                self._task.check(whole, inputs, self._task.in_training_geometry(samples, inputs))
+        if embeds_tokens(model) and not inputs.is_floating_point():
+            return EmbeddingSpace(model, inputs, samples, further_arguments(kwargs), task=self._task)
         return PixelSpace(model, raw_inputs, inputs, samples, task=self._task, pixel_range=self.pixel_range)

@@ -11,13 +11,14 @@ from torch.utils.hooks import RemovableHandle
 
 from samat_mm.crafting.crafting import Crafting
 from samat_mm.engine.hooks.adversarial_training_hook import AdversarialTrainingHook
-from samat_mm.engine.training_summary import attack_summary
+from samat_mm.engine.training_summary import Say, attack_summary
 from samat_mm.errors import StepError, UnsupportedError
 from samat_mm.model_state import buffers_aside, unwrapped
 from samat_mm.perturbations.checks import non_negative
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.inputs.divergence import DivergenceAttack
 from samat_mm.perturbations.inputs.objectives.kullback_leibler import KullbackLeibler
+from samat_mm.pixels.further_arguments import with_arguments
 from samat_mm.tasks import task_of
 
 PUBLISHED = dict(type='PGD', norm='linf', eps='8/255', step_size='2/255', steps=10, random_start=False)
@@ -59,11 +60,11 @@ class TRADESHook(AdversarialTrainingHook):
         super().__init__(attack, craft_dtype, eps_scheduler, pixel_range)
         self.beta = non_negative(beta, 'beta')
         DivergenceAttack(self.attack)  # refuses attacks other than PGD
-        self._adversarial: dict[int, Tensor] = {}
+        self._adversarial: dict[int, dict[str, Tensor]] = {}
 
-    def summary(self) -> str:
+    def summary(self, say: Say) -> str:
         """Return the weight of the divergence, and the attack with its parameters."""
-        return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack)})'
+        return f'TRADES(beta={self.beta:g}, attack={attack_summary(self.attack, say)})'
 
     def register_forward_hooks(self, model: nn.Module) -> list[RemovableHandle]:
         """Register the hooks that craft, and that add the divergence to the losses."""
@@ -81,11 +82,14 @@ class TRADESHook(AdversarialTrainingHook):
 
     @torch.compiler.disable
     def _craft(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        space = self.pixel_space(model, kwargs)
+        space = self.input_space(model, kwargs)
         if space is not None:
             # By sample, for a replay on some of them.
-            rows = self.adversarial_inputs(space)
-            self._adversarial = {id(sample): row for sample, row in zip(space.samples, rows, strict=True)}
+            arguments = space.arguments(self.adversarial_points(space))
+            self._adversarial = {
+                id(sample): {name: rows[row] for name, rows in arguments.items()}
+                for row, sample in enumerate(space.samples)
+            }
 
     @torch.compiler.disable
     def _add_divergence(
@@ -99,18 +103,19 @@ class TRADESHook(AdversarialTrainingHook):
                 'TRADES expects every loss forward of an iteration to be on samples of its batch, for which it has '
                 'adversarial images; got other samples.'
             )
-        adversarial = torch.stack([self._adversarial[id(sample)] for sample in samples])
+        rows = [self._adversarial[id(sample)] for sample in samples]
+        given = {**kwargs, **{name: torch.stack([row[name] for row in rows]) for name in rows[0]}}
         task = self._task or task_of(model, samples)
         samples = task.in_training_geometry(samples, inputs)
         try:
-            attacked = task.logits(model, adversarial, samples)
+            attacked = task.logits(with_arguments(model, given), given['inputs'], samples)
         except (AttributeError, TypeError) as error:
             raise UnsupportedError(
                 f'TRADES needs the logits that {type(model).__name__} predicts by in training mode too, and its head '
                 f'gives something else there ({error}); use AdversarialTrainingHook with this model.'
             ) from error
         with buffers_aside(model):
-            clean = task.logits(model, inputs, samples)
+            clean = task.logits(with_arguments(model, kwargs), inputs, samples)
         divergence = KullbackLeibler(clean)(attacked, task.target(samples, inputs.device), 0, 1)
         return {**losses, 'loss_trades': self.beta * divergence}
 

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from samat_mm.engine.optim_wrappers.sharpness_aware import SharpnessAwareMixin
 from samat_mm.engine.training_summary import ascent_summary, training_summary
 from samat_mm.errors import InputError
+from samat_mm.model_state import unwrapped
 
 KEY = 'adversarial_training'  # where our configs have their hook, in default_hooks
 
@@ -47,7 +48,8 @@ def log_summary(runner: Runner) -> None:
     for name, entry in aware.items():
         entry.announced = True
         weights.append(ascent_summary(entry, schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers))
-    inputs = [hook.maximiser() for hook in runner.hooks if hasattr(hook, 'maximiser')]
+    model = unwrapped(runner.model)
+    inputs = [hook.maximiser(model) for hook in runner.hooks if hasattr(hook, 'maximiser')]
     runner.logger.info(training_summary(weights, inputs))
 
 

@@ -10,6 +10,8 @@ from samat_mm.perturbations.inputs.best import BestIterate
 from samat_mm.perturbations.inputs.objectives import Objective
 from samat_mm.perturbations.inputs.problem import Predict, Problem
 from samat_mm.perturbations.norms import Norm, norm_named
+from samat_mm.perturbations.norms.base import Box
+from samat_mm.perturbations.norms.region import PIXELS
 from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.perturbations.units import Radius, parse_radius
 
@@ -43,15 +45,16 @@ class Attack(SeededAttack, ABC):
         *,
         indices: Sequence[int] | None = None,
         sizes: Sequence[tuple[int, int]] | None = None,
+        box: Box | None = PIXELS,
     ) -> Tensor:
-        """Return adversarial images: pixels in [0, 1] of the shape of ``inputs``.
+        """Return adversarial images: pixels in the box, of the shape of ``inputs``.
 
         Args: as for :class:`Problem`.
 
         Raises:
-            ValueError: if inputs lie outside [0, 1] or do not fit the target.
+            ValueError: if inputs lie outside the box or do not fit the target.
         """
-        return self.search(Problem(predict, inputs, target, indices, sizes)).images
+        return self.search(Problem(predict, inputs, target, indices, sizes, box)).images
 
     @abstractmethod
     def search(self, problem: Problem) -> BestIterate:

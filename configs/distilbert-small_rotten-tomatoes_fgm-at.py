@@ -1,0 +1,2 @@
+_base_ = ['./distilbert-small_rotten-tomatoes_adamw.py', './_base_/perturbations/fgm-at.py']
+default_hooks = dict(adversarial_training=_base_.pop('adversarial_training'))

@@ -1,0 +1,114 @@
+"""WordPiece: trained to the same vocabulary each time, and read from the files of a pretrained model."""
+
+import json
+import re
+
+import pytest
+import tokenizers
+from small_text import BAD, GOOD, write_reviews
+
+from samat_mm.errors import MissingPackageError
+from samat_mm.text import packages, pretrained_tokenizer, train_tokenizer, trained_tokenizer
+from samat_mm.text.tokenizers import SPECIAL
+
+# As many pairs of characters of equal frequency as possible.
+TIES = [' '.join(f'{a}{b}{c}' for a in 'abcdefgh' for b in 'ijklmnop' for c in 'qrstuvwx')]
+
+
+def vocabulary_of(tokenizer):
+    return sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+
+
+def test_training_gives_the_same_vocabulary_each_time():
+    first = vocabulary_of(train_tokenizer(TIES, 100))
+    assert all(vocabulary_of(train_tokenizer(TIES, 100)) == first for _ in range(5))
+    assert first[:5] == list(SPECIAL) and len(first) == 100
+    plain = []
+    for _ in range(6):  # the trainer on its own
+        trainer = tokenizers.BertWordPieceTokenizer()
+        trainer.train_from_iterator(TIES, vocab_size=100, show_progress=False)
+        plain.append(vocabulary_of(trainer))
+    assert any(other != plain[0] for other in plain)
+
+
+def plain_tokens(sentence, vocabulary):
+    """The longest piece first, word by word."""
+    found = ['[CLS]']
+    for word in re.findall(r'\w+|[^\w\s]', sentence.lower()):
+        pieces, start = [], 0
+        while start < len(word):
+            ends = range(len(word), start, -1)
+            named = [('##' if start else '') + word[start:end] for end in ends]
+            piece = next((piece for piece in named if piece in vocabulary), None)
+            if piece is None:
+                pieces = ['[UNK]']
+                break
+            pieces.append(piece)
+            start += len(piece.removeprefix('##'))
+        found += pieces
+    return [*found, '[SEP]']
+
+
+def test_sentences_are_cut_into_the_longest_pieces():
+    tokenizer = train_tokenizer(GOOD + BAD, 80)
+    vocabulary = tokenizer.get_vocab()
+    for sentence in [*GOOD, 'A Coldly FUNNY, dulled film!', 'xyz wise']:
+        encoded = tokenizer.encode(sentence)
+        assert encoded.tokens == plain_tokens(sentence, vocabulary)
+        assert encoded.ids == [vocabulary[token] for token in encoded.tokens]
+    assert tokenizer.encode('a ##a [SEP]').tokens[2:5] == ['[UNK]', '[UNK]', 'a']  # no piece is special
+
+
+def test_the_sentences_of_a_data_set_are_the_training_text(tmp_path):
+    root = str(write_reviews(tmp_path / 'rt'))
+    dataset = dict(type='RottenTomatoes', data_root=root, split='train', sentences=None)
+    tokenizer = trained_tokenizer(dataset, 80)
+    positive, negative = (GOOD * 2)[:8], (BAD * 2)[:8]
+    assert vocabulary_of(tokenizer) == vocabulary_of(train_tokenizer(positive + negative, 80))
+    assert trained_tokenizer(dataset, 80) is tokenizer
+    with pytest.raises(ValueError, match=r'needs at least \d+ WordPieces, for their \d+ characters; got size=30'):
+        trained_tokenizer(dataset, 30)
+
+
+@pytest.mark.parametrize('name', ['tokenizer.json', 'vocab.txt'])
+def test_the_files_of_a_pretrained_model_give_its_tokenizer(name, tmp_path):
+    tokenizer = train_tokenizer(GOOD + BAD, 80)
+    if name == 'tokenizer.json':
+        tokenizer.save(str(tmp_path / name))
+    else:
+        (tmp_path / name).write_text('\n'.join(vocabulary_of(tokenizer)) + '\n')
+    loaded = pretrained_tokenizer(str(tmp_path))
+    for sentence in GOOD:
+        assert loaded.encode(sentence).ids == tokenizer.encode(sentence).ids
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'sentence'),
+    [
+        ('tokenizer.json', '{"version"', r'tokenizer \S*tokenizer\.json cannot be decoded'),
+        ('tokenizer.json', json.dumps({'version': '1.0'}), r'tokenizer \S*tokenizer\.json cannot be decoded'),
+        ('vocab.txt', 'a\nb\n[PAD]\n', r'vocabulary \S*vocab\.txt lacks \[UNK\], \[CLS\], \[SEP\], \[MASK\]'),
+    ],
+)
+def test_a_damaged_file_is_named(name, text, sentence, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        pretrained_tokenizer(str(tmp_path))
+
+
+def test_a_folder_without_the_files_and_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'has neither tokenizer\.json nor vocab\.txt'):
+        pretrained_tokenizer(str(tmp_path))
+    for given in ({}, dict(folder='a', hub='b')):
+        with pytest.raises(ValueError, match=r'needs either folder or hub'):
+            pretrained_tokenizer(**given)
+
+
+def test_without_its_packages_text_says_what_to_install(monkeypatch, tmp_path):
+    def refuse(name):
+        raise ModuleNotFoundError(f'No module named {name!r}')
+
+    monkeypatch.setattr(packages, 'import_module', refuse)
+    (tmp_path / 'vocab.txt').write_text('a')
+    with pytest.raises(MissingPackageError, match=r'package tokenizers, .*pip install samat-mm\[text\]'):
+        pretrained_tokenizer(str(tmp_path))
