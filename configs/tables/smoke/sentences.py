@@ -5,6 +5,6 @@ smoke = dict(
     'their values with those of the pretrained model.',
     attacks_per_process=2,
     config='distilbert-small_rotten-tomatoes_adamw.py',
-    max_samples=100,
+    max_samples=200,
 )
 short = dict(description='A third of the schedule, one epoch: the published numbers come from all of it.', share=0.34)
