@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from samat_mm.presets import configs_folder
 
 DOCUMENT = Path(__file__).parents[1] / 'docs' / 'step_times.json'
-# By network, the batch on a CPU, the batch on CUDA (that of training) and the side of an image in pixels.
+# By network, the batch on a CPU, the batch on CUDA (that of training), and the side of an image in pixels or the number
+# of tokens of a sentence (the mean of Rotten Tomatoes).
 NETWORKS = {
     'smallcnn_handwriting': (64, 64, 8),
     'deeplabv3_digits': (8, 8, 96),
@@ -38,16 +39,24 @@ NETWORKS = {
     'wrn28-10_cifar10': (8, 128, 32),
     'deeplabv3_stanford': (2, 16, 240),
     'deeplabv3_voc': (2, 16, 513),
+    'distilbert-small_rotten-tomatoes': (64, 64, 27),
+    'distilbert_rotten-tomatoes': (8, 64, 27),
 }
 
 
 def build(name: str, device: str) -> tuple[nn.Module, Tensor, list]:
-    """Return a network with random weights, and a batch of random images with labels."""
-    config = Config.fromfile(configs_folder() / f'{name}_sgd.py')
+    """Return a network with random weights, and a batch of random images, or of embedded sentences, with labels."""
+    optimizer = 'adamw' if name.startswith('distilbert') else 'sgd'
+    config = Config.fromfile(configs_folder() / f'{name}_{optimizer}.py')
     cpu_batch, cuda_batch, side = NETWORKS[name]
     batch = cuda_batch if device.startswith('cuda') else cpu_batch
+    pretrained = {'pretrained': None} if 'pretrained' in config.model else {}
     with DefaultScope.overwrite_default_scope(config.default_scope):
-        model = MODELS.build({'data_preprocessor': config.get('data_preprocessor'), **config.model}).to(device)
+        model = MODELS.build({'data_preprocessor': config.get('data_preprocessor'), **config.model, **pretrained})
+    model = model.to(device)
+    if hasattr(model, 'embed'):
+        width = model.embed(torch.zeros(1, 1, dtype=torch.long, device=device)).shape[-1]
+        return model, torch.randn(batch, side, width, device=device), [_label(side, device) for _ in range(batch)]
     channels = len(model.data_preprocessor.mean)
     images = torch.randn(batch, channels, side, side, device=device)
     sample = _pixel_labels if config.default_scope == 'mmseg' else _label

@@ -21,15 +21,16 @@ def tables_folder() -> Path:
 
 
 def table_names() -> list[str]:
-    """Return the tables that can be rebuilt."""
-    return sorted(path.stem for path in tables_folder().glob('*.py'))
+    """Return the tables that can be rebuilt, table10 after table9."""
+    names = [path.stem for path in tables_folder().glob('*.py')]
+    return sorted(names, key=lambda name: (name.rstrip('0123456789'), len(name), name))
 
 
 def read_table(name: str, budget: str = 'paper', protocol: str = 'strict') -> Table:
     """Read a table.
 
     Args:
-        name: 'table2' to 'table9', 'duality', 'duality-segmentation', or the path of a file in the same form.
+        name: 'table2' to 'table10', 'duality', 'duality-segmentation', or the path of a file in the same form.
         budget: 'smoke', 'short' or 'paper', or the path of a file with a budget.
         protocol: 'strict', or 'paper-compat' for the attacks of the released code on segmentors.
 

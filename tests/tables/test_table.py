@@ -22,8 +22,8 @@ EVERY = [(name, budget) for name in table_names() for budget in ('smoke', 'paper
 TABLES = [name for name in table_names() if name.startswith('table')]
 
 
-def test_the_tables_are_those_of_sections_5_1_and_5_2():
-    assert table_names() == ['duality', 'duality-segmentation', *(f'table{number}' for number in range(2, 10))]
+def test_the_tables_are_those_of_section_5():
+    assert table_names() == ['duality', 'duality-segmentation', *(f'table{number}' for number in range(2, 11))]
 
 
 @pytest.mark.parametrize(('name', 'budget'), EVERY)
@@ -37,20 +37,28 @@ def test_every_row_builds(name, budget):
             key = json.dumps([config.model, config.get('data_preprocessor')], default=str)
             if key not in built:  # without memory for the weights
                 with torch.device('meta'):
-                    built[key] = MODELS.build({**config.model, **_preprocessor(config)})
+                    built[key] = MODELS.build({**config.model, **_preprocessor(config), **_unloaded(config)})
             wrapper = build_optim_wrapper(torch.nn.Linear(2, 2), config.optim_wrapper)
             hook = config.default_hooks.get('adversarial_training')
             attack = HOOKS.build(hook).attack if hook else None
         assert type(wrapper).__name__.removesuffix('OptimWrapper') in (*parts_of(row.settings), '')
-        assert type(wrapper.optimizer).__name__ == ('Adam' if row.settings['method'] == 'Adam' else 'SGD')
+        plain = 'AdamW' if name == 'table10' else 'SGD'
+        assert type(wrapper.optimizer).__name__ == ('Adam' if row.settings['method'] == 'Adam' else plain)
         if 'rho' in row.settings:
             assert wrapper.optimizer.param_groups[0]['rho'] == row.settings['rho']
         assert (attack is not None) == row.settings['method'].endswith('-AT')
     assert set(build_attacks(list(table.attack_configs().values()))) == set(table.attacks)
 
 
+def _unloaded(config):
+    """A pretrained text model has the architecture of its files; without them, the default one."""
+    return {'pretrained': None} if 'pretrained' in config.model else {}
+
+
 def _preprocessor(config):
-    return {} if 'data_preprocessor' in config.model else {'data_preprocessor': config.data_preprocessor}
+    if 'data_preprocessor' in config.model or 'data_preprocessor' not in config:
+        return {}
+    return {'data_preprocessor': config.data_preprocessor}
 
 
 BASES = sorted(
@@ -106,7 +114,8 @@ def test_published_numbers_are_those_of_the_paper(name):
             found.append(numbers)
         elif found and line.strip():
             break
-    assert [list(row.published.values()) for row in read_table(name).rows] == found
+    ours = [[number for number in row.published.values() if number is not None] for row in read_table(name).rows]
+    assert ours == found
 
 
 def test_radii_are_scaled_where_the_images_are_others():
