@@ -1,6 +1,7 @@
 """A report on the terminal."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,30 +13,39 @@ WIDE = 24  # characters of an attack's name that are kept on one line
 
 
 def print_report(*reports: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print one table over all reports, a line per model and attack."""
-    metrics = _metrics(reports[0])
-    unit = reports[0].get('evaluation', {}).get('unit', 'image')
-    table = Table(title=f'{reports[0]["samples"]} {unit}s, seed {reports[0]["seed"]}{_attacked(reports[0])}')
-    longest = max(len(name) for report in reports for name in report['results'])
-    table.add_column('config', overflow='fold')
-    table.add_column('attack', overflow='fold', no_wrap=longest <= WIDE)
-    table.add_column('radius', justify='right')
-    for metric in metrics:
-        table.add_column(metric.replace('/', '/\n'), justify='right', overflow='fold')  # 'accuracy/' above 'top1'
-    costs = any('forwards' in values for report in reports for values in report['results'].values())
+    """Print a table for each report, a line per attack."""
+    console = console or Console()
+    for report in reports:
+        console.print(_table(report))
+
+
+def _table(report: Mapping[str, Any]) -> Table:
+    results, metrics = report['results'], _metrics(report)
+    unit = report.get('evaluation', {}).get('unit', 'image')
+    said = f'{report["samples"]} {unit}s, seed {report["seed"]}{_attacked(report)}'
+    table = Table(title=f'{Path(report["config"]).stem}\n{said}')
+    table.add_column('attack', overflow='fold', no_wrap=max(map(len, results)) <= WIDE)
+    radii = any(map(_radius, results.values()))
+    if radii:
+        table.add_column('radius', justify='right')
+    for metric in metrics:  # 'accuracy/' above 'top1'
+        table.add_column(metric.replace('/', '/\n').replace('_', ' '), justify='right', overflow='fold')
+    costs = any('forwards' in values for values in results.values())
     for column in ('passes', 'seconds') if costs else ():
         table.add_column(column, justify='right')
-    for report in reports:
-        for position, (name, values) in enumerate(report['results'].items()):
-            attack = values.get('attack')
-            radius = f'{attack["eps"] * 255:g}/255' if attack and 'eps' in attack else ''
-            cells = [f'{values[metric]:.2f}' if is_number(values.get(metric)) else '' for metric in metrics]
-            if costs:
-                passes = f'{values["forwards"]:.0f}+{values["backwards"]:.0f}' if 'forwards' in values else ''
-                cells += [passes, f'{values["seconds"]:.0f}' if 'seconds' in values else '']
-            table.add_row(report['config'] if position == 0 else '', name, radius, *cells)
-        table.add_section()
-    (console or Console()).print(table)
+    for name, values in results.items():
+        cells = [name, *([_radius(values)] if radii else [])]
+        cells += [f'{values[metric]:.2f}' if is_number(values.get(metric)) else '' for metric in metrics]
+        if costs:
+            passes = f'{values["forwards"]:.0f}+{values["backwards"]:.0f}' if 'forwards' in values else ''
+            cells += [passes, f'{values["seconds"]:.0f}' if 'seconds' in values else '']
+        table.add_row(*cells)
+    return table
+
+
+def _radius(values: Mapping[str, Any]) -> str:
+    attack = values.get('attack') or {}
+    return f'{attack["eps"] * 255:g}/255' if 'eps' in attack else ''
 
 
 def _metrics(report: Mapping[str, Any]) -> list[str]:

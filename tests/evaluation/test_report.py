@@ -104,11 +104,10 @@ def printed(*reports):
 
 def test_the_table_has_a_line_per_attack_with_its_radius():
     lines = printed(report_of(METRICS)).splitlines()
-    assert '12 images, seed 3' in lines[0]
+    assert lines[0].strip() == 'a' and '12 images, seed 3' in lines[1]
     (clean,) = (line for line in lines if 'clean' in line)
     (linf,) = (line for line in lines if 'pgd-linf' in line)
     (l2,) = (line for line in lines if 'pgd-l2' in line)
-    assert 'configs/a.py' in clean
     assert '80.50' in clean
     assert '90.00' in clean
     assert '1/255' in linf
@@ -117,10 +116,24 @@ def test_the_table_has_a_line_per_attack_with_its_radius():
     assert '7.00' in l2
 
 
-def test_several_models_share_one_table():
+def test_several_models_have_a_table_each():
     first, second = report_of(METRICS), {**report_of({**METRICS, 'mIoU': 12.34}), 'config': 'configs/b.py'}
     text = printed(first, second)
     assert text.count('pgd-linf') == 2
-    assert 'configs/a.py' in text
-    assert 'configs/b.py' in text
-    assert '12.34' in text
+    assert text.splitlines()[0].strip() == 'a' and '\n' in text
+    assert any(line.strip() == 'b' for line in text.splitlines())
+    assert text.index('80.50') < text.index('12.34')
+
+
+def test_metrics_that_only_attacks_have_and_no_radius():
+    report = {
+        'config': 'configs/film.py',
+        'seed': 0,
+        'samples': 4,
+        'results': {'clean': {'accuracy/top1': 75.0}, 'pso': {'accuracy/top1': 25.0, 'success_rate': 66.67}},
+        'evaluation': {'unit': 'sentence'},
+    }
+    text = printed(report)
+    assert '4 sentences, seed 0' in text and 'radius' not in text
+    (line,) = (line for line in text.splitlines() if 'pso' in line)
+    assert '66.67' in line
