@@ -1,4 +1,6 @@
-"""Adversarial training of sentences against the loops of its papers, written out sentence by sentence without padding."""
+"""Adversarial training of sentences against the loops of its papers, sentence by sentence and without padding."""
+
+from typing import ClassVar
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ FREELB = dict(type='PGD', norm='l2', eps=0.6, step_size=0.3, steps=3)
 
 
 class Sentences(Dataset):
-    metainfo = dict(classes=('negative', 'positive'))
+    metainfo: ClassVar = dict(classes=('negative', 'positive'))
 
     def __init__(self, lengths=LENGTHS):
         self.rows = token_rows(*lengths)

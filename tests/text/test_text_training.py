@@ -49,9 +49,10 @@ def config_of(name, reviews, pretrained, work_dir):
         loader.update(num_workers=0, persistent_workers=False, batch_size=8)
         loader.dataset.update(small)
         tokenizer = loader.dataset.pipeline[0].tokenizer
-        tokenizer.get('dataset', {}).update(small) if 'dataset' in tokenizer else tokenizer.update(
-            folder=str(pretrained)
-        )
+        if 'dataset' in tokenizer:
+            tokenizer.dataset.update(small)
+        else:
+            tokenizer.folder = str(pretrained)
     if 'pretrained' in config.model:
         config.model.pretrained = str(pretrained)
     config.train_cfg.max_epochs = 1
@@ -81,13 +82,9 @@ def test_the_configs_are_those_of_each_method_for_both_models():
 
 def test_the_papers_setting():
     config = Config.fromfile(ROOT / 'configs/distilbert_rotten-tomatoes_sam.py')
-    optimizer = config.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.lr, config.optim_wrapper.rho, config.train_cfg.max_epochs) == (
-        'AdamW',
-        5e-5,
-        0.05,
-        3,
-    )
+    wrapper, optimizer = config.optim_wrapper, config.optim_wrapper.optimizer
+    assert (wrapper.type, wrapper.rho, config.train_cfg.max_epochs) == ('SAMOptimWrapper', 0.05, 3)
+    assert (optimizer.type, optimizer.lr) == ('AdamW', 5e-5)
 
 
 @pytest.mark.parametrize('method', ['sam', 'freelb'])
