@@ -1,5 +1,6 @@
 """Training sentences by config: every config of the repository, and a run that was killed."""
 
+import math
 import shutil
 
 import pytest
@@ -85,6 +86,21 @@ def test_the_papers_setting():
     wrapper, optimizer = config.optim_wrapper, config.optim_wrapper.optimizer
     assert (wrapper.type, wrapper.rho, config.train_cfg.max_epochs) == ('SAMOptimWrapper', 0.05, 3)
     assert (optimizer.type, optimizer.lr) == ('AdamW', 5e-5)
+
+
+def test_sharpness_is_measured_as_for_images(reviews, tmp_path):
+    config = config_of('distilbert-small_rotten-tomatoes_sam', reviews, None, tmp_path)
+    config.default_hooks.sharpness = dict(type='SharpnessHook', batches=1, steps=1, probes=1, landscape='none')
+    seen = {}
+
+    class Metrics(Hook):
+        def after_val_epoch(self, runner, metrics=None):
+            seen.update(metrics)
+
+    run = Runner.from_cfg(config)
+    run.register_hook(Metrics(), priority='LOWEST')
+    run.train()
+    assert seen['sharpness/sam'] > 0 and math.isfinite(seen['sharpness/top_eigenvalue'])
 
 
 @pytest.mark.parametrize('method', ['sam', 'freelb'])
