@@ -46,7 +46,8 @@ sys.modules.update(dict.fromkeys(absent))
 
 from mmengine.registry import DATASETS, HOOKS, MODELS
 
-assert HOOKS.get('AdversarialTrainingHook') and MODELS.get('PreActResNet') and DATASETS.get('TinyImageNet')
+assert HOOKS.get('AdversarialTrainingHook') and MODELS.get('PreActResNet')
+assert DATASETS.get('TinyImageNet') and DATASETS.get('RottenTomatoes')
 data = DATASETS.build(dict(type='HandwrittenDigits', split='test'))
 assert (len(data), data[0]['img'].shape) == (500, (8, 8, 1))
 assert DATASETS.get('DigitScenes') is None  # of mmsegmentation's kind

@@ -10,6 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
+from samat_mm.tasks.labels import name_of
 from samat_mm.text.preprocessor import TextDataPreprocessor
 from samat_mm.text.weights import network_from_hub, network_in, random_network
 
@@ -90,14 +91,13 @@ class DistilBertClassifier(BaseModel):
             perturbation: added to the word embeddings, shape (N, L, D).
 
         Raises:
-            ValueError: if a sentence is too long for the model, or the mode is unknown.
+            ValueError: if a sentence is too long for the model or has no label to train on, or the mode is unknown.
         """
         logits = self._logits(inputs, attention_mask, perturbation)
         if mode == 'tensor':
             return logits
         if mode == 'loss':
-            labels = torch.cat([sample.gt_label for sample in data_samples or ()])
-            return dict(loss=self.criterion(logits, labels))
+            return dict(loss=self.criterion(logits, _labels(data_samples)))
         if mode == 'predict':
             return _predictions(logits, data_samples)
         raise InputError(f"mode must be 'tensor', 'loss' or 'predict'; got {mode!r}.")
@@ -115,6 +115,13 @@ class DistilBertClassifier(BaseModel):
         if perturbation is not None:
             embeddings = embeddings + perturbation
         return self.network(inputs_embeds=embeddings, attention_mask=mask).logits
+
+
+def _labels(data_samples: Sequence[DataSample] | None) -> Tensor:
+    for sample in data_samples or [DataSample()]:
+        if 'gt_label' not in sample:
+            raise InputError(f'a training loss needs a label for every sentence; {name_of(sample)} has none.')
+    return torch.cat([sample.gt_label for sample in data_samples or ()])
 
 
 def _predictions(logits: Tensor, data_samples: Sequence[DataSample] | None) -> list[DataSample]:

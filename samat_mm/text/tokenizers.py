@@ -14,6 +14,7 @@ from samat_mm.text.packages import text_package
 from samat_mm.text.weights import from_hub
 
 SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+ENDS = ('[CLS]', '[SEP]')
 FILES = ('tokenizer.json', 'vocab.txt')  # of a pretrained tokenizer; one is enough
 
 
@@ -34,14 +35,16 @@ def pretrained_tokenizer(folder: str | None = None, hub: str | None = None) -> A
         raise InputError(f'PretrainedTokenizer needs either folder or hub; got folder={folder!r} and hub={hub!r}.')
     if hub is not None:
         with from_hub(hub):
-            return text_package('transformers').AutoTokenizer.from_pretrained(hub).backend_tokenizer
+            return _for_sentences(
+                text_package('transformers').AutoTokenizer.from_pretrained(hub).backend_tokenizer, hub
+            )
     path = next((path for name in FILES if (path := Path(str(folder)) / name).is_file()), None)
     if path is None:
         raise MissingFileError(
             f'{folder} has neither {" nor ".join(FILES)}; put the files of a pretrained model there, as '
             'huggingface.co/distilbert/distilbert-base-uncased has them.'
         )
-    return _read(path)
+    return _for_sentences(_read(path), path)
 
 
 def _read(path: Path) -> Any:
@@ -54,11 +57,22 @@ def _read(path: Path) -> Any:
                 return tokenizers.Tokenizer.from_str(text)
             except Exception as error:  # tokenizers raises nothing more specific
                 raise ValueError(error) from error
-        vocabulary = {token: number for number, token in enumerate(text.splitlines())}
+        vocabulary = {token: number for number, token in enumerate(text.removesuffix('\n').split('\n'))}
     lacking = [token for token in SPECIAL if token not in vocabulary]
     if lacking:
         raise InputError(f'vocabulary {path} lacks {", ".join(lacking)}; replace it by the one of the model.')
     return tokenizers.BertWordPieceTokenizer(vocabulary, lowercase=True)._tokenizer
+
+
+def _for_sentences(tokenizer: Any, source: Any) -> Any:
+    """Return a tokenizer that neither fills up nor cuts, and puts a token at each end of a sentence."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if tokenizer.num_special_tokens_to_add(is_pair=False) != len(ENDS):
+        raise InputError(
+            f'the tokenizer {source} does not put {" and ".join(ENDS)} around a sentence; give another one.'
+        )
+    return tokenizer
 
 
 @TASK_UTILS.register_module(name='TrainedTokenizer')

@@ -154,6 +154,16 @@ def test_a_sentence_that_is_too_long_and_a_foreign_token_are_refused():
         model.data_preprocessor(batch)
 
 
+def test_a_sentence_without_a_label_cannot_be_trained_on():
+    model = small_model()
+    batch = prepared(model, 4, 4)
+    batch['data_samples'][1] = DataSample(metainfo=dict(text='no label'))
+    with pytest.raises(InputError, match=r"needs a label for every sentence; the sentence 'no label' has none"):
+        model(**batch, mode='loss')
+    with pytest.raises(InputError, match=r'needs a label for every sentence'):
+        model(batch['inputs'], mode='loss')
+
+
 def test_a_batch_is_padded_to_its_longest_sentence():
     model = small_model()
     batch = model.data_preprocessor(raw_batch(2, 5, 3))

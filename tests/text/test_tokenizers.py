@@ -82,6 +82,22 @@ def test_the_files_of_a_pretrained_model_give_its_tokenizer(name, tmp_path):
         assert loaded.encode(sentence).ids == tokenizer.encode(sentence).ids
 
 
+def test_a_saved_tokenizer_neither_fills_up_nor_cuts(tmp_path):
+    tokenizer = train_tokenizer(GOOD + BAD, 80)
+    expected = tokenizer.encode(GOOD[0]).ids
+    tokenizer.enable_padding(length=50)
+    tokenizer.enable_truncation(4)
+    tokenizer.save(str(tmp_path / 'tokenizer.json'))
+    assert pretrained_tokenizer(str(tmp_path)).encode(GOOD[0]).ids == expected
+
+
+def test_a_tokenizer_without_the_tokens_at_the_ends_is_refused(tmp_path):
+    bare = tokenizers.Tokenizer(tokenizers.models.WordPiece({'[UNK]': 0, 'a': 1}, unk_token='[UNK]'))
+    bare.save(str(tmp_path / 'tokenizer.json'))
+    with pytest.raises(ValueError, match=r'does not put \[CLS\] and \[SEP\] around a sentence'):
+        pretrained_tokenizer(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ('name', 'text', 'sentence'),
     [

@@ -60,7 +60,8 @@ class TRADESHook(AdversarialTrainingHook):
         super().__init__(attack, craft_dtype, eps_scheduler, pixel_range)
         self.beta = non_negative(beta, 'beta')
         DivergenceAttack(self.attack)  # refuses attacks other than PGD
-        self._adversarial: dict[int, dict[str, Tensor]] = {}
+        self._adversarial: dict[int, Tensor] = {}
+        self._argument = 'inputs'
 
     def summary(self, say: Say) -> str:
         """Return the weight of the divergence, and the attack with its parameters."""
@@ -85,11 +86,8 @@ class TRADESHook(AdversarialTrainingHook):
         space = self.input_space(model, kwargs)
         if space is not None:
             # By sample, for a replay on some of them.
-            arguments = space.arguments(self.adversarial_points(space))
-            self._adversarial = {
-                id(sample): {name: rows[row] for name, rows in arguments.items()}
-                for row, sample in enumerate(space.samples)
-            }
+            ((self._argument, rows),) = space.arguments(self.adversarial_points(space)).items()
+            self._adversarial = {id(sample): row for sample, row in zip(space.samples, rows, strict=True)}
 
     @torch.compiler.disable
     def _add_divergence(
@@ -103,8 +101,7 @@ class TRADESHook(AdversarialTrainingHook):
                 'TRADES expects every loss forward of an iteration to be on samples of its batch, for which it has '
                 'adversarial images; got other samples.'
             )
-        rows = [self._adversarial[id(sample)] for sample in samples]
-        given = {**kwargs, **{name: torch.stack([row[name] for row in rows]) for name in rows[0]}}
+        given = {**kwargs, self._argument: torch.stack([self._adversarial[id(sample)] for sample in samples])}
         task = self._task or task_of(model, samples)
         samples = task.in_training_geometry(samples, inputs)
         try:

@@ -1,7 +1,0 @@
-# As distilbert_3e.py, for random weights: 10 epochs of AdamW at 5e-4.
-_base_ = './distilbert_3e.py'
-optim_wrapper = dict(optimizer=dict(lr=5e-4, weight_decay=0.01))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.0, begin=0, end=10, by_epoch=True, convert_to_iter_based=True)
-]
-train_cfg = dict(max_epochs=10, val_interval=1)
