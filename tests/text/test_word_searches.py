@@ -128,13 +128,13 @@ def test_several_words_are_replaced_where_one_is_not_enough():
 
 def test_a_chain_of_replacements_ends_where_the_limit_says():
     """Each word of a chain can be replaced by the next one only, and lowers the score a little."""
-    chain = [f'w{letter}' for letter in 'abcdefghij']
+    chain = [f'x{letter}' for letter in 'abcdefghij']
     table = Table({word: {after: 0.4} for word, after in itertools.pairwise(chain)})
     victim = Linear({word: -0.1 * place for place, word in enumerate(chain)}, bias=5.0)
     for uses in (1, 3, 5):
         attack = IGA(table, iterations=100, replacements_per_word=uses, share_of_words=1.0, temperature=0.3)
-        assert attack(victim, Sentence.of('wa wa wa'), 1).sentence.words == (chain[uses],) * 3
-    assert PSO(table)(victim, Sentence.of('wa wa wa'), 1).sentence.text == 'wb wb wb'  # replaces a word once
+        assert attack(victim, Sentence.of('xa xa xa'), 1).sentence.words == (chain[uses],) * 3
+    assert PSO(table)(victim, Sentence.of('xa xa xa'), 1).sentence.text == 'xb xb xb'  # replaces a word once
 
 
 def test_only_near_substitutions_are_used_by_iga():
