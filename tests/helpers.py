@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import samat_mm  # noqa: F401  (before torchvision, which mmpretrain imports)
+from samat_mm.perturbations.inputs import Attack
 from samat_mm.registry import ATTACKS
 
 ROOT = Path(__file__).parents[1]
@@ -67,8 +68,9 @@ def _unequal_statistics(model: nn.Module) -> None:
 
 
 def attack_names() -> list[str]:
-    """Return the registered attacks that a norm and a radius make: not ScaledLogits, which runs another one."""
-    return sorted(ATTACKS.module_dict.keys() - {'ScaledLogits'})
+    """Return the registered attacks on images that a norm and a radius make: not ScaledLogits, which runs another."""
+    on_images = {name for name, cls in ATTACKS.module_dict.items() if issubclass(cls, Attack)}
+    return sorted(on_images - {'ScaledLogits'})
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:

@@ -7,6 +7,7 @@ import samat_mm.presets
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import attack_config, build_attacks, configs_folder, presets
 from samat_mm.registry import ATTACKS
+from samat_mm.text.attacks import WordAttack
 
 NAMES = sorted(path.stem for path in (configs_folder() / '_base_' / 'attacks').glob('*.py'))
 
@@ -32,7 +33,7 @@ def test_each_preset_is_read_when_it_is_asked_for_and_once(monkeypatch):
 def test_every_preset_names_its_source_and_builds(name):
     assert len(presets()[name]['source']) > 20
     attack = build_attacks([name])[name]
-    assert isinstance(attack, Attack)
+    assert isinstance(attack, (Attack, WordAttack))
     assert 0 < attack.describe().get('eps', 1) <= 1
 
 
@@ -85,7 +86,7 @@ def test_the_name_of_a_config(config, name):
 
 def test_errors_are_sentences_that_list_what_is_known():
     with pytest.raises(
-        ValueError, match=r"attack 'pgd' is unknown; the known ones are .*fgsm-linf, fmn-linf, pgd-l2.*, pgd-linf"
+        ValueError, match=r"attack 'pgd' is unknown; the known ones are .*fgsm-linf, fmn-linf, iga, pgd-l2.*, pgd-linf"
     ):
         build_attacks(['pgd'])
     with pytest.raises(ValueError, match=r"'pgd-l2' is given twice; give one of them another name="):

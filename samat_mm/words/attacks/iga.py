@@ -91,11 +91,11 @@ class IGA(WordAttack):
 
     def search(self, problem: WordProblem) -> Scored:
         """Return the first error at the head of a population, or the best member of the last one."""
-        words = len(problem.original.sentence.words)
-        first = Member(problem.original, np.full(words, self.replacements_per_word))
-        # TextAttack takes a random word in place of the first one: it reads 0 as no index
-        members = [self._improved(problem, first.scored.sentence, first.left, index or None) for index in range(words)]
-        members = members[: self.population]
+        sentence, words = problem.original.sentence, range(len(problem.original.sentence.words))
+        left = np.full(len(words), self.replacements_per_word)
+        members = [self._improved(problem, sentence, left)]  # of a random word instead of the first, see above
+        problem.victim.scored([near for word in words[1:] for near in self._options(problem, sentence, word)])
+        members += [self._improved(problem, sentence, left, word) for word in words[1 : self.population]]
         for _ in range(self.iterations):
             members = sorted(members, key=lambda member: member.scored.score, reverse=True)
             if problem.best([member.scored for member in members]).error:
@@ -131,17 +131,22 @@ class IGA(WordAttack):
             left: how often each of its words may still be replaced.
             index: the word; None to try random ones until a replacement helps.
         """
-        (scored,), weights = problem.victim.scored([sentence]), left.astype(float)
+        weights = left.astype(float)
         for _ in range(np.count_nonzero(weights) if index is None else 1):
             word = self._random_word(problem, weights) if index is None else index
-            options = [near for near in problem.replacements.of(sentence, word) if self._allowed(problem, near)]
-            if not options:
+            scored, *found = problem.victim.scored([sentence, *self._options(problem, sentence, word)])
+            if not found:
                 continue
-            best = max(problem.victim.scored(options), key=lambda scored: scored.score)
+            best = max(found, key=lambda candidate: candidate.score)
             if best.score > scored.score:
                 return Member(best, left - (np.arange(len(left)) == word))
             weights[word] = 0
+        (scored,) = problem.victim.scored([sentence])
         return Member(scored, left)
+
+    def _options(self, problem: WordProblem, sentence: Sentence, word: int) -> list[Sentence]:
+        """Return what replacing a word gives, but for sentences with too many replacements."""
+        return [near for near in problem.replacements.of(sentence, word) if self._allowed(problem, near)]
 
     @staticmethod
     def _random_word(problem: WordProblem, weights: np.ndarray) -> int:
