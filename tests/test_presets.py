@@ -7,7 +7,7 @@ import samat_mm.presets
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import attack_config, build_attacks, configs_folder, presets
 from samat_mm.registry import ATTACKS
-from samat_mm.text.attacks import WordAttack
+from samat_mm.words.attacks import WordAttack
 
 NAMES = sorted(path.stem for path in (configs_folder() / '_base_' / 'attacks').glob('*.py'))
 

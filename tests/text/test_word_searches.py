@@ -11,9 +11,9 @@ from plain_iga import search as plain_iga
 from plain_pso import search as plain_pso
 from word_tables import DISTANCES, FILLERS, GROUPS, TEXTS, WEIGHTS, WORDS, Linear, Table, problem, table_of
 
-from samat_mm.text.attacks import IGA, PSO
-from samat_mm.text.sentence import Sentence
-from samat_mm.text.stop_words import STOP_WORDS
+from samat_mm.words.attacks import IGA, PSO
+from samat_mm.words.sentence import Sentence
+from samat_mm.words.stop_words import STOP_WORDS
 
 
 class Asker:

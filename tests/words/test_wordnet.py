@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samat_mm.text.substitutions import PARTS_OF_SPEECH, WordNet
+from samat_mm.words.substitutions import PARTS_OF_SPEECH, WordNet
 
 SUFFIXES = {'noun': 'noun', 'verb': 'verb', 'adjective': 'adj', 'adverb': 'adv'}
 SYNONYMS = {
@@ -131,7 +131,7 @@ def test_a_folder_without_a_file_names_the_package(tmp_path):
 
 
 def test_the_default_folder_is_the_first_that_exists(tmp_path, monkeypatch):
-    monkeypatch.setattr('samat_mm.text.substitutions.wordnet.FOLDERS', ('/nowhere', 'data/wordnet'))
+    monkeypatch.setattr('samat_mm.words.substitutions.wordnet.FOLDERS', ('/nowhere', 'data/wordnet'))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('WNSEARCHDIR', raising=False)
     source = WordNet()

@@ -13,9 +13,9 @@ import samat_mm.text  # noqa: F401  (registers)
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, image_attacks, preset
 from samat_mm.registry import ATTACKS
-from samat_mm.text.attacks import IGA, PSO, WORD_ATTACK_TYPES, WordAttack
-from samat_mm.text.sentence import Sentence
-from samat_mm.text.substitutions import MyThes, WordNet
+from samat_mm.words.attacks import IGA, PSO, WORD_ATTACK_TYPES, WordAttack
+from samat_mm.words.sentence import Sentence
+from samat_mm.words.substitutions import MyThes, WordNet
 
 NAMES = sorted(name for name, cls in ATTACKS.module_dict.items() if issubclass(cls, WordAttack))
 TABLE = Table({'good': {'fine': 0.1}})
@@ -192,7 +192,7 @@ def test_prepare_finds_a_missing_file_before_any_work(attack, tmp_path):
 
 @pytest.mark.parametrize('name', ['pso', 'iga'])
 def test_the_presets_have_the_published_settings(name, monkeypatch):
-    monkeypatch.setattr('samat_mm.text.substitutions.wordnet.FOLDERS', ())  # building reads no file
+    monkeypatch.setattr('samat_mm.words.substitutions.wordnet.FOLDERS', ())  # building reads no file
     made = build_attacks([name], seed=5)[name]
     assert isinstance(made, WordAttack) and not isinstance(made, Attack)
     assert made == {'pso': PSO, 'iga': IGA}[name](WordNet(), seed=5)
