@@ -226,7 +226,7 @@ def test_hooks_for_images_refuse_an_attack_on_words(hook):
 
 def test_importing_the_attacks_imports_nothing_of_the_text_extra():
     program = (
-        'import sys, samat_mm.text, samat_mm.presets\n'
+        'import sys, samat_mm.words, samat_mm.presets\n'
         "samat_mm.presets.build_attacks(['pso', 'iga'])\n"
         "print([name for name in ('transformers', 'tokenizers', 'nltk', 'textblob', 'sklearn') if name in sys.modules])"
     )
