@@ -16,7 +16,7 @@ MOST_LINES = 200
 LAYERS = (
     {'errors'},
     {'compat', 'files', 'networks', 'perturbations'},
-    {'checkpoints', 'datasets', 'model_state', 'registry'},
+    {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
     {'presets', 'replay', 'tasks'},
     {'pixels', 'sharpness'},
     {'crafting', 'visualization'},
