@@ -75,7 +75,7 @@ def main() -> None:
         '--model',
         type=float,
         nargs=3,
-        default=[0.9, 0.2, 25],
+        default=[0.9, 0.2, 25.0],
         metavar=('P', 'ETA', 'N'),
         help='model of the trainings, of the other balls of AT and of the figures',
     )

@@ -13,11 +13,11 @@ from scipy.special import ndtr
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative
-from samat_mm.theory.adversarial import SEARCHED
 from samat_mm.theory.model import FeatureModel
 from samat_mm.theory.theorems import standard_weight
 
-AROUND = np.linspace(0, np.pi, 65)  # directions of the perturbation, from plus to minus w_1
+SEARCHED = np.logspace(-6, 6, 601)  # w_1 in units of sqrt(n), to bracket the optimum
+AROUND = np.linspace(0, np.pi, 33)  # directions of the perturbation, from plus to minus w_1
 EXACT = {'xatol': 1e-13}
 SMALLEST = 1e-290  # error of which double precision still has all digits
 

@@ -11,6 +11,12 @@ from samat_mm.theory.grid import shift_ratios
 
 Rows = Sequence[Mapping[str, Any]]
 MODEL = ('p', 'eta', 'n', 'eps')
+SHIFTS = {  # by the corrected formula, the factor is 1
+    'exact': 'W_SAM_exact',
+    'paper': 'W_SAM_paper',
+    'all weights': 'W_SAM_all_weights',
+    'per sample': 'W_SAM_per_sample',
+}
 
 
 def print_report(document: Mapping[str, Rows], console: Console | None = None) -> None:
@@ -30,15 +36,15 @@ def print_report(document: Mapping[str, Rows], console: Console | None = None) -
 
 
 def _grid_table(rows: Rows) -> Table:
-    table = Table(title='Robust feature weight W_R; for SAM, relative to W_ST', caption='-: no finite weight is best')
-    for name in (*MODEL, 'W_ST', 'W_AT', 'SAM, exact', 'corrected', 'paper', 'all weights', 'per sample'):
+    table = Table(
+        title='W_R of ST and AT, and for SAM the factor c in W_SAM = W_ST (1 + c eps^2 / (3n))',
+        caption='-: no finite weight is best',
+    )
+    for name in (*MODEL, 'W_ST', 'W_AT', *SHIFTS):
         table.add_column(name, justify='right')
     for row in rows:
-        gains = [
-            _cell(row[name], row['W_ST'])
-            for name in ('W_SAM_exact', 'W_SAM_corrected', 'W_SAM_paper', 'W_SAM_all_weights', 'W_SAM_per_sample')
-        ]
-        table.add_row(*(f'{row[name]:g}' for name in MODEL), _cell(row['W_ST']), _cell(row['W_AT']), *gains)
+        factors = (_factor(row, column) for column in SHIFTS.values())
+        table.add_row(*(f'{row[name]:g}' for name in MODEL), _cell(row['W_ST']), _cell(row['W_AT']), *factors)
     return table
 
 
@@ -46,7 +52,7 @@ def _ball_table(rows: Rows) -> Table:
     first = rows[0]
     table = Table(
         title=f'W_R of AT in other balls, p={first["p"]:g}, eta={first["eta"]:g}, n={first["n"]}',
-        caption='at a share of eta (linf) or of eta sqrt(n) (l2); all: x_1 is attacked as well',
+        caption='share: of eta, in l2 of eta sqrt(n)\nall: x_1 is attacked, too',
     )
     for name in ('share', *INPUT_BALLS):
         table.add_column(name, justify='right')
@@ -57,25 +63,26 @@ def _ball_table(rows: Rows) -> Table:
 
 def _trained_table(rows: Rows) -> Table:
     first = rows[0]
+    data = f'{first["data_sets"]} data sets of {first["samples"]} samples, seed {first["seed"]}'
     table = Table(
         title=f'Trained W_R, p={first["p"]:g}, eta={first["eta"]:g}, n={first["n"]}',
-        caption=f'{first["data_sets"]} data sets of {first["samples"]} samples, seed {first["seed"]}',
+        caption=f'{data}; deviation in standard errors',
     )
-    for name in ('method', 'eps', 'exact', 'trained', 'difference in standard errors'):
+    for name in ('method', 'eps', 'exact', 'trained ± standard error', 'deviation'):
         table.add_column(name, justify='left' if name == 'method' else 'right')
     for row in rows:
-        deviation = (row['W_trained'] - row['W_exact']) / row['standard_error']
-        table.add_row(
-            row['method'],
-            f'{row["eps"]:g}',
-            _cell(row['W_exact']),
-            f'{row["W_trained"]:.4f} ± {row["standard_error"]:.4f}',
-            f'{deviation:+.2f}',
-        )
+        deviation = (row['W_trained'] - row['W_exact']) / row['standard_error']  # in standard errors
+        trained = f'{row["W_trained"]:.4f} ± {row["standard_error"]:.4f}'
+        table.add_row(row['method'], f'{row["eps"]:g}', _cell(row['W_exact']), trained, f'{deviation:+.2f}')
     return table
 
 
-def _cell(value: float | None, relative_to: float | None = None) -> str:
-    if value is None:
+def _cell(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4f}'
+
+
+def _factor(row: Mapping[str, Any], column: str) -> str:
+    if row[column] is None or row['eps'] == 0:
         return '-'
-    return f'{value:.4f}' if relative_to is None else f'{value / relative_to:.6f}'
+    factor = (row[column] / row['W_ST'] - 1) * 3 * row['n'] / row['eps'] ** 2
+    return f'{factor:.3f}' if abs(factor) < 10 else f'{factor:.1f}'

@@ -88,8 +88,8 @@ class Training:
     """
 
     samples: int = 5000
-    data_sets: int = 8
-    steps: int = 50
+    data_sets: int = 12
+    steps: int = 40
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from samat_mm.theory import (
 from samat_mm.visualization.landscape import COLOURS, STYLE, STYLES
 
 POINTS = 81
-TOP = 2.6  # W_R in units of W_ST up to which the weights are drawn
+TOP = 2.8  # W_R in units of W_ST up to which the weights are drawn
 OF_ROOT = r'SAM radius $\epsilon / \sqrt{n}$'
 
 
@@ -83,7 +83,11 @@ def draw_radii(model: FeatureModel) -> Figure:
 
 
 def draw_all_weights(models: Sequence[FeatureModel]) -> Figure:
-    """Draw W_R of SAM relative to W_ST, over w_1 alone and over all weights, a colour per model."""
+    """Draw W_R of SAM relative to W_ST, over w_1 alone and over all weights, a colour per model.
+
+    Args:
+        models: models with the same p and n.
+    """
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(4.8, 3.3, 1)
         shares = np.linspace(0, 0.6, POINTS // 2)
@@ -94,11 +98,12 @@ def draw_all_weights(models: Sequence[FeatureModel]) -> Figure:
                 ('--', '$w_1$ alone', exact_sam_weight),
             ):
                 values = [weight(model, share * model.spread) / standard_weight(model) for share in shares]
-                label = rf'{over}, $w^*/\sqrt{{n}}$ = {ratio:.2f}'
+                label = rf'{over}, $\eta$ = {model.eta:g}, $w^*/\sqrt{{n}}$ = {ratio:.2f}'
                 axes.plot(shares, values, style, label=label, color=COLOURS[number % len(COLOURS)])
         axes.axhline(1, color='#888888', linewidth=0.8, zorder=0)
         axes.set(xlabel=OF_ROOT, ylabel=r'$W_{SAM} / W_{ST}$', xlim=(0, shares[-1]))
         axes.legend(loc='upper left')
+        axes.set_title(rf'$p$ = {models[0].p:g}, $n$ = {models[0].n}', fontsize=10)
     return figure
 
 
