@@ -13,7 +13,7 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative, one_of
 from samat_mm.theory.model import FeatureModel
 
-SEARCHED = np.logspace(-6, 12, 3601)  # w_1 in units of sqrt(n), to bracket the optimum
+SEARCHED = np.array([0, *np.logspace(-6, 12, 3601)])  # w_1 in units of sqrt(n), to bracket the optimum
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ MODEL = ('p', 'eta', 'n', 'eps')
 SHIFTS = {  # by the corrected formula, the factor is 1
     'exact': 'W_SAM_exact',
     'paper': 'W_SAM_paper',
-    'all weights': 'W_SAM_all_weights',
+    'all w': 'W_SAM_all_weights',
     'per sample': 'W_SAM_per_sample',
 }
 
@@ -71,9 +71,10 @@ def _trained_table(rows: Rows) -> Table:
     for name in ('method', 'eps', 'exact', 'trained ± standard error', 'deviation'):
         table.add_column(name, justify='left' if name == 'method' else 'right')
     for row in rows:
-        deviation = (row['W_trained'] - row['W_exact']) / row['standard_error']  # in standard errors
-        trained = f'{row["W_trained"]:.4f} ± {row["standard_error"]:.4f}'
-        table.add_row(row['method'], f'{row["eps"]:g}', _cell(row['W_exact']), trained, f'{deviation:+.2f}')
+        difference, error = row['W_trained'] - row['W_exact'], row['standard_error']
+        deviation = f'{difference / error:+.2f}' if error else '-'
+        trained = f'{row["W_trained"]:.4f} ± {error:.4f}'
+        table.add_row(row['method'], f'{row["eps"]:g}', _cell(row['W_exact']), trained, deviation)
     return table
 
 

@@ -16,6 +16,7 @@ from samat_mm.perturbations.weights import SAM, WeightPerturbation, perturbed_st
 from samat_mm.theory.model import Data, FeatureModel
 
 DRAWN = 0.5  # share of the variance of the non-robust features that samples have; the loss integrates over the rest
+SETTLED = 0.01  # largest step at the end, in units of w_1
 
 
 class LinearClassifier(nn.Module):
@@ -99,7 +100,11 @@ class Training:
             raise InputError('data_sets must be at least 2, for a standard error; got 1.')
 
     def weights(self, model: FeatureModel, recipe: Recipe) -> list[float]:
-        """Return the trained W_R for each data set; all recipes get the same data."""
+        """Return the trained W_R for each data set; all recipes get the same data.
+
+        Raises:
+            ValueError: if w_1 still takes large steps at the end.
+        """
         seeds = range(self.seed, self.seed + self.data_sets)
         return [self._train(model.sample(self.samples, seed, DRAWN), recipe) for seed in seeds]
 
@@ -114,7 +119,13 @@ class Training:
         for step in range(self.steps):
             shown = data if recipe.attack is None else attacked(classifier, data, recipe.attack)
             perturbed_step(method, loss_fn, classifier, optimizer, step)
-        return classifier.robust.item() / len(classifier.others)
+        weight, length = classifier.robust.item(), optimizer.state[classifier.robust]['step_size'].item()
+        if length > SETTLED * abs(weight):
+            raise InputError(
+                f'after {self.steps} steps, w_1 = {weight:.4g} still takes steps of {length:.2g}; give more steps, or '
+                'more samples if these few have no minimum.'
+            )
+        return weight / len(classifier.others)
 
 
 def attacked(classifier: LinearClassifier, data: Data, attack: Attack) -> Data:

@@ -78,6 +78,8 @@ def test_weights_without_a_finite_optimum():
     """Attacked itself, the robust feature may be worth nothing, or everything."""
     assert exact_adversarial_weight(FeatureModel(0.9, 0.1, 25), 0.09, 'linf-all') == math.inf
     assert exact_adversarial_weight(FeatureModel(0.51, 0.9, 25), 0.1, 'linf-all') == 0
+    nearly_useless = FeatureModel(0.5 + 1e-9, 0.1, 25)
+    assert exact_adversarial_weight(nearly_useless, 0.0) == pytest.approx(standard_weight(nearly_useless), rel=1e-6)
     rows = ball_rows(FeatureModel(0.9, 0.2, 25))
     assert [row['linf-all'] is None for row in rows] == [False, False, False, True, True]
     assert [row['linf'] for row in rows] == pytest.approx([row['l2'] for row in rows])

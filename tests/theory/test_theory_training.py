@@ -85,20 +85,27 @@ def test_the_attack_takes_the_dual_norm_from_every_margin_and_leaves_the_robust_
 
 
 def test_it_repeats_bit_for_bit_and_recipes_share_their_data():
-    training = Training(samples=50, data_sets=2, steps=5, seed=1)
+    training = Training(samples=50, data_sets=2, seed=1)
     recipe = Recipe(lambda loss_fn: TwoSidedSAM(1.0, loss_fn))
     assert training.weights(MODEL, recipe) == training.weights(MODEL, recipe)
     assert training.weights(MODEL, Recipe()) == training.weights(MODEL, Recipe(lambda loss_fn: SAM(0.0)))
-    other = Training(samples=50, data_sets=2, steps=5, seed=2)
+    other = Training(samples=50, data_sets=2, seed=2)
     assert training.weights(MODEL, Recipe())[1] == other.weights(MODEL, Recipe())[0]
 
 
 def test_a_row_is_the_mean_with_its_standard_error():
-    training, case = Training(samples=50, data_sets=3, steps=5), CASES['ST', 0.0]
+    training, case = Training(samples=50, data_sets=3), CASES['ST', 0.0]
     row, weights = train(MODEL, training, case), training.weights(MODEL, case.recipe)
     assert row['W_trained'] == statistics.mean(weights)
     assert row['standard_error'] == pytest.approx(statistics.stdev(weights) / 3**0.5)
     assert (row['method'], row['W_exact'], row['samples']) == ('ST', case.optimum, 50)
+
+
+@pytest.mark.parametrize('training', [Training(50, 2, steps=5), Training(samples=1)])
+def test_a_training_that_has_not_settled_has_no_result(training):
+    """After too few steps, or where one sample pulls w_1 to infinity."""
+    with pytest.raises(InputError, match=r'w_1 = .* still takes steps of .*; give more steps, or more samples'):
+        training.weights(MODEL, Recipe())
 
 
 @pytest.mark.parametrize(
