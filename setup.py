@@ -20,9 +20,8 @@ TEST = [
     'pytest>=8',
     'pytest-xdist>=3',
     'hypothesis>=6',
-    'scipy',
-    'tqdm',
-]  # scipy and tqdm serve torchattacks, see the Makefile
+    'tqdm',  # serves torchattacks, see the Makefile
+]
 TABLES = ['snakemake>=9.20']  # runs the trainings and tests of the paper's tables
 TABLES_SLURM = [*TABLES, 'snakemake-executor-plugin-slurm>=2.8']  # on a cluster; not in dev, because it needs pandas
 TEXT = ['transformers>=5', 'tokenizers>=0.22', 'safetensors>=0.4']
@@ -55,6 +54,7 @@ setup(
     install_requires=[
         'torch>=2.7',
         'numpy',
+        'scipy',
         'rich>=13',
         'matplotlib>=3.7',
         'scikit-learn>=1.2',
