@@ -16,13 +16,8 @@ MOST_LINES = 200
 LAYERS = (
     {'errors'},
     {'compat', 'files', 'networks', 'perturbations'},
-<<<<<<< HEAD
-    {'checkpoints', 'datasets', 'model_state', 'registry'},
-    {'presets', 'replay', 'tasks', 'words'},
-=======
     {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
-    {'presets', 'replay', 'tasks'},
->>>>>>> theory
+    {'presets', 'replay', 'tasks', 'words'},
     {'pixels', 'sharpness'},
     {'crafting', 'visualization'},
     {'evaluation', 'tables'},
