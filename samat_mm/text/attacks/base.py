@@ -16,7 +16,7 @@ from samat_mm.text.attacks.result import WordAttackResult
 from samat_mm.text.attacks.victim import Predict, Scored, Victim
 from samat_mm.text.parts_of_speech import TAGGERS, Tagger
 from samat_mm.text.sentence import Sentence
-from samat_mm.text.substitutions import Substitutions
+from samat_mm.text.substitutions import PARTS_OF_SPEECH, Substitutions
 
 LARGEST_SEED = 2**32 - 1
 
@@ -89,7 +89,7 @@ class WordAttack(SeededAttack, ABC):
             index: its number in the data set.
 
         Raises:
-            ValueError: if predict does not return class probabilities.
+            ValueError: if predict does not return class probabilities, or the tagger parts of speech.
             FloatingPointError: if they are not finite.
         """
         victim = Victim(predict, label)
@@ -118,7 +118,7 @@ class WordAttack(SeededAttack, ABC):
         """Return the part of speech of each word, None where it is unknown.
 
         Raises:
-            ValueError: if the tagger does not give one per word.
+            ValueError: if the tagger does not give one per word, or others.
         """
         if self.tagger is None:
             return [None] * len(sentence.words)
@@ -128,6 +128,8 @@ class WordAttack(SeededAttack, ABC):
             raise InputError(
                 f'a tagger must give one part of speech per word, {len(sentence.words)}; got {len(parts)}.'
             )
+        if other := set(parts).difference(PARTS_OF_SPEECH, {None}):
+            raise InputError(f'a tagger must give {", ".join(PARTS_OF_SPEECH)} or None; got {other.pop()!r}.')
         return parts
 
     @staticmethod
