@@ -1,7 +1,6 @@
 """The base of every attack on words."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +36,6 @@ class WordProblem:
     replacements: Replacements
     random: np.random.RandomState
 
-    def best(self, found: Sequence[Scored]) -> Scored:
-        """Return the first sentence with the largest score, an error before any other."""
-        return max(found, key=lambda scored: (scored.error, scored.score))
-
 
 class WordAttack(SeededAttack, ABC):
     """The search for a replacement of words after which a classifier errs.
@@ -65,6 +60,8 @@ class WordAttack(SeededAttack, ABC):
         self._settle(substitutions=source)
         if isinstance(self.tagger, str):
             one_of(self.tagger, list(TAGGERS), 'tagger')
+        elif self.tagger is not None and not callable(self.tagger):
+            raise InputError(f'tagger must be the name of one, a function or None; got {self.tagger!r}.')
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= LARGEST_SEED:
             raise InputError(f'seed must be a whole number from 0 to {LARGEST_SEED}; got {self.seed!r}.')
 
