@@ -87,6 +87,6 @@ class Lexicon:
             words = [word.decode().partition('(')[0] for word in entries[4 : 4 + 2 * count : 2]]
         except (ValueError, IndexError) as error:
             raise damaged(self._data_file, f'no words at byte {offset}') from error
-        if int(entries[0]) != offset or len(words) != count or count == 0:
+        if entries[0] != b'%08d' % offset or len(words) != count or count == 0:
             raise damaged(self._data_file, f'no words at byte {offset}')
         return words
