@@ -44,7 +44,7 @@ class Lexicon:
         self.lemmas_of: dict[str, list[str]] = {}
         self.irregular_forms: dict[str, list[str]] = {}
         for line in exceptions.decode('latin-1').splitlines():
-            form, *lemmas = line.split()
+            form, *lemmas = line.split() or ['']
             if not lemmas:
                 raise damaged(exceptions_file, f'no lemma of {form!r}')
             self.lemmas_of.setdefault(form, []).extend(lemmas)
