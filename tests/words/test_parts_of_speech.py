@@ -37,6 +37,12 @@ def test_a_tagger_that_forgets_words_is_refused():
         attack(Linear({}, bias=1.0), Sentence.of('two words'), 1)
 
 
+def test_a_tagger_with_names_of_its_own_is_refused():
+    attack = PSO(Table({}), tagger=lambda sentence: ['noun', 'NN'])
+    with pytest.raises(ValueError, match="a tagger must give noun, verb, adjective, adverb or None; got 'NN'"):
+        attack(Linear({}, bias=1.0), Sentence.of('two words'), 1)
+
+
 def test_an_unknown_tagger_is_refused_and_a_missing_package_named(monkeypatch):
     with pytest.raises(ValueError, match="tagger must be one of pattern; got 'flair'"):
         PSO(Table({}), tagger='flair')

@@ -139,6 +139,7 @@ def test_what_is_no_probability_is_refused(attack, output, message):
         (dict(table='WordNet'), "source of substitutions must be a config such as dict.*got the name 'WordNet'"),
         (dict(table=dict(type='Thesaurus')), "'Thesaurus' is unknown; the known ones are .*HowNet.*WordNet"),
         (dict(table=PSO(TABLE)), 'substitutions must be a source such as WordNet'),
+        (dict(tagger=3), 'tagger must be the name of one, a function or None; got 3'),
         (dict(surplus=1), 'does not accept these parameters'),
     ],
 )

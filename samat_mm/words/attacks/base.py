@@ -1,7 +1,6 @@
 """The base of every attack on words."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,21 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.registry import SUBSTITUTIONS
+<<<<<<< HEAD:samat_mm/words/attacks/base.py
 from samat_mm.words.attacks.replacements import Replacements
 from samat_mm.words.attacks.result import WordAttackResult
 from samat_mm.words.attacks.victim import Predict, Scored, Victim
 from samat_mm.words.parts_of_speech import TAGGERS, Tagger
 from samat_mm.words.sentence import Sentence
 from samat_mm.words.substitutions import Substitutions
+=======
+from samat_mm.words.attacks.replacements import Replacements
+from samat_mm.words.attacks.result import WordAttackResult
+from samat_mm.words.attacks.victim import Predict, Scored, Victim
+from samat_mm.words.parts_of_speech import TAGGERS, Tagger
+from samat_mm.words.sentence import Sentence
+from samat_mm.words.substitutions import PARTS_OF_SPEECH, Substitutions
+>>>>>>> words:samat_mm/text/attacks/base.py
 
 LARGEST_SEED = 2**32 - 1
 
@@ -36,10 +44,6 @@ class WordProblem:
     original: Scored
     replacements: Replacements
     random: np.random.RandomState
-
-    def best(self, found: Sequence[Scored]) -> Scored:
-        """Return the first sentence with the largest score, an error before any other."""
-        return max(found, key=lambda scored: (scored.error, scored.score))
 
 
 class WordAttack(SeededAttack, ABC):
@@ -65,6 +69,8 @@ class WordAttack(SeededAttack, ABC):
         self._settle(substitutions=source)
         if isinstance(self.tagger, str):
             one_of(self.tagger, list(TAGGERS), 'tagger')
+        elif self.tagger is not None and not callable(self.tagger):
+            raise InputError(f'tagger must be the name of one, a function or None; got {self.tagger!r}.')
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= LARGEST_SEED:
             raise InputError(f'seed must be a whole number from 0 to {LARGEST_SEED}; got {self.seed!r}.')
 
@@ -89,7 +95,7 @@ class WordAttack(SeededAttack, ABC):
             index: its number in the data set.
 
         Raises:
-            ValueError: if predict does not return class probabilities.
+            ValueError: if predict does not return class probabilities, or the tagger parts of speech.
             FloatingPointError: if they are not finite.
         """
         victim = Victim(predict, label)
@@ -118,7 +124,7 @@ class WordAttack(SeededAttack, ABC):
         """Return the part of speech of each word, None where it is unknown.
 
         Raises:
-            ValueError: if the tagger does not give one per word.
+            ValueError: if the tagger does not give one per word, or others.
         """
         if self.tagger is None:
             return [None] * len(sentence.words)
@@ -128,6 +134,8 @@ class WordAttack(SeededAttack, ABC):
             raise InputError(
                 f'a tagger must give one part of speech per word, {len(sentence.words)}; got {len(parts)}.'
             )
+        if other := set(parts).difference(PARTS_OF_SPEECH, {None}):
+            raise InputError(f'a tagger must give {", ".join(PARTS_OF_SPEECH)} or None; got {other.pop()!r}.')
         return parts
 
     @staticmethod

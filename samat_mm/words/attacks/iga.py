@@ -9,11 +9,19 @@ import numpy as np
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative, share, whole_number
+<<<<<<< HEAD:samat_mm/words/attacks/iga.py
 from samat_mm.words.attacks.base import WordAttack, WordProblem
 from samat_mm.words.attacks.replacements import Replacements
 from samat_mm.words.attacks.victim import Scored
 from samat_mm.words.parts_of_speech import Tagger
 from samat_mm.words.sentence import Sentence
+=======
+from samat_mm.words.attacks.base import WordAttack, WordProblem
+from samat_mm.words.attacks.replacements import Replacements
+from samat_mm.words.attacks.victim import Scored, best_of
+from samat_mm.words.parts_of_speech import Tagger
+from samat_mm.words.sentence import Sentence
+>>>>>>> words:samat_mm/text/attacks/iga.py
 
 
 class Member(NamedTuple):
@@ -98,10 +106,10 @@ class IGA(WordAttack):
         members += [self._improved(problem, sentence, left, word) for word in words[1 : self.population]]
         for _ in range(self.iterations):
             members = sorted(members, key=lambda member: member.scored.score, reverse=True)
-            if problem.best([member.scored for member in members]).error:
+            if best_of([member.scored for member in members]).error:
                 break
             members = [members[0], *self._children(problem, members)]
-        return problem.best([member.scored for member in members])
+        return best_of([member.scored for member in members])
 
     def _children(self, problem: WordProblem, members: Sequence[Member]) -> list[Member]:
         """Return the members of the next population but for the best one."""

@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 
 from samat_mm.perturbations.checks import whole_number
+<<<<<<< HEAD:samat_mm/words/attacks/pso.py
 from samat_mm.words.attacks.base import WordAttack, WordProblem
 from samat_mm.words.attacks.replacements import Replacements
 from samat_mm.words.attacks.victim import Scored
 from samat_mm.words.parts_of_speech import Tagger
 from samat_mm.words.sentence import Sentence
+=======
+from samat_mm.words.attacks.base import WordAttack, WordProblem
+from samat_mm.words.attacks.replacements import Replacements
+from samat_mm.words.attacks.victim import Scored, best_of
+from samat_mm.words.parts_of_speech import Tagger
+from samat_mm.words.sentence import Sentence
+>>>>>>> words:samat_mm/text/attacks/pso.py
 
 FIRST_SHARE, LAST_SHARE = 0.8, 0.2  # of the inertia, and the probability of a move towards a particle's own best
 FASTEST = 3.0  # a velocity
@@ -61,7 +69,7 @@ class PSO(WordAttack):
         random, words = problem.random, len(problem.original.sentence.words)
         particles = _mutated(problem, [problem.original] * self.population, list(random.random_sample(self.population)))
         velocities = np.repeat(random.uniform(-FASTEST, FASTEST, self.population)[:, None], words, axis=1)
-        own, common = particles, problem.best(particles)
+        own, common = particles, best_of(particles)
         for step in range(self.iterations):
             if common.error:
                 break
@@ -73,10 +81,10 @@ class PSO(WordAttack):
                 velocity[:] = inertia * velocity + (1 - inertia) * pull
                 moved.append(_moved(particle.sentence, (best.sentence, common.sentence), velocity, chances, random))
             particles = problem.victim.scored(moved)
-            if not problem.best(particles).error:
+            if not best_of(particles).error:
                 particles = _mutated(problem, particles, _mutations(problem, particles))
             own = [now if now.score > best.score else best for now, best in zip(particles, own, strict=True)]
-            top = problem.best(particles)
+            top = best_of(particles)
             common = top if top.error or top.score > common.score else common
         return common
 

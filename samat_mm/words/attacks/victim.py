@@ -25,6 +25,11 @@ class Scored(NamedTuple):
     error: bool
 
 
+def best_of(found: Sequence[Scored]) -> Scored:
+    """Return the first sentence with the largest score; an error comes before any other."""
+    return max(found, key=lambda scored: (scored.error, scored.score))
+
+
 class Victim:
     """The model as a search sees it: sentences in, scores out.
 

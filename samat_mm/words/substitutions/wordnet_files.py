@@ -44,7 +44,7 @@ class Lexicon:
         self.lemmas_of: dict[str, list[str]] = {}
         self.irregular_forms: dict[str, list[str]] = {}
         for line in exceptions.decode('latin-1').splitlines():
-            form, *lemmas = line.split()
+            form, *lemmas = line.split() or ['']
             if not lemmas:
                 raise damaged(exceptions_file, f'no lemma of {form!r}')
             self.lemmas_of.setdefault(form, []).extend(lemmas)
@@ -87,6 +87,6 @@ class Lexicon:
             words = [word.decode().partition('(')[0] for word in entries[4 : 4 + 2 * count : 2]]
         except (ValueError, IndexError) as error:
             raise damaged(self._data_file, f'no words at byte {offset}') from error
-        if int(entries[0]) != offset or len(words) != count or count == 0:
+        if entries[0] != b'%08d' % offset or len(words) != count or count == 0:
             raise damaged(self._data_file, f'no words at byte {offset}')
         return words
