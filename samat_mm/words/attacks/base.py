@@ -10,21 +10,12 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import one_of
 from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.registry import SUBSTITUTIONS
-<<<<<<< HEAD:samat_mm/words/attacks/base.py
-from samat_mm.words.attacks.replacements import Replacements
-from samat_mm.words.attacks.result import WordAttackResult
-from samat_mm.words.attacks.victim import Predict, Scored, Victim
-from samat_mm.words.parts_of_speech import TAGGERS, Tagger
-from samat_mm.words.sentence import Sentence
-from samat_mm.words.substitutions import Substitutions
-=======
 from samat_mm.words.attacks.replacements import Replacements
 from samat_mm.words.attacks.result import WordAttackResult
 from samat_mm.words.attacks.victim import Predict, Scored, Victim
 from samat_mm.words.parts_of_speech import TAGGERS, Tagger
 from samat_mm.words.sentence import Sentence
 from samat_mm.words.substitutions import PARTS_OF_SPEECH, Substitutions
->>>>>>> words:samat_mm/text/attacks/base.py
 
 LARGEST_SEED = 2**32 - 1
 

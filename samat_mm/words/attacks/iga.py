@@ -9,19 +9,11 @@ import numpy as np
 
 from samat_mm.errors import InputError
 from samat_mm.perturbations.checks import non_negative, share, whole_number
-<<<<<<< HEAD:samat_mm/words/attacks/iga.py
-from samat_mm.words.attacks.base import WordAttack, WordProblem
-from samat_mm.words.attacks.replacements import Replacements
-from samat_mm.words.attacks.victim import Scored
-from samat_mm.words.parts_of_speech import Tagger
-from samat_mm.words.sentence import Sentence
-=======
 from samat_mm.words.attacks.base import WordAttack, WordProblem
 from samat_mm.words.attacks.replacements import Replacements
 from samat_mm.words.attacks.victim import Scored, best_of
 from samat_mm.words.parts_of_speech import Tagger
 from samat_mm.words.sentence import Sentence
->>>>>>> words:samat_mm/text/attacks/iga.py
 
 
 class Member(NamedTuple):

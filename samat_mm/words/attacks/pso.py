@@ -7,19 +7,11 @@ from typing import Any
 import numpy as np
 
 from samat_mm.perturbations.checks import whole_number
-<<<<<<< HEAD:samat_mm/words/attacks/pso.py
-from samat_mm.words.attacks.base import WordAttack, WordProblem
-from samat_mm.words.attacks.replacements import Replacements
-from samat_mm.words.attacks.victim import Scored
-from samat_mm.words.parts_of_speech import Tagger
-from samat_mm.words.sentence import Sentence
-=======
 from samat_mm.words.attacks.base import WordAttack, WordProblem
 from samat_mm.words.attacks.replacements import Replacements
 from samat_mm.words.attacks.victim import Scored, best_of
 from samat_mm.words.parts_of_speech import Tagger
 from samat_mm.words.sentence import Sentence
->>>>>>> words:samat_mm/text/attacks/pso.py
 
 FIRST_SHARE, LAST_SHARE = 0.8, 0.2  # of the inertia, and the probability of a move towards a particle's own best
 FASTEST = 3.0  # a velocity
