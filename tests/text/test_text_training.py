@@ -90,7 +90,7 @@ def test_the_papers_setting():
 
 def test_sharpness_is_measured_as_for_images(reviews, tmp_path):
     config = config_of('distilbert-small_rotten-tomatoes_sam', reviews, None, tmp_path)
-    config.default_hooks.sharpness = dict(type='SharpnessHook', batches=1, steps=1, probes=1, landscape='none')
+    config.default_hooks.sharpness = dict(type='SharpnessHook', batches=1, steps=1, probes=2, landscape='none')
     seen = {}
 
     class Metrics(Hook):
