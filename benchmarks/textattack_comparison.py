@@ -67,7 +67,7 @@ def make_problem(folder: Path, sentences: int) -> dict[str, Any]:
     weights = np.repeat(random.normal(0, 0.5, GROUPS), GROUP) + random.normal(0, 0.3, len(words))
     fillers = [*sorted(STOP_WORDS)[:40], ',', '.']
     texts = [
-        ' '.join(random.choice(words if random.random() < 0.6 else fillers) for _ in range(random.integers(4, 26)))
+        ' '.join(random.choice(words if random.random() < 0.6 else fillers) for _ in range(random.integers(4, 20)))
         for _ in range(sentences)
     ]
     problem = {

@@ -157,13 +157,22 @@ def huge_header():
     return buffer.getvalue()
 
 
+def open_header():
+    """A header that is cut within a bracket, which numpy takes for a line that goes on."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((2, 2)))
+    return buffer.getvalue().replace(b')', b'(')
+
+
 def objects():
     buffer = io.BytesIO()
     np.save(buffer, np.array([[{}]], object))
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize('content', [b'', b'text', b'\x93NUMPY', b'PK\x05\x06' + 18 * b'\0', huge_header(), objects()])
+@pytest.mark.parametrize(
+    'content', [b'', b'text', b'\x93NUMPY', b'PK\x05\x06' + 18 * b'\0', huge_header(), objects(), open_header()]
+)
 def test_a_damaged_file_of_vectors_is_named(vectors, tmp_path, content):
     source = vectors(np.zeros((2, 2)))
     (tmp_path / 'vectors.npy').write_bytes(content)

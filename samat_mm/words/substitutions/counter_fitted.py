@@ -4,6 +4,8 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -12,6 +14,11 @@ from samat_mm.perturbations.checks import whole_number
 from samat_mm.words.substitutions.base import Substitution, Substitutions
 from samat_mm.words.substitutions.files import damaged, digest_of, read_bytes
 
+# What numpy's reader raises for arbitrary bytes, a header of Python literals among them.
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, EOFError, OSError, SyntaxError, TokenError, MemoryError),
+    *(BadZipFile, RecursionError),
+)
 ADVICE = "give the paths of TextAttack's paragram.npy and wordlist.pickle"
 
 
@@ -68,7 +75,7 @@ class CounterFittedVectors(Substitutions):
         content = read_bytes(file, ADVICE)
         try:
             matrix = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError, SyntaxError, MemoryError, OverflowError) as error:
+        except UNREADABLE as error:
             raise damaged(file, error) from error
         if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != 'f':
             raise damaged(file, 'not an array of numbers of shape (words, dimensions)')
