@@ -1,4 +1,8 @@
-# A smaller radius than for distilbert-base: the embeddings of a sentence, all in one vector, have a length of 1.5 here.
+# A smaller radius than for distilbert-base, because the embeddings are shorter: those of a sentence, all in one vector,
+# have a length of about 1.5. As in distilbert-small_rotten-tomatoes_sam.py, the first epoch is for clean sentences.
 _base_ = ['./distilbert-small_rotten-tomatoes_adamw.py', './_base_/perturbations/fgm-at.py']
 default_hooks = dict(adversarial_training=_base_.pop('adversarial_training'))
-default_hooks['adversarial_training']['attack']['eps'] = 0.2
+default_hooks['adversarial_training'].update(
+    attack=dict(type='FGSM', norm='l2', eps=0.1),
+    eps_scheduler=dict(type='ConstantParamScheduler', param_name='eps', factor=1e-6, end=1),
+)

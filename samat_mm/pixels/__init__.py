@@ -1,1 +1,1 @@
-"""The input space of attacks: pixels in [0, 1], and the model as a function of them."""
+"""The input space of attacks: pixels in [0, 1] or embeddings of tokens, and the model as a function of them."""

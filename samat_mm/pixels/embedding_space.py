@@ -36,7 +36,7 @@ class EmbeddingSpace(InputSpace):
         model: Any,
         inputs: Tensor,
         samples: Sequence[Any],
-        rest: dict[str, Tensor],
+        rest: dict[str, Any],
         *,
         task: Task | None = None,
     ) -> None:
@@ -44,7 +44,7 @@ class EmbeddingSpace(InputSpace):
         self.rest = rest
         with torch.no_grad():
             self.pixels = torch.zeros_like(model.embed(inputs))[:, None]
-        mask = rest.get(MASK, torch.ones_like(inputs))
+        mask = torch.ones_like(inputs) if rest.get(MASK) is None else rest[MASK]
         self.sizes = [(length, self.pixels.shape[-1]) for length in mask.sum(1).tolist()]
 
     def arguments(self, pixels: Tensor) -> dict[str, Tensor]:

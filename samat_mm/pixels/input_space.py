@@ -19,6 +19,7 @@ from samat_mm.perturbations.norms.region import PIXELS
 from samat_mm.pixels.bfloat16 import InBfloat16
 from samat_mm.pixels.further_arguments import with_arguments
 from samat_mm.pixels.passes import Passes
+from samat_mm.replay.batch import subset
 from samat_mm.tasks import Classification, Task, task_of
 
 
@@ -46,7 +47,7 @@ class InputSpace(ABC):
         self.model, self.inputs, self.samples = model, inputs, samples
         self.task = task or task_of(model, samples)
         self.passes = Passes()
-        self.rest: dict[str, Tensor] = {}
+        self.rest: dict[str, Any] = {}
 
     @abstractmethod
     def arguments(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -106,7 +107,7 @@ class InputSpace(ABC):
         part = copy.copy(self)
         part.inputs, part.pixels = self.inputs[rows], self.pixels[rows]
         part.samples, part.sizes = ([values[row] for row in rows.tolist()] for values in (self.samples, self.sizes))
-        part.rest = {name: values[rows] for name, values in self.rest.items()}
+        _, part.rest = subset((), self.rest, rows, len(self.samples))
         return part
 
     def _predict(self, attack: Attack, training: bool) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:

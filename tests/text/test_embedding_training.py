@@ -7,13 +7,14 @@ import torch
 from helpers import runner
 from mmengine.hooks import Hook
 from mmpretrain.structures import DataSample
-from small_text import small_model, token_rows
+from small_text import prepared, small_model, token_rows
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from samat_mm.engine.hooks import AdversarialTrainingHook, FreeLBHook, FreePerturbationHook, TRADESHook
 from samat_mm.perturbations.inputs import PGD, Problem
 from samat_mm.perturbations.inputs.iterates import Iterates
+from samat_mm.pixels.embedding_space import EmbeddingSpace
 
 LENGTHS = (5, 9, 7, 4)
 FGM = dict(type='FGSM', norm='l2', eps=0.5)
@@ -252,3 +253,19 @@ def test_the_log_says_radii_in_the_units_of_embeddings(tmp_path):
     model = small_model()
     assert FreeLBHook().maximiser(model) == 'FreeLB(attack=PGD(norm=l2, eps=0.6, step_size=0.1, steps=3))'
     assert AdversarialTrainingHook(FGM).maximiser(model) == 'FGSM(norm=l2, eps=0.5, step_size=0.5, steps=1)'
+
+
+def test_an_attack_that_leaves_out_finished_sentences_keeps_each_with_its_mask():
+    """The error of a sentence must not depend on which others are still attacked."""
+    model = small_model(seed=3).double().eval()
+    batch = prepared(model, 4, 12, 6, 9)
+    mask = {'attention_mask': batch['attention_mask']}
+    space = EmbeddingSpace(model, batch['inputs'], batch['data_samples'], mask)
+    attack = PGD('l2', 2.0, 0.3, steps=6, goal='error', random_start=False)
+    found = space.attack(attack, range(4))
+    for row in range(4):
+        alone = space.subset(torch.tensor([row]))
+        torch.testing.assert_close(alone.attack(attack, [row])[0], found[row], rtol=0, atol=1e-9)
+    wrong = space.wrong(space.pixels)
+    assert wrong.any() and not wrong.all()
+    assert not found[wrong].any() and found[~wrong].any()
