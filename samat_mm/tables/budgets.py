@@ -24,7 +24,8 @@ class Budget:
         share: Share of the schedule that is trained; milestones and ramps shrink with it.
         config: Config of plain SGD that takes the place of every row's own, in ``configs/`` or relative to the folder.
         models: By the config that it takes the place of, a change to its model.
-        training_radii: By norm, the factor by which radii of adversarial training are scaled; by 'rho', that of SAM's.
+        methods: By method, a change to the configs of its rows.
+        training_radii: By norm, the factor by which radii of adversarial training are scaled.
         attack_radii: By norm, the factor by which radii of attacks are scaled.
         max_samples: Number of images that are tested, spread evenly over the data; all by default.
         attacks_per_process: Number of attacks that one process runs; more than one where starting it takes longer than
@@ -41,6 +42,7 @@ class Budget:
     share: float = 1.0
     config: str | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Any] = field(default_factory=dict)
     training_radii: Mapping[str, float] = field(default_factory=dict)
     attack_radii: Mapping[str, float] = field(default_factory=dict)
     max_samples: int | None = None
@@ -54,12 +56,12 @@ class Budget:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f'{name} of budget {self.name} must be a whole number of at least 1; got {value!r}.')
-        for name, known in (('training_radii', (*NORMS, 'rho')), ('attack_radii', tuple(NORMS))):
+        for name in ('training_radii', 'attack_radii'):
             for norm, factor in getattr(self, name).items():
-                if norm not in known or not isinstance(factor, (int, float)) or not factor > 0:
+                if norm not in NORMS or not isinstance(factor, (int, float)) or not factor > 0:
                     raise InputError(
-                        f'{name} of budget {self.name} has a positive factor for each of {", ".join(known)}; '
-                        f'got {norm!r}: {factor!r}.'
+                        f'{name} of budget {self.name} has a positive factor for each of the norms '
+                        f'{", ".join(NORMS)}; got {norm!r}: {factor!r}.'
                     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from samat_mm.errors import InputError
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.registry import ATTACKS
+from samat_mm.tables.methods import METHODS
 from samat_mm.tables.table import EXAMINATIONS, SANITY, Table
 from samat_mm.tables.verdict.questions import QUESTIONS
 
@@ -25,6 +26,7 @@ def check_table(table: Table) -> None:
     if not keys or twice:
         what = f'has {", ".join(twice)} more than once' if twice else 'has none'
         raise InputError(f'{table.name} needs rows with different names, and {what}; add model= to tell rows apart.')
+    _known(table, 'methods of the budget', table.budget.methods, METHODS)
     _known(table, 'surrogates', table.surrogates.keys(), table.attacks)
     _known(table, 'surrogates', table.surrogates.values(), keys)
     _known(table, 'labels', table.labels.keys(), table.attacks)

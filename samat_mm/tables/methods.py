@@ -21,8 +21,7 @@ def changes_of(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, 
     Args:
         row: ``method``, or several ('SAM + linf-AT', the weights first), and their ``rho`` and ``eps``.
         base: The config of plain training.
-        radii: By norm, the factor by which the radius of adversarial training is scaled, and by 'rho' that of SAM; 1
-            where one is missing.
+        radii: By norm, the factor by which the radius of adversarial training is scaled; 1 where a norm is missing.
 
     Raises:
         ValueError: if the method is unknown, or its radius is missing.
@@ -68,8 +67,7 @@ def _adam(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _sharpness_aware(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
-    rho = radii.get('rho', 1.0) * row['rho']
-    return dict(optim_wrapper=dict(type=f'{parts_of(row)[0]}OptimWrapper', rho=rho))
+    return dict(optim_wrapper=dict(type=f'{parts_of(row)[0]}OptimWrapper', rho=row['rho']))
 
 
 def _linf_training(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
@@ -83,12 +81,6 @@ def _linf_training(row: Row, base: Config, radii: Mapping[str, float]) -> dict[s
 def _l2_training(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
     radius = radii.get('l2', 1.0) * parse_radius(row['eps'], 'eps')
     return _training('l2', radius, radius / 2, L2_STEPS)
-
-
-def _fast_gradient_method(row: Row, base: Config, radii: Mapping[str, float]) -> dict[str, Any]:
-    """Return adversarial training on embeddings, of text: one step of length eps."""
-    attack = dict(type='FGSM', norm='l2', eps=radii.get('l2', 1.0) * parse_radius(row['eps'], 'eps'))
-    return dict(default_hooks=dict(adversarial_training=dict(type='AdversarialTrainingHook', attack=attack)))
 
 
 def _training(norm: str, eps: float, step_size: float, steps: int) -> dict[str, Any]:
@@ -106,6 +98,5 @@ METHODS = {
     'ESAM': _sharpness_aware,
     'linf-AT': _linf_training,
     'l2-AT': _l2_training,
-    'FGM': _fast_gradient_method,
 }
-RADIUS_OF = {'SAM': 'rho', 'ASAM': 'rho', 'ESAM': 'rho', 'linf-AT': 'eps', 'l2-AT': 'eps', 'FGM': 'eps'}
+RADIUS_OF = {'SAM': 'rho', 'ASAM': 'rho', 'ESAM': 'rho', 'linf-AT': 'eps', 'l2-AT': 'eps'}

@@ -12,7 +12,7 @@ from samat_mm.errors import InputError
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.presets import configs_folder
 from samat_mm.tables.budgets import Budget, shorten
-from samat_mm.tables.methods import changes_of
+from samat_mm.tables.methods import changes_of, parts_of
 
 SANITY, SHARPNESS = EXAMINATIONS = ('sanity', 'sharpness')
 
@@ -134,6 +134,8 @@ class Table:
         if own in self.budget.models:
             config.merge_from_dict(dict(model=deepcopy(self.budget.models[own])))  # merging empties _delete_
         config.merge_from_dict(changes_of(row.settings, config, self.budget.training_radii))
+        for method in parts_of(row.settings):
+            config.merge_from_dict(deepcopy(self.budget.methods.get(method, {})))
         shorten(config, self.budget.share)
         config.randomness = dict(seed=seed)
         return config

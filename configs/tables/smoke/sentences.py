@@ -1,10 +1,10 @@
 # Budget "smoke" of the text table: the real sentences, a small DistilBERT with random weights, a part of the test set.
 seeds = [0, 1, 2]
 smoke = dict(
-    description='A small DistilBERT, trained from random weights, rho scaled by 0.2 for it, and some of the sentences: '
-    'compare the rows, not their values with those of the pretrained model.',
+    description='A small DistilBERT from random weights, whose first epoch takes the place of pretraining and is the '
+    'same for all rows, and some of the sentences: compare the rows, not their values.',
     attacks_per_process=2,
-    training_radii=dict(rho=0.2),  # at 0.05 SAM does not leave the plateau at the random weights
+    methods=dict(SAM=dict(optim_wrapper=dict(start_iter=267))),  # see distilbert-small_rotten-tomatoes_sam.py
     config='distilbert-small_rotten-tomatoes_adamw.py',
     max_samples=200,
 )
