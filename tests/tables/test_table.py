@@ -144,6 +144,13 @@ def test_adversarial_training_takes_the_steps_of_the_protocol():
     assert found == {key: (pytest.approx(step), steps) for key, (step, steps) in expected.items()}
 
 
+def test_a_budget_changes_the_rows_of_a_method():
+    """The small text model: SAM starts after the first epoch, of 8,530 sentences in batches of 32."""
+    plain, sam = (read_table('table10', 'smoke').training_config(row, 0) for row in read_table('table10').rows)
+    assert sam.optim_wrapper.start_iter == -(-8530 // plain.train_dataloader.batch_size)
+    assert sam.optim_wrapper.rho == 0.05 and 'start_iter' not in plain.optim_wrapper
+
+
 def test_a_share_of_the_schedule_shrinks_all_of_it():
     epochs = read_table('table2', 'short').training_config(read_table('table2').rows[0], 0)
     assert (epochs.train_cfg.max_epochs, epochs.param_scheduler[0].milestones) == (10, [8, 9])

@@ -63,6 +63,7 @@ def test_the_table_without_a_mistake_is_read(tmp_path):
         ("metric = 'accuracy/top1'", '', 'lacks metric; add it'),
         ('seeds = [0, 1]', 'seeds = [0, 0]', 'seeds must be different numbers from 0 on; got 0, 0'),
         ('share=0.5', "share='0.5'", r"share of budget smoke must be a number in \(0, 1\]; got '0.5'"),
+        ('share=0.5', 'methods=dict(Sam={})', "methods of the budget of .*: 'Sam' is unknown; the known ones are SGD"),
         ('share=0.5', 'max_samples=0', 'max_samples of budget smoke must be a whole number of at least 1; got 0'),
         ('dict(linf=2.0)', 'dict(Linf=2.0)', "attack_radii of budget smoke has a positive factor .*; got 'Linf': 2.0"),
     ],
