@@ -12,6 +12,7 @@ order.
 
 import argparse
 import json
+import math
 import pickle
 import subprocess
 import sys
@@ -123,7 +124,7 @@ def described(form: str, found: Sequence[dict]) -> dict[str, Any]:
     return {
         'form': form,
         'successes': len(errors),
-        'of these above 20 % of the words': sum(own['changed'] > np.ceil(0.2 * own['words']) for own in errors),
+        'of these above 20 % of the words': sum(own['changed'] > math.ceil(0.2 * own['words']) for own in errors),
         'queries': sum(len(own['queries']) for own in found),
     }
 
