@@ -3,7 +3,6 @@
 Their packages come with ``pip install samat-mm[text]``; they are imported when a tokenizer or a model is built.
 """
 
-<<<<<<< HEAD
 from samat_mm import words  # noqa: F401  (registers the attacks)
 from samat_mm.text.attack_test_loop import TextAttackTestLoop
 from samat_mm.text.distilbert import DistilBertClassifier
@@ -21,9 +20,3 @@ __all__ = [
     'train_tokenizer',
     'trained_tokenizer',
 ]
-=======
-for attack_type in WORD_ATTACK_TYPES:
-    ATTACKS.register_module(module=attack_type)
-for source_type in SUBSTITUTION_TYPES:
-    SUBSTITUTIONS.register_module(module=source_type)
->>>>>>> words

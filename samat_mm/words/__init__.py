@@ -5,6 +5,6 @@ from samat_mm.words.attacks import WORD_ATTACK_TYPES
 from samat_mm.words.substitutions import SUBSTITUTION_TYPES
 
 for attack_type in WORD_ATTACK_TYPES:
-    ATTACKS.register_module(module=attack_type, force=True)
+    ATTACKS.register_module(module=attack_type)
 for source_type in SUBSTITUTION_TYPES:
-    SUBSTITUTIONS.register_module(module=source_type, force=True)
+    SUBSTITUTIONS.register_module(module=source_type)

@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT
 from word_tables import Linear, Table, problem
 
-import samat_mm.text  # noqa: F401  (registers)
+import samat_mm.words  # noqa: F401  (registers)
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.presets import build_attacks, image_attacks, preset
 from samat_mm.registry import ATTACKS
