@@ -88,6 +88,34 @@ def test_the_papers_setting():
     assert (optimizer.type, optimizer.lr) == ('AdamW', 5e-5)
 
 
+@pytest.mark.parametrize(('method', 'radius'), [('fgm-at', 0.1), ('freelb', 0.1)])
+def test_the_small_model_is_trained_on_perturbed_sentences_after_the_first_epoch(method, radius, reviews, tmp_path):
+    config = config_of(f'distilbert-small_rotten-tomatoes_{method}', reviews, None, tmp_path)
+    config.train_cfg.max_epochs = 3
+    lengths = []
+
+    class Lengths(Hook):
+        priority = 'LOWEST'
+
+        def before_train(self, runner):
+            runner.model.register_forward_pre_hook(self.keep, with_kwargs=True)
+
+        def keep(self, model, args, kwargs):
+            if 'perturbation' in kwargs:
+                lengths.append(float(kwargs['perturbation'].flatten(1).norm(dim=1).max()))
+
+    run = Runner.from_cfg(config)
+    run.register_hook(Lengths())
+    run.train()
+    assert len(lengths) == 6 and max(lengths[:2]) < 1e-5
+    assert all(radius / 2 < length <= radius * (1 + 1e-4) for length in lengths[2:])
+
+
+def test_sam_starts_after_the_first_epoch_of_the_small_model():
+    config = Config.fromfile(ROOT / 'configs/distilbert-small_rotten-tomatoes_sam.py')
+    assert config.optim_wrapper.start_iter == -(-8530 // config.train_dataloader.batch_size)
+
+
 def test_sharpness_is_measured_as_for_images(reviews, tmp_path):
     config = config_of('distilbert-small_rotten-tomatoes_sam', reviews, None, tmp_path)
     config.default_hooks.sharpness = dict(type='SharpnessHook', batches=1, steps=1, probes=2, landscape='none')
