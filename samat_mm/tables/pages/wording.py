@@ -19,7 +19,11 @@ def measured(document: Document) -> str:
     samples = ' or '.join(f'{count:,}' for count in document['samples']) or 'no'
     is_published = any(cell['published'] is not None for row in document['rows'] for cell in row['cells'].values())
     beside = ', and the published number' if is_published else ''
-    others = ''.join(f' {column} shows {metric}.' for column, metric in document.get('column_metrics', {}).items())
+    columns = document.get('column_metrics', {})
+    others = ''.join(
+        f' {metric}: {", ".join(column for column in columns if columns[column] == metric)}.'
+        for metric in dict.fromkeys(columns.values())
+    )
     return (
         f'{document["metric"]} on {samples} {document.get("unit", "image")}s: mean ± sample standard deviation over '
         f'{seeds} {"seed" if seeds == 1 else "seeds"}{beside}.{others} Budget {document["budget"]}, protocol '
