@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument('--restarts', type=int)
     parser.add_argument('--queries', type=int, help='model queries per image of Square and AutoAttack')
     parser.add_argument('--seed', type=seed_number, help='seed of the random starts; default 0')
-    parser.add_argument('--max-samples', type=int, help='number of images to evaluate, spread evenly')
+    parser.add_argument('--max-samples', type=int, help='number of images, or of sentences, to test, spread evenly')
     parser.add_argument('--out', metavar='FILE.json', help='write the report')
     parser.add_argument('--show-dir', help='write one picture per image and attack')
     parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files and score them')

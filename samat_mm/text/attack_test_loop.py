@@ -34,6 +34,7 @@ class TextAttackTestLoop(EvaluationLoop):
     """
 
     unit: ClassVar[str] = 'sentence'
+    batch_size: ClassVar[int | None] = 1  # the attack on a sentence asks the model about many texts
 
     def run(self) -> dict[str, Any]:
         """Test, and return the metrics; those under attack have its name as a prefix: 'pso/accuracy/top1'."""

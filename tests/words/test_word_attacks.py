@@ -207,9 +207,9 @@ def test_the_presets_have_the_published_settings(name, monkeypatch):
 
 
 def test_attacks_on_images_and_on_words_are_told_apart():
-    with pytest.raises(TypeError, match=r'attack pso changes words \(PSO\), but the samples here are images'):
+    with pytest.raises(TypeError, match=r'attack pso replaces words \(PSO\), and here gradients move inputs'):
         image_attacks(['pgd-linf', 'pso'])
-    with pytest.raises(TypeError, match='attack mine changes words'):
+    with pytest.raises(TypeError, match='attack mine replaces words'):
         image_attacks({'mine': PSO(TABLE)})
     with pytest.raises(ValueError, match=r'none of the attacks \(pso\) takes eps'):
         build_attacks(['pso'], eps='4/255')
@@ -221,7 +221,7 @@ def test_hooks_for_images_refuse_an_attack_on_words(hook):
 
     config = dict(type='PSO', substitutions=dict(type='WordNet'))
     parameters = {'attack': config} if hook == 'AdversarialTrainingHook' else {'attacks': [config]}
-    with pytest.raises(TypeError, match=r'changes words \(PSO\), but the samples here are images'):
+    with pytest.raises(TypeError, match=r'replaces words \(PSO\), and here gradients move inputs'):
         HOOKS.build(dict(type=hook, **parameters))
 
 
