@@ -136,6 +136,7 @@ def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
         OSError: if a file cannot be written.
     """
     document, folder = report.document, report.result.folder
+    unit = document.get('evaluation', {}).get('unit', 'image')
     print_report(document)
     print_verdicts(document.get('sanity', []))
     page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
@@ -143,9 +144,9 @@ def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
         write_text(Path(args.out), json.dumps(document, indent=2) + '\n')
     if has_metric(document):
         write_html(document, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
-        print(f'Report: {page}. Results by image: {folder}.')
+        print(f'Report: {page}. Results by {unit}: {folder}.')
     else:
-        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {folder}.')
+        print(f'The metrics gave no numbers, so there is no page to write. Results by {unit}: {folder}.')
 
 
 def main() -> None:

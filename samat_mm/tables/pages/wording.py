@@ -34,7 +34,8 @@ def measured(document: Document) -> str:
 def verdict_note(document: Document) -> str:
     """Return what the answers of a verdict mean."""
     seeds, samples = len(document['seeds']), max(document['samples'], default=0)
-    image = f' One of {samples:,} images is {100 / samples:.2g} points of accuracy.' if samples else ''
+    counted = samples and document['metric'].startswith('accuracy')  # mIoU has no such step
+    image = f' One of {samples:,} images is {100 / samples:.2g} points of accuracy.' if counted else ''
     return (
         'Yes and No mean that all seeds say so (at least two); differences are taken between models of the same seed. '
         f'By chance, {seeds} seeds agree once in {2 ** max(seeds - 1, 0)} times.{image} Of several rows of SAM, the '
