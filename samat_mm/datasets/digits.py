@@ -64,7 +64,7 @@ class DigitScenes(BaseSegDataset):
     def __init__(
         self, split: str = 'train', length: int = 1000, image_size: int = 96, seed: int = 0, **kwargs: Any
     ) -> None:
-        if split not in HANDWRITING:
+        if split not in tuple(HANDWRITING):
             raise InputError(f"DigitScenes: split must be 'train' or 'val', got {split!r}.")
         for name, value, least in (('length', length, 1), ('image_size', image_size, 32), ('seed', seed, 0)):
             if value < least:
