@@ -45,8 +45,8 @@ class WordAttack(SeededAttack, ABC):
 
     Attributes:
         substitutions: the words that may replace a word: a :class:`Substitutions` or its config.
-        tagger: finds the part of speech of each word, which its substitutions then share: 'pattern' or a function of a module, see
-            :mod:`samat_mm.words.parts_of_speech`; None for every part of speech that a word can be.
+        tagger: finds the part of speech of each word, which its substitutions then share: 'pattern' or a function
+            of a module, see :mod:`samat_mm.words.parts_of_speech`; None for every part of speech that a word can be.
         seed: the random numbers of sentence i come from (seed, i) alone.
     """
 
@@ -64,8 +64,8 @@ class WordAttack(SeededAttack, ABC):
             raise InputError(f'tagger must be the name of one, a function or None; got {self.tagger!r}.')
         elif '<' in getattr(self.tagger, '__qualname__', ''):
             raise InputError(
-                f'tagger must be a function of a module, which a report can name; got {self.tagger!r}. Define it at the '
-                'top level of a module.'
+                f'tagger must be a function of a module, which a report can name; got {self.tagger!r}. Define it at '
+                'the top level of a module.'
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= LARGEST_SEED:
             raise InputError(f'seed must be a whole number from 0 to {LARGEST_SEED}; got {self.seed!r}.')

@@ -88,7 +88,7 @@ class CounterFittedVectors(Substitutions):
     def _rows(self) -> dict[str, int]:
         """Return the row of each word; reads both files, which have to fit."""
         file, count = Path(self.words), len(self._matrix)
-        rows = load_pickle_bytes(read_bytes(file, ADVICE), self.words)
+        rows = load_pickle_bytes(read_bytes(file, ADVICE), str(self.words))
         if not isinstance(rows, dict) or not all(isinstance(word, str) for word in rows):
             raise damaged(file, 'not rows by word')
         if sorted(map(repr, rows.values())) != sorted(map(repr, range(count))):

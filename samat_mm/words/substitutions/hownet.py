@@ -48,7 +48,7 @@ class HowNet(Substitutions):
 
     @cached_property
     def _table(self) -> dict[str, dict[str, list[str]]]:
-        table = load_pickle_bytes(self._content, self.file)
+        table = load_pickle_bytes(self._content, str(self.file))
         if not isinstance(table, dict) or not all(_is_entry(*item) for item in table.items()):
             raise damaged(Path(self.file), 'not the substitutions of words by part of speech')
         return table
