@@ -150,7 +150,10 @@ def image_attack(attack: Any, name: str | None = None) -> Attack:
     built = ATTACKS.build(attack)
     if not isinstance(built, Attack):
         kind = type(built).__name__
-        raise UnsupportedError(f'attack {name or kind} changes words ({kind}), but the samples here are images.')
+        raise UnsupportedError(
+            f'attack {name or kind} replaces words ({kind}), and here gradients move inputs; test sentences with '
+            "test_cfg=dict(type='TextAttackTestLoop')."
+        )
     return built
 
 

@@ -136,6 +136,7 @@ def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
         OSError: if a file cannot be written.
     """
     document, folder = report.document, report.result.folder
+    unit = document.get('evaluation', {}).get('unit', 'image')
     print_report(document)
     print_verdicts(document.get('sanity', []))
     page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
@@ -143,9 +144,9 @@ def publish(report: EvaluationReport, args: argparse.Namespace) -> None:
         write_text(Path(args.out), json.dumps(document, indent=2) + '\n')
     if has_metric(document):
         write_html(document, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
-        print(f'Report: {page}. Results by image: {folder}.')
+        print(f'Report: {page}. Results by {unit}: {folder}.')
     else:
-        print(f'The metrics gave no numbers, so there is no page to write. Results by image: {folder}.')
+        print(f'The metrics gave no numbers, so there is no page to write. Results by {unit}: {folder}.')
 
 
 def main() -> None:
@@ -160,7 +161,7 @@ def main() -> None:
     parser.add_argument('--restarts', type=int)
     parser.add_argument('--queries', type=int, help='model queries per image of Square and AutoAttack')
     parser.add_argument('--seed', type=seed_number, help='seed of the random starts; default 0')
-    parser.add_argument('--max-samples', type=int, help='number of images to evaluate, spread evenly')
+    parser.add_argument('--max-samples', type=int, help='number of images, or of sentences, to test, spread evenly')
     parser.add_argument('--out', metavar='FILE.json', help='write the report')
     parser.add_argument('--show-dir', help='write one picture per image and attack')
     parser.add_argument('--export', metavar='DIR', help='write adversarial images as 8-bit PNG files and score them')

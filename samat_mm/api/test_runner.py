@@ -16,13 +16,14 @@ from samat_mm.errors import InputError
 from samat_mm.evaluation import EvaluationResult
 from samat_mm.presets import listed
 
+OPTIONS = {'checks': '--sanity', 'export_dir': '--export'}  # of tools/test.py, where they have other names
 STATED = ('pixel_range', 'craft_dtype', 'protocol', 'max_samples')  # settings that numbers depend on
 
 
 def attacks_of(config: Config) -> list[str | dict]:
     """Return the attacks that the config's own test loop and evaluation hooks name, without repetition."""
     found: list[str | dict] = []
-    for attack in (attack for part in _evaluating(config) for attack in listed(part.get('attacks'))):
+    for attack in (attack for part in _evaluating(config) for attack in listed(part.get('attacks', ()))):
         if attack not in found:
             found.append(attack)
     return found
@@ -73,9 +74,10 @@ def refuse_unknown_options(kind: type[EvaluationLoop], options: Mapping[str, Any
         ValueError: naming them.
     """
     taken = {name for base in (kind, EvaluationLoop) for name in inspect.signature(base.__init__).parameters}
-    unknown = ', '.join(sorted(options.keys() - taken))
+    unknown = sorted(options.keys() - taken)
     if unknown:
-        raise InputError(f'{kind.__name__}, by which this config is tested, takes no {unknown}; leave it out.')
+        named = ', '.join(f'{name} ({OPTIONS.get(name, "--" + name.replace("_", "-"))})' for name in unknown)
+        raise InputError(f'{kind.__name__}, by which this config is tested, takes no {named}; leave it out.')
 
 
 def run_test(runner: Runner, loop: EvaluationLoop) -> EvaluationResult:

@@ -64,11 +64,11 @@ class DigitScenes(BaseSegDataset):
     def __init__(
         self, split: str = 'train', length: int = 1000, image_size: int = 96, seed: int = 0, **kwargs: Any
     ) -> None:
-        if split not in HANDWRITING:
+        if split not in tuple(HANDWRITING):
             raise InputError(f"DigitScenes: split must be 'train' or 'val', got {split!r}.")
         for name, value, least in (('length', length, 1), ('image_size', image_size, 32), ('seed', seed, 0)):
-            if value < least:
-                raise InputError(f'DigitScenes: {name} must be at least {least}, got {value}.')
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f'DigitScenes: {name} must be a whole number, at least {least}; got {value!r}.')
         self.split = split
         self.length = length
         self.image_size = image_size

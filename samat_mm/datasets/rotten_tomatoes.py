@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from samat_mm.datasets.folders import folder_of
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.access import reading
+from samat_mm.perturbations.checks import whole_number
 
 FILES = {'positive': 'rt-polarity.pos', 'negative': 'rt-polarity.neg'}
 PUBLISHED = 5331  # sentences in each file
@@ -64,7 +66,7 @@ class RottenTomatoes(BaseDataset):
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if the split is unknown, or a file has another number of sentences or a line without one.
+        ValueError: if an argument is of another kind, or a file has another number of sentences or a line without one.
 
     Source: B. Pang and L. Lee, Seeing Stars: Exploiting Class Relationships for Sentiment Categorization with Respect
     to Rating Scales, ACL 2005.
@@ -79,9 +81,12 @@ class RottenTomatoes(BaseDataset):
         sentences: int | None = PUBLISHED,
         **kwargs: Any,
     ) -> None:
-        if split not in SPLITS:
+        if split not in tuple(SPLITS):
             raise InputError(f'RottenTomatoes: split must be one of {", ".join(SPLITS)}; got {split!r}.')
-        missing = [name for name in FILES.values() if not (Path(data_root) / name).exists()]
+        if sentences is not None:
+            whole_number(sentences, 'RottenTomatoes: sentences')
+        root = folder_of(data_root, 'RottenTomatoes')
+        missing = [name for name in FILES.values() if not (root / name).exists()]
         if missing:
             raise MissingFileError(
                 f'Rotten Tomatoes was not found: {data_root} lacks {" and ".join(missing)}; '

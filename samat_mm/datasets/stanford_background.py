@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATASETS, TRANSFORMS
 from mmseg.datasets import BaseSegDataset
 
+from samat_mm.datasets.folders import folder_of
 from samat_mm.datasets.loading import IGNORED, list_names
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.images import naming
@@ -133,6 +134,7 @@ class StanfordBackgroundDataset(BaseSegDataset):
             raise InputError(f"StanfordBackgroundDataset: split must be 'train' or 'val', got {split!r}.")
         if fold not in (None, *range(FOLDS)):
             raise InputError(f'StanfordBackgroundDataset: fold must be None or 0..{FOLDS - 1}, got {fold!r}.')
+        folder_of(data_root, 'StanfordBackgroundDataset')
         self.split = split
         self.fold = FOLDS - 1 if fold is None else fold
         super().__init__(data_root=data_root, **kwargs)

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from samat_mm.datasets.folders import folder_of
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.images import naming
 
@@ -35,7 +36,7 @@ class TinyImageNet(BaseDataset):
     def __init__(self, data_root: str = 'data/tiny-imagenet-200', split: str = 'train', **kwargs: Any) -> None:
         if split not in ('train', 'val'):
             raise InputError(f"TinyImageNet: split must be 'train' or 'val'; got {split!r}.")
-        root = Path(data_root)
+        root = folder_of(data_root, 'TinyImageNet')
         needed = ['train'] if split == 'train' else ['train', 'val/images', ANNOTATIONS]
         missing = [part for part in needed if not (root / part).exists()]
         if missing:

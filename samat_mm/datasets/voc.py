@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmseg.datasets import PascalVOCDataset
 
+from samat_mm.datasets.folders import folder_of
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.images import naming
 
@@ -84,17 +85,18 @@ class VOC2012Dataset(PascalVOCDataset):
     """
 
     def __init__(self, data_root: str = 'data/VOCdevkit/VOC2012', split: str = 'train', **kwargs: Any) -> None:
+        root = folder_of(data_root, 'VOC2012Dataset')
         lists = ['train', 'val'] if split == AUGMENTED else [split]
         names, *others = (f'{LISTS}/{name}.txt' for name in lists)
-        missing = [part for part in (IMAGES, LABELS, names, *others) if not (Path(data_root) / part).exists()]
+        missing = [part for part in (IMAGES, LABELS, names, *others) if not (root / part).exists()]
         if missing:
             raise MissingFileError(
                 f'PASCAL VOC 2012 was not found: {data_root} lacks {", ".join(missing)}; '
                 'run `python tools/prepare_data.py voc SOURCE`.'
             )
-        if not read_names(Path(data_root) / names):
-            raise InputError(f'list {Path(data_root) / names} does not name any image; restore it.')
-        self.added = added_names(Path(data_root)) if split == AUGMENTED else []
+        if not read_names(root / names):
+            raise InputError(f'list {root / names} does not name any image; restore it.')
+        self.added = added_names(root) if split == AUGMENTED else []
         super().__init__(
             ann_file=names,
             data_root=data_root,

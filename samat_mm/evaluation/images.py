@@ -37,12 +37,13 @@ class NamedErrors(Dataset):
         try:
             return self.dataset[number]
         except UserError as error:
-            return FileError(f'image {number} of the test set: {error}')
+            return FileError(f'{self._noun(number)} {number} of the test set: {error}')
         except Exception as error:  # the pipeline may be anybody's
             if fault := self._fault(number, error):
-                return FileError(f'image {number} of the test set{fault}')
+                return FileError(f'{self._noun(number)} {number} of the test set{fault}')
             path = self._path(number, 'img_path')
-            raise RuntimeError(f'the pipeline fails at image {number} of the test set ({path})') from error
+            where = f'{self._noun(number)} {number} of the test set ({path})'
+            raise RuntimeError(f'the pipeline fails at {where}') from error
 
     def _fault(self, number: int, error: Exception) -> str | None:
         """Return which file is damaged and how, whatever error the code raised, or None if no file is."""
@@ -57,6 +58,9 @@ class NamedErrors(Dataset):
             return None
         path, said = self._path(number, 'img_path'), str(error).partition('\n')[0] or type(error).__name__
         return f'{path and f", {path},"} cannot be read ({said}); mend the file.'
+
+    def _noun(self, number: int) -> str:
+        return 'sentence' if self._path(number, 'text') else 'image'
 
     def _path(self, number: int, key: str) -> str:
         try:
@@ -83,12 +87,15 @@ def is_openmmlab_item(item: Any) -> bool:
     )
 
 
-def read_batches(loader: DataLoader, numbers: Sequence[int]) -> Iterator[tuple[list[int], Any]]:
+def read_batches(
+    loader: DataLoader, numbers: Sequence[int], batch_size: int | None = None
+) -> Iterator[tuple[list[int], Any]]:
     """Read images by number, batch by batch, as a loader would.
 
     Args:
         loader: the data set, the size of a batch, and how many processes read; its sampler plays no part.
         numbers: of the images.
+        batch_size: another size of a batch.
 
     Yields:
         The numbers of a batch, and the batch.
@@ -96,7 +103,7 @@ def read_batches(loader: DataLoader, numbers: Sequence[int]) -> Iterator[tuple[l
     Raises:
         OSError: if an image cannot be read; those of earlier batches were yielded before.
     """
-    size = loader.batch_size or int(getattr(loader.batch_sampler, 'batch_size', 1))
+    size = batch_size or loader.batch_size or int(getattr(loader.batch_sampler, 'batch_size', 1))
     batches = [list(numbers[start : start + size]) for start in range(0, len(numbers), size)]
     read = DataLoader(
         NamedErrors(loader.dataset),

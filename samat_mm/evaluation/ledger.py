@@ -61,7 +61,7 @@ class Ledger:
         missing = [image for image in numbers if image not in scores]
         if missing:
             raise InputError(
-                f'the results of image {missing[0]} under {attack} are missing or damaged in {self.folder}; '
+                f'the results of number {missing[0]} under {attack} are missing or damaged in {self.folder}; '
                 'run the same command again to have them scored again.'
             )
         return [scores[image] for image in numbers]

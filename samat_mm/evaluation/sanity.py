@@ -62,6 +62,8 @@ class SanityChecks:
             ValueError: if there is none with a radius to vary.
         """
         first, *_ = given = list[Any](attacks.values())
+        if not all(isinstance(attack, Attack) for attack in given):
+            raise InputError('the sanity checks vary the radius of an attack on images; leave --sanity out for words.')
         return cls(next((attack for attack in given if isinstance(attack, PGD)), first), **numbers)
 
     @property

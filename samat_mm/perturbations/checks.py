@@ -28,14 +28,14 @@ def share(value: float, name: str) -> float:
     return float(value)
 
 
-def whole_number(value: int, name: str) -> int:
+def whole_number(value: int, name: str, least: int = 1) -> int:
     """Return ``value``.
 
     Raises:
-        ValueError: if it is not a whole number of at least 1.
+        ValueError: if it is not a whole number of at least ``least``.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f'{name} must be a whole number of at least 1; got {value!r}.')
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f'{name} must be a whole number of at least {least}; got {value!r}.')
     return value
 
 

@@ -84,6 +84,8 @@ def image_sizes(raw_inputs: Sequence[Tensor] | Tensor, inputs: Tensor) -> list[t
     other = next((image for image in raw_inputs if image.ndim < 3), None)
     if other is not None:
         raise UnsupportedError(
-            f'an attack on pixels needs images (C, H, W); got an input of shape {tuple(other.shape)}.'
+            f'an attack on pixels needs images (C, H, W); got an input of shape {tuple(other.shape)}. Test sentences '
+            'with the TextAttackTestLoop and an attack on words, such as pso; training perturbs the embeddings of a '
+            'model that has embed.'
         )
     return [(min(image.shape[-2], inputs.shape[-2]), min(image.shape[-1], inputs.shape[-1])) for image in raw_inputs]

@@ -5,6 +5,7 @@ Their packages come with ``pip install samat-mm[text]``; they are imported when 
 
 from samat_mm import words  # noqa: F401  (registers the attacks)
 from samat_mm.text.attack_test_loop import TextAttackTestLoop
+from samat_mm.text.digest import digest_of
 from samat_mm.text.distilbert import DistilBertClassifier
 from samat_mm.text.preprocessor import TextDataPreprocessor
 from samat_mm.text.tokenizers import pretrained_tokenizer, train_tokenizer, trained_tokenizer
@@ -16,6 +17,7 @@ __all__ = [
     'TextAttackTestLoop',
     'TextDataPreprocessor',
     'Tokenize',
+    'digest_of',
     'pretrained_tokenizer',
     'train_tokenizer',
     'trained_tokenizer',

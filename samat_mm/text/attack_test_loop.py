@@ -17,6 +17,7 @@ from samat_mm.evaluation.metric_copies import copied_evaluator, evaluator_for
 from samat_mm.model_state import unwrapped
 from samat_mm.tasks import Classification, task_of
 from samat_mm.text.classifier import SentenceClassifier
+from samat_mm.text.digest import digest_of
 from samat_mm.text.sentence_run import SentenceBatch, SentenceRun
 from samat_mm.words.attacks import WordAttack
 
@@ -34,6 +35,7 @@ class TextAttackTestLoop(EvaluationLoop):
     """
 
     unit: ClassVar[str] = 'sentence'
+    batch_size: ClassVar[int | None] = 1  # the attack on a sentence asks the model about many texts
 
     def run(self) -> dict[str, Any]:
         """Test, and return the metrics; those under attack have its name as a prefix: 'pso/accuracy/top1'."""
@@ -52,9 +54,10 @@ class TextAttackTestLoop(EvaluationLoop):
         self.runner.model.eval()
         runs = {CLEAN: SentenceRun(CLEAN, None, copied_evaluator(self.evaluator))}
         for name, attack in self.attacks.items():
-            settings = {**attack.describe(), 'digest': attack.substitutions.digest}
-            runs[name] = SentenceRun(name, attack, evaluator_for(name, self.evaluator), settings)
-        scored = self.scored(runs, self.attacks, {}, lambda data: SentenceBatch(classifier, task, data))
+            described = {**attack.describe(), 'digest': attack.substitutions.digest}
+            runs[name] = SentenceRun(name, attack, evaluator_for(name, self.evaluator), described)
+        settings = {'sentences': digest_of(self.dataloader.dataset, range(len(self.dataloader.dataset)))}
+        scored = self.scored(runs, self.attacks, settings, lambda data: SentenceBatch(classifier, task, data))
         clean = scored.by_attack[CLEAN].scores
         for name in self.attacks:
             scored.by_attack[name].metrics.update(word_metrics(scored.by_attack[name].scores, clean))

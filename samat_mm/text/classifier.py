@@ -36,11 +36,11 @@ class SentenceClassifier:
             TypeError: if the data set has no texts.
         """
         read = getattr(self.dataset, 'get_data_info', None)
-        info = None if read is None else read(number)
+        info = None if read is None or not hasattr(self.dataset, 'pipeline') else read(number)
         if not isinstance(info, Mapping) or not isinstance(info.get('text'), str):
             raise UnsupportedError(
-                f'attacks on words need a data set whose get_data_info has a text; {type(self.dataset).__name__} has '
-                'none. An attack on pixels needs the AttackTestLoop.'
+                'attacks on words need an MMEngine BaseDataset whose get_data_info has a text; '
+                f'{type(self.dataset).__name__} is none. An attack on pixels needs the AttackTestLoop.'
             )
         return dict(info)
 

@@ -10,6 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from samat_mm.errors import InputError
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.tasks.labels import name_of
 from samat_mm.text.preprocessor import TextDataPreprocessor
 from samat_mm.text.weights import network_from_hub, network_in, random_network
@@ -47,7 +48,7 @@ class DistilBertClassifier(BaseModel):
         attention: str = 'eager',
         data_preprocessor: dict | nn.Module | None = None,
     ) -> None:
-        settings = dict(num_labels=num_classes, attn_implementation=attention)
+        settings = dict(num_labels=whole_number(num_classes, 'num_classes'), attn_implementation=attention)
         if pretrained is not None and architecture is not None:
             raise InputError('a pretrained model has its own architecture; give either pretrained or architecture.')
         if isinstance(pretrained, dict):

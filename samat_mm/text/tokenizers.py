@@ -1,21 +1,29 @@
 """WordPiece tokenizers: from the folder of a pretrained model, or trained on the sentences of a data set."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mmengine.registry import DATASETS, TASK_UTILS
 
-from samat_mm.errors import InputError, MissingFileError
+from samat_mm.errors import InputError, MissingFileError, UnsupportedError
 from samat_mm.files.images import naming
+from samat_mm.perturbations.checks import whole_number
 from samat_mm.text.packages import text_package
-from samat_mm.text.weights import from_hub
+from samat_mm.text.weights import SOURCE, from_hub
 
 SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 ENDS = ('[CLS]', '[SEP]')
 FILES = ('tokenizer.json', 'vocab.txt')  # of a pretrained tokenizer; one is enough
+
+
+def is_tokenizer(value: Any) -> bool:
+    """Tell whether a value is a tokenizer of the package tokenizers."""
+    tokenizers = text_package('tokenizers')
+    return isinstance(value, (tokenizers.Tokenizer, tokenizers.implementations.BaseTokenizer))
 
 
 @TASK_UTILS.register_module(name='PretrainedTokenizer')
@@ -42,7 +50,7 @@ def pretrained_tokenizer(folder: str | None = None, hub: str | None = None) -> A
     if path is None:
         raise MissingFileError(
             f'{folder} has neither {" nor ".join(FILES)}; put the files of a pretrained model there, as '
-            'huggingface.co/distilbert/distilbert-base-uncased has them.'
+            f'{SOURCE} has them.'
         )
     return _for_sentences(_read(path), path)
 
@@ -85,14 +93,60 @@ def trained_tokenizer(dataset: dict, size: int) -> Any:
     Args:
         dataset: config of a data set with ``text``.
         size: the largest number of WordPieces.
+
+    Raises:
+        TypeError: if the data set is no config, or has no texts.
+        ValueError: if the size is no whole number, or has no room for the alphabet.
     """
-    return _trained(json.dumps(dataset, sort_keys=True), size)
+    if not isinstance(dataset, dict):
+        raise UnsupportedError(
+            "TrainedTokenizer needs the config of a data set, such as dict(type='RottenTomatoes', split='train'); got "
+            f'dataset={dataset!r}.'
+        )
+    whole_number(size, 'size')
+    given = _Given(_frozen(dataset), dataset)
+    try:
+        hash(given)
+    except TypeError:  # of a value that cannot be compared, such as an array
+        return _train(dataset, size)
+    return _trained(given, size)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A config that can be looked up."""
+
+    frozen: Hashable
+    config: dict = field(compare=False)
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return a config as nested tuples, which are equal if their types and values are."""
+    if isinstance(value, dict):
+        return dict, tuple((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return list, tuple(map(_frozen, value))
+    return type(value), value
 
 
 @lru_cache(maxsize=4)
-def _trained(dataset: str, size: int) -> Any:
-    data = DATASETS.build(json.loads(dataset))
-    return train_tokenizer([data.get_data_info(index)['text'] for index in range(len(data))], size)
+def _trained(given: _Given, size: int) -> Any:
+    return _train(given.config, size)
+
+
+def _train(dataset: dict, size: int) -> Any:
+    data = DATASETS.build(dataset)
+    return train_tokenizer([_text_of(data, index) for index in range(len(data))], size)
+
+
+def _text_of(data: Any, index: int) -> str:
+    info = data.get_data_info(index) if hasattr(data, 'get_data_info') else {}
+    if not isinstance(info.get('text'), str):
+        raise UnsupportedError(
+            f'TrainedTokenizer needs a data set whose get_data_info has a text; {type(data).__name__} has none. Name '
+            'one of sentences.'
+        )
+    return info['text']
 
 
 def train_tokenizer(sentences: Iterable[str], size: int) -> Any:
@@ -107,9 +161,12 @@ def train_tokenizer(sentences: Iterable[str], size: int) -> Any:
         size: the largest number of WordPieces.
 
     Raises:
-        ValueError: if there is no room for the alphabet.
+        ValueError: if the size is no whole number, there is no room for the alphabet, or there is no sentence.
     """
+    whole_number(size, 'size')
     sentences = list(sentences)
+    if not sentences:
+        raise InputError('a tokenizer cannot be trained on 0 sentences; give some.')
     bert = text_package('tokenizers').BertWordPieceTokenizer
     tokenizer = bert(lowercase=True)
     characters: set[str] = set()

@@ -8,6 +8,8 @@ from mmengine.registry import TASK_UTILS, TRANSFORMS
 from mmpretrain.structures import DataSample
 
 from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.perturbations.checks import whole_number
+from samat_mm.text.tokenizers import is_tokenizer
 
 LEAST = 3  # tokens: the two at the ends, and one of the sentence
 
@@ -22,13 +24,19 @@ class Tokenize(BaseTransform):
         max_length: the largest number of tokens; the end of a longer sentence is left out.
 
     Raises:
-        ValueError: if ``max_length`` leaves no room for a sentence.
+        TypeError: if the tokenizer is none of that package.
+        ValueError: if ``max_length`` is no whole number, or leaves no room for a sentence.
     """
 
     def __init__(self, tokenizer: dict | Any, max_length: int = 128) -> None:
-        if max_length < LEAST:
+        if whole_number(max_length, 'max_length') < LEAST:
             raise InputError(f'max_length must be at least {LEAST}; got {max_length}.')
         self.tokenizer = TASK_UTILS.build(tokenizer) if isinstance(tokenizer, dict) else tokenizer
+        if not is_tokenizer(self.tokenizer):
+            raise UnsupportedError(
+                'Tokenize needs a tokenizer of the package tokenizers, or a config of one, such as '
+                f"dict(type='PretrainedTokenizer', folder=...); got {tokenizer!r}."
+            )
         self.max_length = max_length
 
     def transform(self, results: dict) -> dict:
@@ -61,7 +69,13 @@ class PackText(BaseTransform):
         self.meta_keys = meta_keys
 
     def transform(self, results: dict) -> dict:
-        """Return ``inputs`` and ``data_samples``."""
+        """Return ``inputs`` and ``data_samples``.
+
+        Raises:
+            TypeError: if there are no tokens.
+        """
+        if 'tokens' not in results:
+            raise UnsupportedError(f'PackText needs tokens; put Tokenize before it. It got {", ".join(results)}.')
         sample = DataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'gt_label' in results:
             sample.set_gt_label(results['gt_label'])

@@ -11,7 +11,8 @@ from samat_mm.text.packages import text_package
 
 HEAD = ('pre_classifier.', 'classifier.')  # absent in a pretrained model, and then randomly initialised
 WEIGHTS = 'model.safetensors'
-SOURCE = 'huggingface.co/distilbert/distilbert-base-uncased'
+NAME = 'distilbert/distilbert-base-uncased'  # on the hub
+SOURCE = f'huggingface.co/{NAME}'
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 
 
@@ -26,11 +27,18 @@ def random_network(architecture: dict[str, Any], **settings: Any) -> Any:
         ValueError: if they do not fit each other.
     """
     transformers = text_package('transformers')
+    if not isinstance(architecture, dict):
+        raise InputError(f'architecture must be a dict of arguments of DistilBertConfig; got {architecture!r}.')
+    unknown = [name for name in architecture if not hasattr(transformers.DistilBertConfig(), str(name))]
+    if unknown:  # which DistilBertConfig ignores
+        raise InputError(f'DistilBertConfig has no argument {", ".join(map(str, unknown))}; correct the architecture.')
     try:
         config = transformers.DistilBertConfig(**architecture, **settings)
         return transformers.DistilBertForSequenceClassification(config)
-    except (ValueError, TypeError) as error:
-        raise InputError(f'there is no DistilBERT with architecture={architecture!r}: {error}.') from error
+    except Exception as error:  # the package checks values with errors of many types
+        raise InputError(
+            f'there is no DistilBERT with architecture={architecture!r} ({_first_line(error)}); correct it.'
+        ) from error
 
 
 def network_in(folder: str, **settings: Any) -> Any:
@@ -44,19 +52,21 @@ def network_in(folder: str, **settings: Any) -> Any:
         FileNotFoundError: if one of the files is missing.
         ValueError: if they are damaged, or of another model.
     """
+    if not isinstance(folder, (str, Path)):
+        raise InputError(f'pretrained must be a folder, dict(hub=NAME) or None; got {folder!r}.')
     path = Path(folder)
     with reading(path):
         missing = [name for name in ('config.json', WEIGHTS) if not (path / name).is_file()]
     if missing:
         raise MissingFileError(
             f'no pretrained DistilBERT is in {folder}: {" and ".join(missing)} is missing; put the files of {SOURCE} '
-            "there, or ask for a download by pretrained=dict(hub='distilbert-base-uncased')."
+            f'there, or ask for a download by pretrained=dict(hub={NAME!r}).'
         )
     try:
         return _loaded(folder, local_files_only=True, **settings)
     except UserError:
         raise
-    except UNREADABLE + _safetensors_errors() as error:
+    except Exception as error:  # the packages check values with errors of many types
         raise InputError(f'{folder} cannot be loaded ({_first_line(error)}); download its files again.') from error
 
 
@@ -64,7 +74,7 @@ def network_from_hub(name: str, **settings: Any) -> Any:
     """Download a ``DistilBertForSequenceClassification``, or find it in the cache.
 
     Args:
-        name: a model of the hub, such as 'distilbert-base-uncased'.
+        name: a model of the hub, such as 'distilbert/distilbert-base-uncased'.
         settings: as for :func:`network_in`.
 
     Raises:
@@ -81,7 +91,10 @@ def from_hub(name: str) -> Iterator[None]:
 
     Raises:
         OSError: naming the model, and what to do without a network.
+        ValueError: if the name is no string.
     """
+    if not isinstance(name, str) or not name:
+        raise InputError(f'hub must be the name of a model of the hub, such as {NAME!r}; got {name!r}.')
     try:
         yield
     except UserError:
@@ -124,10 +137,6 @@ def _quiet(transformers: Any) -> Iterator[None]:
         logging.set_verbosity(level)
         if shows:
             logging.enable_progress_bar()
-
-
-def _safetensors_errors() -> tuple[type[Exception], ...]:
-    return (text_package('safetensors').SafetensorError,)
 
 
 def _first_line(error: Exception) -> str:

@@ -101,3 +101,9 @@ def test_indices_choose_scenes():
 def test_wrong_parameters_are_explained(wrong, words):
     with pytest.raises(ValueError, match=words):
         DigitScenes(**wrong)
+
+
+@pytest.mark.parametrize('given', [dict(length='x'), dict(image_size=96.0), dict(seed=None), dict(length=True)])
+def test_a_number_of_another_kind_is_refused(given):
+    with pytest.raises(ValueError, match=rf'{next(iter(given))} must be a whole number, at least \d+; got'):
+        DigitScenes(**given)

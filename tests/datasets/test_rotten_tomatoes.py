@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from samat_mm.datasets import RottenTomatoes
+from samat_mm.datasets import RottenTomatoes, StanfordBackgroundDataset, TinyImageNet, VOC2012Dataset
 from samat_mm.datasets.rotten_tomatoes import read_sentences
 
 
@@ -57,6 +59,23 @@ def test_a_missing_file_and_an_unknown_split(root, tmp_path):
         RottenTomatoes(root)
     with pytest.raises(FileNotFoundError, match=r'absent is missing'):
         read_sentences(tmp_path / 'absent')
+
+
+def test_arguments_of_another_kind(root):
+    for given in (['a'], None, {}):
+        with pytest.raises(ValueError, match=r'split must be one of train, val, test; got'):
+            RottenTomatoes(root, given)
+    for given in ('5331', 0, True, 20.0):
+        with pytest.raises(ValueError, match=r'sentences must be a whole number of at least 1; got'):
+            RottenTomatoes(root, sentences=given)
+    assert len(RottenTomatoes(Path(root), 'val', sentences=20)) == 4
+
+
+@pytest.mark.parametrize('dataset', [RottenTomatoes, TinyImageNet, StanfordBackgroundDataset, VOC2012Dataset])
+@pytest.mark.parametrize('given', [None, 3, ['data']])
+def test_a_folder_that_is_no_path(dataset, given):
+    with pytest.raises(ValueError, match=rf'^{dataset.__name__}: data_root must be the folder of the data; got'):
+        dataset(data_root=given)
 
 
 def test_the_real_data(real_data, tmp_path):

@@ -89,7 +89,7 @@ def test_a_digest_covers_image_and_attack(content, tmp_path, said):
         database.execute("UPDATE scores SET image = 9 WHERE image = 3 AND attack = 'clean'")
         database.execute("UPDATE scores SET attack = 'clean', image = 3 WHERE image = 4 AND attack != 'clean'")
     assert Ledger(tmp_path, 0).images('clean') == set(range(8)) - {3}
-    with pytest.raises(ValueError, match=r'results of image 3 under clean are missing or damaged in .* run the same'):
+    with pytest.raises(ValueError, match=r'results of number 3 under clean are missing or damaged in .* run the same'):
         Ledger(tmp_path, 0).read_images(range(8), 'clean')
     mend(tmp_path)
     assert '2 digests do not fit' in said[0]

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from samat_mm.perturbations.inputs import FGSM, PGD
-from samat_mm.pixels.pixel_space import PixelSpace
+from samat_mm.pixels.pixel_space import PixelSpace, image_sizes
 from samat_mm.tasks import task_of
 
 
@@ -484,3 +484,10 @@ def test_the_task_is_read_off_the_labels():
     for nothing in ([], None):
         with pytest.raises(ValueError, match=r'ImageClassifier'):
             task_of(model, nothing).fitted(PGD())
+
+
+def test_sentences_are_no_images_and_the_error_says_how_to_test_them():
+    with pytest.raises(
+        TypeError, match=r'needs images \(C, H, W\); got an input of shape \(37,\)\. .*TextAttackTestLoop'
+    ):
+        image_sizes([torch.zeros(37)], torch.zeros(1, 37))

@@ -114,8 +114,8 @@ def test_the_hub_is_asked_only_when_a_config_says_so(saved, monkeypatch):
     monkeypatch.setattr(transformers.DistilBertForSequenceClassification, 'from_pretrained', from_pretrained)
     monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', lambda *_, **__: config)
     DistilBertClassifier(pretrained=str(saved[0]))
-    DistilBertClassifier(pretrained=dict(hub='distilbert-base-uncased'))
-    assert asked == [(str(saved[0]), True, True), ('distilbert-base-uncased', False, True)]
+    DistilBertClassifier(pretrained=dict(hub='distilbert/distilbert-base-uncased'))
+    assert asked == [(str(saved[0]), True, True), ('distilbert/distilbert-base-uncased', False, True)]
 
 
 def test_without_a_network_the_hub_is_one_sentence(monkeypatch):
@@ -137,3 +137,31 @@ def test_dropout_is_that_of_the_folder(folder):
         model = DistilBertClassifier(pretrained=str(folder)).train()
         batch = prepared(model, 4, 9)
         assert torch.equal(model(**batch), model(**batch)) == same
+
+
+@pytest.mark.parametrize('given', [5, ['a'], True])
+def test_a_folder_is_a_path(given):
+    with pytest.raises(ValueError, match=r'pretrained must be a folder, dict\(hub=NAME\) or None; got'):
+        DistilBertClassifier(pretrained=given)
+    with pytest.raises(ValueError, match=r'hub must be the name of a model'):
+        DistilBertClassifier(pretrained=dict(hub=given))
+
+
+@pytest.mark.parametrize(
+    ('architecture', 'sentence'),
+    [
+        ('abc', r"architecture must be a dict .*; got 'abc'"),
+        (dict(widht=3), r'has no argument widht; correct'),
+        (dict(dim='x'), r"there is no DistilBERT with architecture=\{'dim': 'x'\} \(.*\); correct it"),
+        (dict(vocab_size=-1), r'there is no DistilBERT with .*negative dimension'),
+    ],
+)
+def test_an_architecture_that_does_not_exist_is_refused(architecture, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DistilBertClassifier(architecture=architecture)
+
+
+@pytest.mark.parametrize('classes', ['two', 0, None])
+def test_the_number_of_classes_is_checked(classes):
+    with pytest.raises(ValueError, match=r'num_classes must be a whole number of at least 1'):
+        DistilBertClassifier(num_classes=classes)

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from helpers import ClassificationImages, classifier, runner
+from helpers import ROOT, ClassificationImages, classifier, runner
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 
 import samat_mm.text  # noqa: F401
-from samat_mm.api.test_runner import build_test_runner
+from samat_mm.api.test_runner import attacks_of, build_test_runner
 from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.evaluation import SanityChecks
 from samat_mm.text.attack_test_loop import TextAttackTestLoop
 from samat_mm.text.classifier import SentenceClassifier
 from samat_mm.words.attacks import IGA, PSO
@@ -166,10 +168,10 @@ def test_a_killed_test_continues_with_the_other_sentences(tmp_path, monkeypatch)
 
     monkeypatch.setattr(SentenceClassifier, 'predictions', dies)
     with pytest.raises(Kill):
-        evaluation(tmp_path / 'killed', batch_size=1).test()
+        evaluation(tmp_path / 'killed', batch_size=7).test()
     monkeypatch.undo()
     model = BagOfWords()
-    run = evaluation(tmp_path / 'killed', model=model, batch_size=1)
+    run = evaluation(tmp_path / 'killed', model=model, batch_size=7)
     assert run.test() == whole
     assert run.test_loop.result.resumed
     fresh = BagOfWords()
@@ -198,7 +200,7 @@ def test_attacks_on_images_are_refused(tmp_path):
 
 
 def test_images_are_refused(tmp_path):
-    with pytest.raises(UnsupportedError, match='need a data set whose get_data_info has a text; ClassificationImages'):
+    with pytest.raises(UnsupportedError, match=r'need an MMEngine BaseDataset whose .* has a text; Class'):
         evaluation(tmp_path, {}, model=classifier(), data=ClassificationImages(2)).test()
 
 
@@ -207,12 +209,9 @@ def test_options_of_attacks_on_images_are_refused():
     config = dict(
         test_dataloader=dict(dataset=dict(type='Reviews')), test_evaluator=dict(type='Accuracy'), test_cfg=loop
     )
-    from mmengine.config import Config
 
-    with pytest.raises(
-        InputError, match='TextAttackTestLoop, by which this config is tested, takes no craft_dtype, prot'
-    ):
-        build_test_runner(Config(config), craft_dtype='float32', protocol='strict')
+    with pytest.raises(InputError, match=r'TextAttackTestLoop, by which .* takes no checks \(--sanity\), prot'):
+        build_test_runner(Config(config), checks=1, protocol='strict')
 
 
 def test_no_sentence_is_right(tmp_path):
@@ -222,3 +221,13 @@ def test_no_sentence_is_right(tmp_path):
     metrics = run.test()
     assert metrics['accuracy/top1'] == 0 and np.isnan(metrics['pso/success_rate'])
     assert isinstance(run.test_loop, TextAttackTestLoop) and run.test_loop.unit == 'sentence'
+
+
+def test_a_text_config_names_no_attack_by_itself():
+    for file in sorted((ROOT / 'configs').glob('distilbert*.py')):
+        assert attacks_of(Config.fromfile(file)) == []
+
+
+def test_a_tool_for_images_says_so_to_words():
+    with pytest.raises(InputError, match='leave --sanity out for words'):
+        SanityChecks.of({'pso': PSO(substitutions=FewWords())})

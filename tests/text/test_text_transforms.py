@@ -5,7 +5,7 @@ from mmengine.registry import TRANSFORMS
 from small_text import BAD, GOOD, write_reviews
 
 from samat_mm.datasets import RottenTomatoes
-from samat_mm.text import Tokenize, train_tokenizer
+from samat_mm.text import PackText, Tokenize, train_tokenizer
 
 
 @pytest.fixture(scope='module')
@@ -56,3 +56,22 @@ def test_an_empty_sentence_is_refused(tokenizer, text):
 def test_something_else_than_a_sentence_is_refused(tokenizer, given):
     with pytest.raises(TypeError, match=r"Tokenize expects a sentence, dict\(text='...'\)"):
         TRANSFORMS.build(dict(type='Tokenize', tokenizer=tokenizer))(given)
+
+
+@pytest.mark.parametrize('given', ['128', 128.0, None, [128]])
+def test_a_length_that_is_no_whole_number_is_refused(tokenizer, given):
+    with pytest.raises(ValueError, match=r'max_length must be a whole number of at least 1; got'):
+        Tokenize(tokenizer, max_length=given)
+
+
+@pytest.mark.parametrize('given', [None, 'distilbert', len, dict(type='PackText')])
+def test_something_else_than_a_tokenizer_is_refused(given):
+    if isinstance(given, dict):
+        given = TRANSFORMS.build(given)
+    with pytest.raises(TypeError, match=r'Tokenize needs a tokenizer .*or a config of one, .*; got'):
+        Tokenize(given)
+
+
+def test_packing_needs_tokens():
+    with pytest.raises(TypeError, match=r'put Tokenize before it\. It got text, gt_label\.'):
+        PackText()(dict(text='a', gt_label=1))

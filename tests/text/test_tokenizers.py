@@ -3,10 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import tokenizers
 from small_text import BAD, GOOD, write_reviews
 
+from samat_mm.datasets import HandwrittenDigits, RottenTomatoes
 from samat_mm.errors import MissingPackageError
 from samat_mm.text import packages, pretrained_tokenizer, train_tokenizer, trained_tokenizer
 from samat_mm.text.tokenizers import SPECIAL
@@ -68,6 +70,47 @@ def test_the_sentences_of_a_data_set_are_the_training_text(tmp_path):
     assert trained_tokenizer(dataset, 80) is tokenizer
     with pytest.raises(ValueError, match=r'needs at least \d+ WordPieces, for their \d+ characters; got size=30'):
         trained_tokenizer(dataset, 30)
+
+
+def test_a_config_may_hold_classes_and_arrays(tmp_path):
+    root = write_reviews(tmp_path / 'rt')
+    plain = dict(type='RottenTomatoes', data_root=str(root), sentences=None)
+    by_class = {**plain, 'type': RottenTomatoes, 'data_root': root}
+    tokenizer = trained_tokenizer(by_class, 80)
+    assert trained_tokenizer(dict(by_class), 80) is tokenizer
+    assert vocabulary_of(tokenizer) == vocabulary_of(trained_tokenizer(plain, 80))
+    with_array = {**plain, 'metainfo': dict(weights=np.zeros(2))}
+    assert vocabulary_of(trained_tokenizer(with_array, 80)) == vocabulary_of(tokenizer)
+
+
+def test_configs_that_differ_in_a_type_alone_are_two(tmp_path):
+    config = dict(type='RottenTomatoes', data_root=str(write_reviews(tmp_path / 'rt')), sentences=None)
+    by_number, by_truth = (trained_tokenizer({**config, 'metainfo': dict(kind=kind)}, 80) for kind in (1, True))
+    assert by_number is not by_truth
+
+
+@pytest.mark.parametrize('size', ['x', 80.5, None, True, [80]])
+def test_a_size_that_is_no_whole_number_is_refused(size):
+    with pytest.raises(ValueError, match=r'size must be a whole number of at least 1; got'):
+        trained_tokenizer(dict(type='RottenTomatoes'), size)
+    with pytest.raises(ValueError, match=r'size must be a whole number of at least 1; got'):
+        train_tokenizer(GOOD, size)
+
+
+def test_a_tokenizer_needs_the_config_of_a_data_set_with_sentences():
+    for given in ('RottenTomatoes', None, RottenTomatoes):
+        with pytest.raises(TypeError, match=r"config of a data set, such as dict\(type='RottenTomatoes'"):
+            trained_tokenizer(given, 80)
+    with pytest.raises(TypeError, match=r'get_data_info has a text; HandwrittenDigits has none'):
+        trained_tokenizer(dict(type=HandwrittenDigits), 80)
+    with pytest.raises(ValueError, match=r'cannot be trained on 0 sentences'):
+        train_tokenizer([], 80)
+
+
+@pytest.mark.parametrize('hub', ['', 5, ['a']])
+def test_the_name_of_a_model_of_the_hub_is_a_string(hub):
+    with pytest.raises(ValueError, match=r"hub must be the name .*'distilbert/distilbert-base-uncased'; got"):
+        pretrained_tokenizer(hub=hub)
 
 
 @pytest.mark.parametrize('name', ['tokenizer.json', 'vocab.txt'])

@@ -113,7 +113,7 @@ def test_a_clean_test_of_the_whole_data_set(tool, folder, tmp_path):
         (['--attack', 'pgd-linf', '--restarts', '0'], 'restarts must be a whole number of at least 1'),
         (['--attack', 'pgd-linf', 'pgd-linf'], 'given twice'),
         (['--attack', 'list', 'pgd-linf'], "attack 'list' is unknown"),
-        (['--attack', 'pgd-linf', 'pso'], 'attack pso changes words (PSO), but the samples here are images'),
+        (['--attack', 'pgd-linf', 'pso'], 'attack pso replaces words (PSO), and here gradients move inputs'),
         (['--attack', 'iga', '--eps', '1/255'], 'none of the attacks (iga) takes eps'),
         (['--max-samples', '0'], '--max-samples must be at least 1; got 0'),
         (['--cfg-options', 'model.backbone.depth=19'], '19'),

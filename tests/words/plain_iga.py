@@ -1,6 +1,7 @@
 """IGA on one sentence in plain loops, text by text, from Wang et al. (2021) and TextAttack's search.
 
-Sentences are lists of words. Every random number is drawn where it is needed, as TextAttack does.
+Sentences are lists of words. Every random number is drawn where it is needed, as TextAttack does; unlike it,
+the search does not ask about words beyond the population.
 """
 
 import math
@@ -54,9 +55,8 @@ def search(ask, original, options, population, iterations, seed, *, uses, share,
         return one if random.uniform() < 0.5 else other
 
     members = []
-    for place in range(length):  # a random word in place of the first
+    for place in range(min(length, population)):  # a random word in place of the first
         members.append(improved(original, [uses] * length, place if place > 0 else None))
-    members = members[:population]
     for _ in range(iterations):
         members.sort(key=lambda member: ask(member[0])[0], reverse=True)
         if ask(members[0][0])[1]:

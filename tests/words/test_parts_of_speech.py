@@ -24,21 +24,33 @@ class Asked(Substitutions):
         return []
 
 
+def three_tags(sentence):
+    return ['noun', 'verb', None][: len(sentence.words)]
+
+
+def one_tag(sentence):
+    return ['noun']
+
+
+def other_tags(sentence):
+    return ['noun', 'NN']
+
+
 def test_substitutions_are_asked_for_the_part_of_speech_of_the_place():
     source = Asked()
-    attack = PSO(source, tagger=lambda sentence: ['noun', 'verb', None][: len(sentence.words)])
+    attack = PSO(source, tagger=three_tags)
     attack(Linear({}, bias=1.0), Sentence.of('light , light Light'), 1)
     assert source.asked == {('light', 'noun'), ('light', 'verb'), ('light', None)}
 
 
 def test_a_tagger_that_forgets_words_is_refused():
-    attack = PSO(Table({}), tagger=lambda sentence: ['noun'])
+    attack = PSO(Table({}), tagger=one_tag)
     with pytest.raises(ValueError, match='a tagger must give one part of speech per word, 2; got 1'):
         attack(Linear({}, bias=1.0), Sentence.of('two words'), 1)
 
 
 def test_a_tagger_with_names_of_its_own_is_refused():
-    attack = PSO(Table({}), tagger=lambda sentence: ['noun', 'NN'])
+    attack = PSO(Table({}), tagger=other_tags)
     with pytest.raises(ValueError, match="a tagger must give noun, verb, adjective, adverb or None; got 'NN'"):
         attack(Linear({}, bias=1.0), Sentence.of('two words'), 1)
 

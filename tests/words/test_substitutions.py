@@ -3,6 +3,7 @@
 import io
 import pickle
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +269,20 @@ def test_an_unknown_source_is_refused():
     with pytest.raises(ValueError, match='WordNet does not accept these parameters'):
         SUBSTITUTIONS.build(dict(type='WordNet', file='x'))
     assert isinstance(SUBSTITUTIONS.build(WordNet()), WordNet)
+
+
+@pytest.mark.parametrize('path', [5, ['a'], b'a', True, ''])
+@pytest.mark.parametrize(
+    ('source', 'parameters'),
+    [
+        (WordNet, ['folder']),
+        (HowNet, ['file']),
+        (MyThes, ['file']),
+        (CounterFittedVectors, ['vectors', 'words']),
+    ],
+)
+def test_what_is_no_path_is_refused(source, parameters, path):
+    for name in parameters:
+        with pytest.raises(ValueError, match=f'{name} must be a path, as text or Path; got '):
+            source(**{**dict.fromkeys(parameters, 'x'), name: path})
+        assert source(**dict.fromkeys(parameters, Path('x'))) == source(**dict.fromkeys(parameters, 'x'))

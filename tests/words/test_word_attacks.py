@@ -69,7 +69,7 @@ def test_the_batches_of_the_model_play_no_role(attack):
 
 def test_the_model_is_asked_about_many_texts_at_once(attack):
     sentence, table, victim = hard()
-    result = attack(table)(victim, sentence, 1)
+    result = attack(table, population=12)(victim, sentence, 1)
     assert victim.calls < result.queries / 2
 
 
@@ -120,12 +120,20 @@ def test_several_classes(attack):
         (lambda n: np.zeros(n), r'predict must return class probabilities of 1 texts.*got the shape \(1,\)'),
         (lambda n: np.zeros((n + 1, 2)), r'got the shape \(2, 2\)'),
         (lambda n: np.zeros((n, 1)), 'with a class 1'),
+        (lambda n: np.tile([-1.0, 2.0], (n, 1)), r'from 0 to 1.*got numbers from -1 to 2.*take the softmax of logits'),
+        (lambda n: np.full((n, 2), 0.4), r'add up to 1 for each text.*a text whose sum is 0\.8'),
         (lambda n: np.full((n, 2), np.nan), 'not a finite number; check its weights'),
     ],
 )
 def test_what_is_no_probability_is_refused(attack, output, message):
     with pytest.raises((ValueError, FloatingPointError), match=message):
         attack()(lambda texts: output(len(texts)), Sentence.of('good'), 1)
+
+
+@pytest.mark.parametrize('index', [-1, 1.0, True, None])
+def test_an_index_that_is_no_number_of_a_sentence_is_refused(attack, index):
+    with pytest.raises(ValueError, match='index must be a whole number of at least 0; got'):
+        attack()(Linear({}, bias=1.0), Sentence.of('good'), 1, index)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +148,7 @@ def test_what_is_no_probability_is_refused(attack, output, message):
         (dict(table=dict(type='Thesaurus')), "'Thesaurus' is unknown; the known ones are .*HowNet.*WordNet"),
         (dict(table=PSO(TABLE)), 'substitutions must be a source such as WordNet'),
         (dict(tagger=3), 'tagger must be the name of one, a function or None; got 3'),
+        (dict(tagger=lambda sentence: []), 'tagger must be a function of a module, which a report can name'),
         (dict(surplus=1), 'does not accept these parameters'),
     ],
 )
@@ -157,8 +166,13 @@ def test_parameters_out_of_their_range_are_refused(attack, parameters, message):
         (dict(max_distance=-0.1), 'max_distance must be a finite number of at least 0'),
         (dict(candidates=0), 'candidates must be a whole number'),
         (dict(crossover_retries=-1), 'crossover_retries must be a whole number'),
-        (dict(temperature=0), 'temperature must not be 0'),
+        (dict(crossover_retries=False), 'crossover_retries must be a whole number of at least 0; got False'),
+        (dict(temperature=0), 'temperature must be a finite number and not 0.*got 0'),
         (dict(temperature=float('nan')), 'temperature must be'),
+        (dict(temperature=float('inf')), 'temperature must be'),
+        (dict(temperature='x'), "temperature must be a finite number.*got 'x'"),
+        (dict(temperature=None), 'temperature must be'),
+        (dict(temperature=True), 'temperature must be'),
     ],
 )
 def test_parameters_of_iga_out_of_their_range_are_refused(parameters, message):
@@ -180,7 +194,7 @@ def test_an_attack_describes_itself_and_is_a_value(attack):
     assert repr(made).startswith(
         f"{type(made).__name__}(substitutions={{'type': 'WordNet', 'folder': 'x'}}, population=60"
     )
-    assert attack(tagger=len).describe()['tagger'] == 'len'
+    assert attack(tagger=len).describe()['tagger'] == 'builtins.len'
     assert ATTACKS.build(attack(tagger='pattern').describe() | {'substitutions': TABLE}).tagger == 'pattern'
 
 
@@ -207,9 +221,9 @@ def test_the_presets_have_the_published_settings(name, monkeypatch):
 
 
 def test_attacks_on_images_and_on_words_are_told_apart():
-    with pytest.raises(TypeError, match=r'attack pso changes words \(PSO\), but the samples here are images'):
+    with pytest.raises(TypeError, match=r'attack pso replaces words \(PSO\), and here gradients move inputs'):
         image_attacks(['pgd-linf', 'pso'])
-    with pytest.raises(TypeError, match='attack mine changes words'):
+    with pytest.raises(TypeError, match='attack mine replaces words'):
         image_attacks({'mine': PSO(TABLE)})
     with pytest.raises(ValueError, match=r'none of the attacks \(pso\) takes eps'):
         build_attacks(['pso'], eps='4/255')
@@ -221,7 +235,7 @@ def test_hooks_for_images_refuse_an_attack_on_words(hook):
 
     config = dict(type='PSO', substitutions=dict(type='WordNet'))
     parameters = {'attack': config} if hook == 'AdversarialTrainingHook' else {'attacks': [config]}
-    with pytest.raises(TypeError, match=r'changes words \(PSO\), but the samples here are images'):
+    with pytest.raises(TypeError, match=r'replaces words \(PSO\), and here gradients move inputs'):
         HOOKS.build(dict(type=hook, **parameters))
 
 

@@ -195,3 +195,18 @@ def test_parents_are_drawn_by_score_in_the_direction_of_the_temperature():
         asked[temperature] = own.asked
     assert asked[-0.3] != asked[0.3]
     assert asked[1e9] == asked[-1e9]  # where all members are equally probable parents
+
+
+def test_a_small_temperature_neither_overflows_nor_divides_by_zero():
+    text, table, victim = problem(3, words=12, bias=3.0)
+    for temperature in (1e-4, -1e-4, 1e-300, -1e-300):
+        with np.errstate(invalid='raise', divide='raise'):
+            assert IGA(table, temperature=temperature)(victim, Sentence.of(text), 1).queries > 1
+
+
+def test_iga_asks_about_the_words_of_its_first_population_only():
+    """Each replacement makes the model less sure, so the random first member stops at its first word."""
+    text = 'bka cka dka fka gka hka'
+    victim = Linear(dict.fromkeys(text.split(), 5.0), bias=-24.0)
+    IGA(table_of([0.1] * 72), population=2, iterations=1)(victim, Sentence.of(text), 1)
+    assert len(victim.asked) <= 1 + 2 * 3

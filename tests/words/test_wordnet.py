@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samat_mm.words.substitutions import PARTS_OF_SPEECH, WordNet
+from samat_mm.words.substitutions.inflection import inflected
 
 SUFFIXES = {'noun': 'noun', 'verb': 'verb', 'adjective': 'adj', 'adverb': 'adv'}
 SYNONYMS = {
@@ -24,7 +25,7 @@ SYNONYMS = {
     'adverb': [['well', 'good'], ['often', 'frequently']],
 }
 EXCEPTIONS = {
-    'noun': 'children child\nleaves leaf\nkine cow\n',
+    'noun': 'children child\nleaves leaf\nkine cow\ngases gas\ndata datum\n',
     'verb': 'went go\ngone go\ntook take\ntaken take\nshot shoot\nthought think\nran run\nrun run\nrunning run\n'
     'abetted abet\nabetting abet\n',
     'adjective': 'bigger big\nbiggest big\ngladder glad\nhappier happy\nbest well good\n',
@@ -119,6 +120,40 @@ def test_synonyms_take_the_inflection_of_the_word(small, word, part, expected):
     assert words(small, word, part) == expected
 
 
+@pytest.mark.parametrize(
+    ('part', 'inflection', 'lemmas'),
+    [
+        ('noun', 's', 'means series species glasses scissors politics acres data crisis MS epoch stomach monarch tech'),
+        ('noun', 's', 'eunuch housewife cloverleaf fireman whiz sheep aircraft Chinese grandchild passer-by Kennedy'),
+        ('verb', 's', 'tango bus'),
+        ('verb', 'ed', 'blog scam spam sled gut quit sync broadcast hurt reread resubmit unclip rerun'),
+        ('verb', 'ing', 'blog stymie singe'),
+        ('adjective', 'er', 'fun grown bored amusing'),
+    ],
+)
+def test_a_form_that_no_list_or_rule_decides_is_none(small, part, inflection, lemmas):
+    lexicon = small._lexicons[PARTS_OF_SPEECH.index(part)]
+    assert {lemma: inflected(lemma, inflection, lexicon) for lemma in lemmas.split()} == dict.fromkeys(lemmas.split())
+
+
+@pytest.mark.parametrize(
+    ('part', 'inflection', 'forms'),
+    [
+        ('noun', 's', dict(bus='buses', glass='glasses', church='churches', march='marches', peach='peaches')),
+        ('noun', 's', dict(berry='berries', soliloquy='soliloquies', key='keys', roof='roofs')),
+        ('verb', 's', dict(carry='carries', watch='watches', forego='foregoes')),
+        ('verb', 'ed', dict(visit='visited', develop='developed', open='opened', market='marketed', focus='focused')),
+        ('verb', 'ed', dict(need='needed', play='played', fix='fixed', rethink='rethought', accept='accepted')),
+        ('verb', 'ing', dict(run='running', rerun='rerunning', die='dying', dye='dyeing', love='loving')),
+        ('adjective', 'er', dict(big='bigger', new='newer', able='abler', dry='drier')),
+        ('adverb', 'er', dict(well='better')),
+    ],
+)
+def test_the_forms_that_a_list_or_rule_decides(small, part, inflection, forms):
+    lexicon = small._lexicons[PARTS_OF_SPEECH.index(part)]
+    assert {word: inflected(word, inflection, lexicon) for word in forms} == forms
+
+
 def test_all_parts_of_speech_in_their_order(small):
     assert words(small, 'film') == words(small, 'film', 'noun') + words(small, 'film', 'verb')
 
@@ -136,7 +171,9 @@ def test_the_default_folder_is_the_first_that_exists(tmp_path, monkeypatch):
     monkeypatch.delenv('WNSEARCHDIR', raising=False)
     source = WordNet()
     assert source.describe() == {'type': 'WordNet'}
-    with pytest.raises(FileNotFoundError, match='WordNet is in none of /nowhere, data/wordnet; install it with: apt'):
+    with pytest.raises(
+        FileNotFoundError, match=r"in none of /nowhere, data/wordnet; install .*, or give .* folder='\.\.\.'"
+    ):
         source.load()
     (tmp_path / 'data').mkdir()
     write(tmp_path / 'data' / 'wordnet')
@@ -224,3 +261,13 @@ def test_every_line_of_the_real_dictionary_is_read(real):
         synsets += sum(line[:8].isdigit() for line in lexicon._data.split(b'\n'))
     assert synsets == 117_659
     assert [lexicon.part_of_speech for lexicon in real._lexicons] == list(PARTS_OF_SPEECH)
+
+
+def test_no_form_of_the_real_dictionary_is_the_plural_of_a_plural(real):
+    nouns = real._lexicons[0]
+    plurals = [word.decode() for word in nouns._lines if word.endswith(b's') and word[:-1] in nouns._lines]
+    assert len(plurals) > 500
+    forms = {word: inflected(word, 's', nouns) for word in plurals if word not in nouns.irregular_forms}
+    assert all(word.endswith(('ss', 'us')) for word, form in forms.items() if form is not None)
+    assert {'manners', 'modes'} <= set(words(real, 'ways', 'noun'))
+    assert 'stomaches' not in words(real, 'bellies', 'noun')

@@ -50,6 +50,7 @@ class EvaluationLoop(TestLoop):
 
     Attributes:
         unit: what a sample is, 'image' for instance.
+        batch_size: number of samples that are attacked at once; None for that of the loader.
         result: the result of the last test, None before.
 
     Raises:
@@ -57,6 +58,7 @@ class EvaluationLoop(TestLoop):
     """
 
     unit: ClassVar[str]
+    batch_size: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class EvaluationLoop(TestLoop):
         settings = {'fp16': self.fp16, **settings, 'images': len(self.dataloader.dataset)}
         with evaluation_folder(self.runner, settings, described, self.resume) as (folder, resumed):
             ledger = Ledger(folder, get_rank())
-            score_images(self.runner, self.dataloader, self.numbers, runs, ledger, prepared)
+            score_images(self.runner, self.dataloader, self.numbers, runs, ledger, prepared, self.batch_size)
             evaluators = {record: run.evaluator for run in runs.values() for record in run.records}
             by_attack = attack_results(evaluators, attacks, partial(ledger.read_images, self.numbers))
         return Scored(by_attack, folder, resumed)

@@ -55,6 +55,7 @@ def score_images(
     runs: Mapping[str, Run],
     ledger: Ledger,
     prepared: Callable[[Any], Batch],
+    batch_size: int | None = None,
 ) -> None:
     """Score every image in every run, unless the ledger has it; this process takes its share of them.
 
@@ -65,6 +66,7 @@ def score_images(
         runs: the attacks by name, the clean images among them.
         ledger: where the scores are kept.
         prepared: function from a batch of the test set to one in front of the model.
+        batch_size: number of samples whose scores are written together; by default that of the loader.
 
     Raises:
         ValueError: if the model does not decide by the logits that an attack aims at.
@@ -76,7 +78,7 @@ def score_images(
     left = left[get_rank() :: get_world_size()]
     todo = {name: sum(number not in scored for number in left) for name, scored in done.items()}
     with progress_by_attack(todo, runner.logger) as advance:
-        for index, (current, data_batch) in enumerate(read_batches(dataloader, left)):
+        for index, (current, data_batch) in enumerate(read_batches(dataloader, left, batch_size)):
             runner.call_hook('before_test_iter', batch_idx=index, data_batch=data_batch)
             batch = prepared(data_batch)
             if index == 0 and any(run.aims_at_logits for run in runs.values()):

@@ -19,7 +19,11 @@ def measured(document: Document) -> str:
     samples = ' or '.join(f'{count:,}' for count in document['samples']) or 'no'
     is_published = any(cell['published'] is not None for row in document['rows'] for cell in row['cells'].values())
     beside = ', and the published number' if is_published else ''
-    others = ''.join(f' {column} shows {metric}.' for column, metric in document.get('column_metrics', {}).items())
+    columns = document.get('column_metrics', {})
+    others = ''.join(
+        f' {metric}: {", ".join(column for column in columns if columns[column] == metric)}.'
+        for metric in dict.fromkeys(columns.values())
+    )
     return (
         f'{document["metric"]} on {samples} {document.get("unit", "image")}s: mean ± sample standard deviation over '
         f'{seeds} {"seed" if seeds == 1 else "seeds"}{beside}.{others} Budget {document["budget"]}, protocol '
@@ -30,7 +34,8 @@ def measured(document: Document) -> str:
 def verdict_note(document: Document) -> str:
     """Return what the answers of a verdict mean."""
     seeds, samples = len(document['seeds']), max(document['samples'], default=0)
-    image = f' One of {samples:,} images is {100 / samples:.2g} points of accuracy.' if samples else ''
+    counted = samples and document['metric'].startswith('accuracy')  # mIoU has no such step
+    image = f' One of {samples:,} images is {100 / samples:.2g} points of accuracy.' if counted else ''
     return (
         'Yes and No mean that all seeds say so (at least two); differences are taken between models of the same seed. '
         f'By chance, {seeds} seeds agree once in {2 ** max(seeds - 1, 0)} times.{image} Of several rows of SAM, the '

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from samat_mm.errors import InputError
-from samat_mm.perturbations.checks import one_of
+from samat_mm.perturbations.checks import one_of, whole_number
 from samat_mm.perturbations.parametrized import Parametrized, SeededAttack
 from samat_mm.registry import SUBSTITUTIONS
 from samat_mm.words.attacks.replacements import Replacements
@@ -45,8 +45,8 @@ class WordAttack(SeededAttack, ABC):
 
     Attributes:
         substitutions: the words that may replace a word: a :class:`Substitutions` or its config.
-        tagger: finds the part of speech of each word, which its substitutions then share: 'pattern' or a function, see
-            :mod:`samat_mm.words.parts_of_speech`; None for every part of speech that a word can be.
+        tagger: finds the part of speech of each word, which its substitutions then share: 'pattern' or a function
+            of a module, see :mod:`samat_mm.words.parts_of_speech`; None for every part of speech that a word can be.
         seed: the random numbers of sentence i come from (seed, i) alone.
     """
 
@@ -62,6 +62,11 @@ class WordAttack(SeededAttack, ABC):
             one_of(self.tagger, list(TAGGERS), 'tagger')
         elif self.tagger is not None and not callable(self.tagger):
             raise InputError(f'tagger must be the name of one, a function or None; got {self.tagger!r}.')
+        elif '<' in getattr(self.tagger, '__qualname__', ''):
+            raise InputError(
+                f'tagger must be a function of a module, which a report can name; got {self.tagger!r}. Define it at '
+                'the top level of a module.'
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= LARGEST_SEED:
             raise InputError(f'seed must be a whole number from 0 to {LARGEST_SEED}; got {self.seed!r}.')
 
@@ -86,9 +91,11 @@ class WordAttack(SeededAttack, ABC):
             index: its number in the data set.
 
         Raises:
-            ValueError: if predict does not return class probabilities, or the tagger parts of speech.
+            ValueError: if predict does not return class probabilities, the tagger no parts of speech, or the index is
+                not a whole number of at least 0.
             FloatingPointError: if they are not finite.
         """
+        whole_number(index, 'index', least=0)
         victim = Victim(predict, label)
         (original,) = victim.scored([sentence])
         replacements = self.replacements(sentence, self._parts(sentence))
@@ -132,4 +139,6 @@ class WordAttack(SeededAttack, ABC):
     @staticmethod
     def _plain(value: Any) -> Any:
         plain = Parametrized._plain(value)
-        return getattr(plain, '__qualname__', str(plain)) if callable(plain) else plain
+        if callable(plain) and hasattr(plain, '__qualname__'):
+            return f'{plain.__module__}.{plain.__qualname__}'
+        return str(plain) if callable(plain) else plain

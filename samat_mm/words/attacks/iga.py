@@ -1,6 +1,7 @@
 """The improved genetic algorithm over the words of a sentence."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ class IGA(WordAttack):
     The first population has one member per word, in which that word is replaced by its best substitution. In each
     iteration the best member stays, and the others are children of two random members, cut at the same random word. Of
     a child, random words are tried until the best substitution of one makes the model less sure. A substitution may be
-    replaced again, and then has to be close to the word before, not to the original.
+    replaced again, and then has to be close to the word before, not to the original. A word without substitutions stays
+    in the draw, and one try is lost each time it is drawn.
 
     Source: Wang et al., Natural language adversarial defense through synonym encoding, UAI 2021 (arXiv 1909.06723);
     Alzantot et al., EMNLP 2018. The search is TextAttack 0.3.11's, which the duality paper used. There, unlike in the
@@ -46,10 +48,11 @@ class IGA(WordAttack):
 
     Args:
         substitutions: the words that may replace a word: a source such as ``WordNet()`` or its config.
-        population: number of members; sentences with fewer words have one per word.
+        population: largest number of members; the sentence has one per word, for its first words where it has more.
         iterations: number of generations.
         replacements_per_word: how often the same word may be replaced in one line of descent.
-        share_of_words: share of the words that may differ from the original, rounded up to whole words.
+        share_of_words: share of the words that may differ from the original, rounded up to whole words: 0.2 of 6
+            words are 2.
         max_distance: largest distance of a substitution from the word that it replaces, for sources that measure one.
         candidates: substitutions of a word that are considered, the nearest ones; None for all.
         temperature: members are parents with a probability proportional to ``exp(score / temperature)``.
@@ -80,10 +83,9 @@ class IGA(WordAttack):
             self._settle(max_distance=non_negative(self.max_distance, 'max_distance'))
         if self.candidates is not None:
             whole_number(self.candidates, 'candidates')
-        if self.crossover_retries is not None and self.crossover_retries != 0:
-            whole_number(self.crossover_retries, 'crossover_retries')
-        if non_negative(abs(self.temperature), 'the absolute value of temperature') == 0:
-            raise InputError('temperature must not be 0; -0.3 draws parents as TextAttack does, 0.3 as the papers do.')
+        if self.crossover_retries is not None:
+            whole_number(self.crossover_retries, 'crossover_retries', least=0)
+        self._settle(temperature=_temperature(self.temperature))
 
     def replacements(self, sentence: Sentence, parts: list[str | None]) -> Replacements:
         """Return the nearest substitutions."""
@@ -94,8 +96,9 @@ class IGA(WordAttack):
         sentence, words = problem.original.sentence, range(len(problem.original.sentence.words))
         left = np.full(len(words), self.replacements_per_word)
         members = [self._improved(problem, sentence, left)]  # of a random word instead of the first, see above
-        problem.victim.scored([near for word in words[1:] for near in self._options(problem, sentence, word)])
-        members += [self._improved(problem, sentence, left, word) for word in words[1 : self.population]]
+        others = words[1 : self.population]
+        problem.victim.scored([near for word in others for near in self._options(problem, sentence, word)])
+        members += [self._improved(problem, sentence, left, word) for word in others]
         for _ in range(self.iterations):
             members = sorted(members, key=lambda member: member.scored.score, reverse=True)
             if best_of([member.scored for member in members]).error:
@@ -105,7 +108,9 @@ class IGA(WordAttack):
 
     def _children(self, problem: WordProblem, members: Sequence[Member]) -> list[Member]:
         """Return the members of the next population but for the best one."""
-        weights = np.exp(np.array([member.scored.score for member in members]) / self.temperature)
+        scores = np.array([member.scored.score for member in members])
+        best = scores.max() if self.temperature > 0 else scores.min()  # whose weight is 1, so that none overflows
+        weights = np.exp((scores - best) / self.temperature)
         count, chances = len(members) - 1, weights / weights.sum()
         first, second = (problem.random.choice(len(members), count, p=chances) for _ in range(2))
         pairs = [(members[one], members[other]) for one, other in zip(first, second, strict=True)]
@@ -156,3 +161,13 @@ class IGA(WordAttack):
         """Tell whether few enough words differ from the original."""
         original = problem.original.sentence
         return len(sentence.changed(original)) <= math.ceil(len(original.words) * self.share_of_words)
+
+
+def _temperature(value: float) -> float:
+    """Return a temperature as a float; ValueError if it is 0 or not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < abs(value) <= sys.float_info.max:
+        raise InputError(
+            'temperature must be a finite number and not 0, such as -0.3, which draws parents as TextAttack does, '
+            f'or 0.3, as the papers do; got {value!r}.'
+        )
+    return float(value)

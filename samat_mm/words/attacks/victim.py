@@ -9,6 +9,7 @@ from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.words.sentence import Sentence
 
 Predict = Callable[[list[str]], np.ndarray]  # from texts to class probabilities, shape (N, K)
+TOLERANCE = 1e-3  # of the range and the sum of probabilities, for those in half precision
 
 
 class Scored(NamedTuple):
@@ -74,4 +75,16 @@ class Victim:
             )
         if not np.isfinite(probabilities).all():
             raise NonFiniteError('the model gave a probability that is not a finite number; check its weights.')
+        sums = probabilities.sum(1)
+        if (
+            probabilities.min() < -TOLERANCE
+            or probabilities.max() > 1 + TOLERANCE
+            or np.abs(sums - 1).max() > TOLERANCE
+        ):
+            worst = int(np.abs(sums - 1).argmax())
+            raise InputError(
+                'predict must return probabilities, from 0 to 1, which add up to 1 for each text; got numbers from '
+                f'{probabilities.min():.4g} to {probabilities.max():.4g}, and a text whose sum is {sums[worst]:.4g}; '
+                'take the softmax of logits.'
+            )
         return probabilities

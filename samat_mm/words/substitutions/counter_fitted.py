@@ -12,7 +12,7 @@ import numpy as np
 from samat_mm.compat import load_pickle_bytes
 from samat_mm.perturbations.checks import whole_number
 from samat_mm.words.substitutions.base import Substitution, Substitutions
-from samat_mm.words.substitutions.files import damaged, digest_of, read_bytes
+from samat_mm.words.substitutions.files import damaged, digest_of, path_text, read_bytes
 
 # What numpy's reader raises for arbitrary bytes, a header of Python literals among them.
 UNREADABLE = (
@@ -39,11 +39,12 @@ class CounterFittedVectors(Substitutions):
         neighbours: number of words that are returned.
     """
 
-    vectors: str
-    words: str
+    vectors: str | Path
+    words: str | Path
     neighbours: int = 50
 
     def __post_init__(self) -> None:
+        self._settle(vectors=path_text(self.vectors, 'vectors'), words=path_text(self.words, 'words'))
         whole_number(self.neighbours, 'neighbours')
 
     def __call__(self, word: str, part_of_speech: str | None = None) -> list[Substitution]:
@@ -87,7 +88,7 @@ class CounterFittedVectors(Substitutions):
     def _rows(self) -> dict[str, int]:
         """Return the row of each word; reads both files, which have to fit."""
         file, count = Path(self.words), len(self._matrix)
-        rows = load_pickle_bytes(read_bytes(file, ADVICE), self.words)
+        rows = load_pickle_bytes(read_bytes(file, ADVICE), str(self.words))
         if not isinstance(rows, dict) or not all(isinstance(word, str) for word in rows):
             raise damaged(file, 'not rows by word')
         if sorted(map(repr, rows.values())) != sorted(map(repr, range(count))):

@@ -8,6 +8,17 @@ from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.access import reading
 
 
+def path_text(value: str | Path, name: str) -> str:
+    """Return a path as text.
+
+    Raises:
+        ValueError: if it is not a path, or empty.
+    """
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise InputError(f'{name} must be a path, as text or Path; got {value!r}.')
+    return str(value)
+
+
 def read_bytes(path: Path, advice: str) -> bytes:
     """Return the content of a file.
 

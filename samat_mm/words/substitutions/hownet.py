@@ -7,7 +7,7 @@ from typing import Any
 
 from samat_mm.compat import load_pickle_bytes
 from samat_mm.words.substitutions.base import Substitution, Substitutions
-from samat_mm.words.substitutions.files import damaged, digest_of, read_bytes
+from samat_mm.words.substitutions.files import damaged, digest_of, path_text, read_bytes
 
 NAMES = {'noun': 'noun', 'verb': 'verb', 'adjective': 'adj', 'adverb': 'adv'}  # in the file
 ADVICE = "give the path of TextAttack's word_candidates_sense.pkl"
@@ -25,7 +25,10 @@ class HowNet(Substitutions):
         file: that file.
     """
 
-    file: str
+    file: str | Path
+
+    def __post_init__(self) -> None:
+        self._settle(file=path_text(self.file, 'file'))
 
     def __call__(self, word: str, part_of_speech: str | None = None) -> list[Substitution]:
         """Return the words with the same sememes."""
@@ -45,7 +48,7 @@ class HowNet(Substitutions):
 
     @cached_property
     def _table(self) -> dict[str, dict[str, list[str]]]:
-        table = load_pickle_bytes(self._content, self.file)
+        table = load_pickle_bytes(self._content, str(self.file))
         if not isinstance(table, dict) or not all(_is_entry(*item) for item in table.items()):
             raise damaged(Path(self.file), 'not the substitutions of words by part of speech')
         return table

@@ -1,7 +1,6 @@
 """Find the lemma of an inflected English word, and inflect another lemma alike."""
 
-import re
-
+from samat_mm.words.substitutions.spelling import compared, conjugated, plural, split_prefix
 from samat_mm.words.substitutions.wordnet_files import Lexicon
 
 # How a form ends, what the lemma has in its place, and the inflection: the rules of detachment of WordNet, morphy(7WN).
@@ -18,8 +17,6 @@ DETACHMENT = {
     'adverb': (),
 }  # fmt: skip
 BASE = ''  # the inflection of a lemma itself
-HISSING = re.compile('(s|x|z|ch|sh)$')
-SHORT = re.compile('[^aeiouy]*[aeiouy]+[^aeiouy]*(e|[^aeiou]y)?$')  # one vowel sound, and perhaps an e or y at the end
 
 
 def readings(word: str, lexicon: Lexicon) -> list[tuple[str, str]]:
@@ -46,38 +43,26 @@ def _irregular(form: str, part_of_speech: str) -> str:
 
 
 def inflected(lemma: str, inflection: str, lexicon: Lexicon) -> str | None:
-    """Return the form of a lemma; None where it has no such form, or its spelling or the choice of one of two is open.
+    """Return the form of a lemma; None where it has no such form, or where neither the lists nor a rule decide it.
 
-    Two are the past tense and the participle of a verb ('went', 'gone'). Only short adjectives have comparatives.
+    WordNet's lists of exceptions come first, then the regular spelling (:mod:`samat_mm.words.substitutions.spelling`).
+    Open is the past of a verb whose past tense and participle differ ('went', 'gone') or which doubles its last letter
+    in 'ing' only ('cut'), and the plural of a noun that is the plural of another ('data').
     """
     if inflection == BASE:
         return lemma
     part_of_speech = lexicon.part_of_speech
-    irregular = [
-        form for form in lexicon.irregular_forms.get(lemma, ()) if _irregular(form, part_of_speech) == inflection
-    ]
+    forms = {form: _irregular(form, part_of_speech) for form in lexicon.irregular_forms.get(lemma, ())}
+    irregular = [form for form, found in forms.items() if found == inflection]
     if irregular:
         regular = [form for form in irregular if form.endswith(inflection)]
         return (regular or irregular)[0] if regular or len(irregular) == 1 or part_of_speech != 'verb' else None
-    return _regular(lemma, inflection, part_of_speech)
-
-
-def _regular(lemma: str, inflection: str, part_of_speech: str) -> str | None:
-    """Return the regular form of a lemma; those that double their last letter are on WordNet's lists of exceptions."""
-    consonant_y = re.search('[^aeiou]y$', lemma) is not None
-    if inflection == 's':
-        if part_of_speech == 'noun' and lemma.endswith('man'):  # firemen, but humans
-            return f'{lemma[:-2]}en' if lemma.endswith('woman') else None
-        if consonant_y:
-            return f'{lemma[:-1]}ies'
-        hisses = HISSING.search(lemma) or (part_of_speech == 'verb' and re.search('[^aeiou]o$', lemma))
-        return f'{lemma}es' if hisses else f'{lemma}s'
-    if inflection == 'ing':
-        if lemma.endswith('ie'):
-            return f'{lemma[:-2]}ying'
-        return f'{lemma[:-1]}ing' if re.search('[^eoy]e$', lemma) else f'{lemma}ing'
-    if inflection in ('er', 'est') and not SHORT.match(lemma):
-        return None
-    if consonant_y:
-        return f'{lemma[:-1]}i{inflection}'
-    return f'{lemma}{inflection[1:]}' if lemma.endswith('e') else f'{lemma}{inflection}'
+    if part_of_speech == 'noun':
+        return None if lemma in lexicon.lemmas_of else plural(lemma)
+    if part_of_speech == 'verb':
+        prefix, base = split_prefix(lemma)
+        if base and not forms and base in lexicon:  # resell, sold: resold
+            form = inflected(base, inflection, lexicon)
+            return None if form is None else prefix + form
+        return None if inflection == 'ed' and 'ing' in forms.values() else conjugated(lemma, inflection)
+    return compared(lemma, inflection)

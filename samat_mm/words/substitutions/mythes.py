@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from samat_mm.words.substitutions.base import Substitution, Substitutions
-from samat_mm.words.substitutions.files import damaged, digest_of, read_bytes
+from samat_mm.words.substitutions.files import damaged, digest_of, path_text, read_bytes
 
 NAMES = {'noun': '(noun)', 'verb': '(verb)', 'adjective': '(adj)', 'adverb': '(adv)'}  # in the file
 ADVICE = 'give the path of a thesaurus, or install one with: apt install mythes-en-us'
@@ -25,7 +25,10 @@ class MyThes(Substitutions):
         file: the file whose name ends in ``.dat``.
     """
 
-    file: str = '/usr/share/mythes/th_en_US_v2.dat'
+    file: str | Path = '/usr/share/mythes/th_en_US_v2.dat'
+
+    def __post_init__(self) -> None:
+        self._settle(file=path_text(self.file, 'file'))
 
     def __call__(self, word: str, part_of_speech: str | None = None) -> list[Substitution]:
         """Return the synonyms of a word."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samat_mm.errors import MissingFileError
 from samat_mm.words.substitutions.base import PARTS_OF_SPEECH, Substitution, Substitutions
-from samat_mm.words.substitutions.files import digest_of, read_bytes
+from samat_mm.words.substitutions.files import digest_of, path_text, read_bytes
 from samat_mm.words.substitutions.inflection import inflected, readings
 from samat_mm.words.substitutions.wordnet_files import Lexicon, file_names
 
@@ -22,8 +22,8 @@ class WordNet(Substitutions):
 
     The files hold lemmas. The lemma of an inflected word is found as WordNet does, by its lists of exceptions and rules
     of detachment, and the synonyms are inflected alike: 'films' gives 'movies', 'thought' gives 'believed'. A synonym
-    is left out where its past tense and its participle differ ('went', 'gone'), because which one is needed is not
-    known, or where it is a long adjective without a comparative.
+    is left out where its form is not certain: where past tense and participle differ ('went', 'gone'), for a long
+    adjective, and where neither WordNet's lists nor a rule of spelling decide ('means', 'epoch', 'blogged').
 
     Source: Fellbaum (ed.), WordNet: an electronic lexical database, MIT Press 1998. Debian has the files as the package
     wordnet-base.
@@ -37,7 +37,11 @@ class WordNet(Substitutions):
         ['movies', 'pictures']
     """
 
-    folder: str | None = None
+    folder: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            self._settle(folder=path_text(self.folder, 'folder'))
 
     def __call__(self, word: str, part_of_speech: str | None = None) -> list[Substitution]:
         """Return the synonyms of a word."""
@@ -61,7 +65,9 @@ class WordNet(Substitutions):
         for place in places:
             if (Path(place) / 'data.noun').is_file():
                 return Path(place)
-        raise MissingFileError(f'WordNet is in none of {", ".join(places)}; {ADVICE}, or set folder=.')
+        raise MissingFileError(
+            f"WordNet is in none of {', '.join(places)}; {ADVICE}, or give its folder as folder='...'."
+        )
 
     @cached_property
     def _contents(self) -> dict[str, list[bytes]]:
