@@ -205,8 +205,8 @@ def test_a_small_temperature_neither_overflows_nor_divides_by_zero():
 
 
 def test_iga_asks_about_the_words_of_its_first_population_only():
-    """Each replacement makes the model less sure, so the random first member stops at its first word."""
+    """Any replacement is an error, so the random first member stops at its first word, and the search at once."""
     text = 'bka cka dka fka gka hka'
-    victim = Linear(dict.fromkeys(text.split(), 5.0), bias=-24.0)
+    victim = Linear(dict.fromkeys(text.split(), 5.0), bias=-27.0)
     IGA(table_of([0.1] * 72), population=2, iterations=1)(victim, Sentence.of(text), 1)
     assert len(victim.asked) <= 1 + 2 * 3
