@@ -155,9 +155,11 @@ def _data(config: Values) -> str:
 
 
 def _architecture(config: Values) -> list[str]:
-    """Return the types of backbone, neck and head."""
-    parts = [config.get('model', {}).get(part) or {} for part in ('backbone', 'neck', 'decode_head', 'head')]
-    return [part['type'] for part in parts if 'type' in part]
+    """Return the types of backbone, neck and head, or that of a model that is not made of these."""
+    model = config.get('model', {})
+    parts = [model.get(part) or {} for part in ('backbone', 'neck', 'decode_head', 'head')]
+    found = [part['type'] for part in parts if 'type' in part]
+    return found or [kind for kind in (model.get('type'),) if kind]
 
 
 def _each(values: Iterable[str]) -> list[str]:
