@@ -1,7 +1,9 @@
 """A test under attacks on words that can be killed at any moment and then continues where it stopped."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +23,8 @@ from samat_mm.text.digest import digest_of
 from samat_mm.text.sentence_run import SentenceBatch, SentenceRun
 from samat_mm.words.attacks import WordAttack
 
+TEXT_PACKAGES = ('transformers', 'tokenizers')
+
 
 @LOOPS.register_module()
 class TextAttackTestLoop(EvaluationLoop):
@@ -36,6 +40,11 @@ class TextAttackTestLoop(EvaluationLoop):
 
     unit: ClassVar[str] = 'sentence'
     batch_size: ClassVar[int | None] = 1  # the attack on a sentence asks the model about many texts
+
+    def stated(self) -> dict[str, Any]:
+        """Return the versions of the packages of text models that are loaded."""
+        loaded = [name for name in TEXT_PACKAGES if name in sys.modules]
+        return {'packages': {name: metadata.version(name) for name in loaded}} if loaded else {}
 
     def run(self) -> dict[str, Any]:
         """Test, and return the metrics; those under attack have its name as a prefix: 'pso/accuracy/top1'."""

@@ -145,6 +145,12 @@ def test_the_batch_size_does_not_matter(tmp_path):
     assert first.test_loop.result.sections == second.test_loop.result.sections
 
 
+def test_the_report_names_the_packages_of_text_models(tmp_path):
+    import tokenizers
+
+    assert evaluation(tmp_path, {}).test_loop.stated()['packages']['tokenizers'] == tokenizers.__version__
+
+
 def test_some_of_the_sentences(tmp_path):
     run = evaluation(tmp_path, max_samples=3)
     run.test()
