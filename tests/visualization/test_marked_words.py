@@ -72,3 +72,4 @@ def test_the_page_marks_the_words_and_names_sentences(tmp_path):
     assert '2 of 2 sentences that an attack turned into errors' in text
     assert 'images' not in page.partition('</style>')[2].replace('images under attack', '')
     assert 'success rate' in page
+    assert '>radius<' not in page and '>steps<' not in page  # which no attack on words has
