@@ -74,6 +74,17 @@ def test_one_seed_that_disagrees_leaves_a_question_undecided():
     assert answer['verdict'] == 'undecided' and 'Undecided: at linf 0.05' in answer['sentence']
 
 
+def test_a_gain_that_is_not_there_cannot_survive():
+    """It is another answer than that of a gain which a stronger attack takes away."""
+    question = 'Does the gain survive a stronger attack?'
+    worse = {seed: evidence(99.0, 70.0 + seed) for seed in range(3)}
+    none = answers(**{'SAM_rho-0.1': worse, 'SAM_rho-0.4': worse})[1][question]
+    assert none['verdict'] == 'no' and none['sentence'].startswith('There is none: at linf 0.05')
+    broken = {seed: evidence(99.0, 86.0 + seed, autoattack=60.0) for seed in range(3)}
+    lost = answers(**{'SAM_rho-0.4': broken})[1][question]
+    assert lost['verdict'] == 'no' and lost['sentence'].startswith('No: at linf 0.05')
+
+
 RADIUS = 'Does the gain survive a larger radius?'
 
 

@@ -17,6 +17,7 @@ def strength(found: Comparison, weak: str, strong: str) -> Answer:
     return gain_answer(
         found,
         harder,
+        usual,
         f'at {found.radius(strong)}, {found.claim.name} gains {{}} over {found.reference.name} under '
         f'{found.label(strong)}{beside}',
         {found.label(name): found.metric(name) for name in (weak, strong)},
@@ -58,6 +59,7 @@ def confidence(found: Comparison, attacks: Sequence[str]) -> Answer:
     return gain_answer(
         found,
         gains[first],
+        gains[plain],
         f'under {found.label(first)}, {found.claim.name} gains {{}}{beside}',
         {found.label(attack): found.metric(attack) for attack in (plain, *attacks)},
     )
@@ -99,12 +101,15 @@ def transfer(found: Comparison, own: str, transferred: str) -> Answer:
     return answered(verdict, sentence, found, columns)
 
 
-def gain_answer(found: Comparison, gains: Sequence[float], sentence: str, columns: Mapping[str, Read]) -> Answer:
-    """Return the answer that the gains of all seeds give, in a sentence with a place for them."""
+def gain_answer(
+    found: Comparison, gains: Sequence[float], usual: Sequence[float], sentence: str, columns: Mapping[str, Read]
+) -> Answer:
+    """Return whether the gains under the usual attack survive, in a sentence with a place for those that are left."""
     if not gains:
         return answered('missing', 'Not measured', found, columns)
     verdict = verdict_of(gains)
-    return answered(verdict, f'{VERDICTS[verdict]}: {sentence.format(points(gains))}', found, columns)
+    said = 'There is none' if verdict == verdict_of(usual) == 'no' else VERDICTS[verdict]
+    return answered(verdict, f'{said}: {sentence.format(points(gains))}', found, columns)
 
 
 def _median(attack: str, largest: float) -> Read:
