@@ -14,7 +14,7 @@ def folder_of(data_root: str | os.PathLike, dataset: str) -> Path:
         dataset: name of the data set, for the error.
 
     Raises:
-        ValueError: if it is no path.
+        ValueError: if it is not a path.
     """
     if not isinstance(data_root, (str, os.PathLike)):
         raise InputError(f'{dataset}: data_root must be the folder of the data; got {data_root!r}.')

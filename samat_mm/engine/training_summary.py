@@ -48,7 +48,7 @@ def input_summary(name: str, values: Mapping[str, Any], say: Say = in_pixel_unit
     """Return 'NAME(key=value, ...)'.
 
     Args:
-        name: of the method.
+        name: name of the method.
         values: its parameters.
         say: writes radius and step size.
     """

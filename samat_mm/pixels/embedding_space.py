@@ -24,7 +24,7 @@ class EmbeddingSpace(InputSpace):
             forward that takes a ``perturbation`` (N, L, D) and adds it to them.
         inputs: tokens, shape (N, L), filled up at their ends.
         samples: their data samples.
-        rest: what the model's forward gets beside these and the mode: ``attention_mask``, shape (N, L), 1 for tokens
+        rest: what the model's forward gets in addition: ``attention_mask``, shape (N, L), 1 for tokens
             and 0 for padding; without it there is no padding.
         task: the model's task; by default derived from the samples and the model's head.
     """

@@ -35,7 +35,7 @@ def with_arguments(model: nn.Module, given: Mapping[str, Any]) -> nn.Module:
 
     Args:
         model: the bare model.
-        given: arguments of its forward by name; the model itself is returned if there are no others than these three.
+        given: arguments of its forward by name; if it has only these three, the model itself is returned.
     """
     further = further_arguments(given)
     return WithArguments(model, further) if further else model

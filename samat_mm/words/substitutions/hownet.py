@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from samat_mm.compat import load_pickle_bytes
-from samat_mm.words.substitutions.base import Substitution, Substitutions
-from samat_mm.words.substitutions.files import damaged, digest_of, path_text, read_bytes
+from samat_mm.words.substitutions.base import Substitution
+from samat_mm.words.substitutions.files import damaged
+from samat_mm.words.substitutions.one_file import OneFile
 
 NAMES = {'noun': 'noun', 'verb': 'verb', 'adjective': 'adj', 'adverb': 'adv'}  # in the file
-ADVICE = "give the path of TextAttack's word_candidates_sense.pkl"
 
 
 @dataclass(frozen=True, repr=False)
-class HowNet(Substitutions):
+class HowNet(OneFile):
     """The words with the same sememes, the smallest units of meaning, in HowNet; all have the distance 0.
 
     Source: Zang et al., ACL 2020. TextAttack distributes their candidates as
@@ -25,10 +25,9 @@ class HowNet(Substitutions):
         file: that file.
     """
 
-    file: str | Path
+    advice: ClassVar[str] = "give the path of TextAttack's word_candidates_sense.pkl"
 
-    def __post_init__(self) -> None:
-        self._settle(file=path_text(self.file, 'file'))
+    file: str | Path
 
     def __call__(self, word: str, part_of_speech: str | None = None) -> list[Substitution]:
         """Return the words with the same sememes."""
@@ -36,15 +35,6 @@ class HowNet(Substitutions):
         names = NAMES.values() if part_of_speech is None else [NAMES[part_of_speech]]
         found = [new for name in names for new in entry.get(name, ()) if new != word]
         return [(new, 0.0) for new in dict.fromkeys(found)]
-
-    @property
-    def digest(self) -> str:
-        """A number that changes with the content of the file, in hexadecimal."""
-        return digest_of([self._content])
-
-    @cached_property
-    def _content(self) -> bytes:
-        return read_bytes(Path(self.file), ADVICE)
 
     @cached_property
     def _table(self) -> dict[str, dict[str, list[str]]]:

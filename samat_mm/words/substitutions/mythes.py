@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
-from samat_mm.words.substitutions.base import Substitution, Substitutions
-from samat_mm.words.substitutions.files import damaged, digest_of, path_text, read_bytes
+from samat_mm.words.substitutions.base import Substitution
+from samat_mm.words.substitutions.files import damaged
+from samat_mm.words.substitutions.one_file import OneFile
 
 NAMES = {'noun': '(noun)', 'verb': '(verb)', 'adjective': '(adj)', 'adverb': '(adv)'}  # in the file
-ADVICE = 'give the path of a thesaurus, or install one with: apt install mythes-en-us'
 
 
 @dataclass(frozen=True, repr=False)
-class MyThes(Substitutions):
+class MyThes(OneFile):
     """The synonyms of a word in a thesaurus of LibreOffice, sense by sense; all have the distance 0.
 
     Terms that the file marks as more general, related, similar or opposite are left out. The thesaurus has lemmas: an
@@ -25,10 +26,9 @@ class MyThes(Substitutions):
         file: the file whose name ends in ``.dat``.
     """
 
-    file: str | Path = '/usr/share/mythes/th_en_US_v2.dat'
+    advice: ClassVar[str] = 'give the path of a thesaurus, or install one with: apt install mythes-en-us'
 
-    def __post_init__(self) -> None:
-        self._settle(file=path_text(self.file, 'file'))
+    file: str | Path = '/usr/share/mythes/th_en_US_v2.dat'
 
     def __call__(self, word: str, part_of_speech: str | None = None) -> list[Substitution]:
         """Return the synonyms of a word."""
@@ -38,15 +38,6 @@ class MyThes(Substitutions):
             if part_of_speech is None or name == NAMES[part_of_speech]:
                 found |= dict.fromkeys(terms)
         return [(term, 0.0) for term in found if term != word and term.isalpha()]
-
-    @property
-    def digest(self) -> str:
-        """A number that changes with the content of the file, in hexadecimal."""
-        return digest_of([self._content])
-
-    @cached_property
-    def _content(self) -> bytes:
-        return read_bytes(Path(self.file), ADVICE)
 
     @cached_property
     def _senses(self) -> dict[str, list[str]]:
