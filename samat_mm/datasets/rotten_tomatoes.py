@@ -53,7 +53,7 @@ def read_sentences(path: Path) -> list[str]:
 class RottenTomatoes(BaseDataset):
     """Sentences from film reviews, positive or negative: 8,530 for training, 1,066 for validation, 1,066 for testing.
 
-    There is no official split. This one is that of the Hugging Face data set ``rotten_tomatoes``: from the top of each
+    There is no official split. This is the split of the Hugging Face data set ``rotten_tomatoes``: from the top of each
     file, the first 80 % of the sentences are for training, the next 10 % for validation and the last 10 % for
     testing (4,265, 533 and 533 of each class). The pipeline finds the sentence (``text``) and the label (``gt_label``,
     1 is positive).
