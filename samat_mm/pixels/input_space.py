@@ -77,8 +77,7 @@ class InputSpace(ABC):
             predict, target = self._predict(attack, training)
             if early is not None:
                 predict = MixedPredict(predict, InBfloat16(early._predict(attack, training)[0]))
-            limits = {} if self.box == PIXELS else {'box': self.box}
-            return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes, **limits)
+            return attack(predict, self.pixels, target, indices=indices, sizes=self.sizes, box=self.box)
 
     def output(self, attack: Attack, *, training: bool = False) -> Tensor:
         """Return the output that an attack sees for the unchanged samples."""

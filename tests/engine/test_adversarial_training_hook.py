@@ -38,7 +38,7 @@ class Counting(Attack):
         self.attack, self.objective, self.seed = attack, attack.objective, attack.seed
         self.results, self.indices = [], []
 
-    def __call__(self, predict, inputs, target, *, indices=None, sizes=None):
+    def __call__(self, predict, inputs, target, *, indices=None, sizes=None, box=None):
         self.indices.append(list(indices))
         self.results.append(self.attack(predict, inputs, target, indices=indices, sizes=sizes))
         return self.results[-1]

@@ -30,7 +30,7 @@ class Asking:
     def __init__(self, output='logits'):
         self.objective = type('objective', (), {'output': output})
 
-    def __call__(self, predict, inputs, target, *, indices, sizes):
+    def __call__(self, predict, inputs, target, *, indices, sizes, box):
         self.target, self.pixels, self.sizes = target, inputs, sizes
         self.output = predict(inputs.clone().requires_grad_())
         return inputs
