@@ -8,18 +8,13 @@ from typing import Any
 
 from mmengine.config import Config
 
+from samat_mm.config_files import configs_folder
 from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS
-
-
-def configs_folder() -> Path:
-    """Return the folder of the configs, in a checkout or in an installed package."""
-    packaged = Path(__file__).parent / 'configs'
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / 'configs'
 
 
 def preset_names() -> list[str]:
