@@ -24,7 +24,7 @@ from mmengine.structures import PixelData
 from records import machine, write_json
 from torch import Tensor, nn
 
-from samat_mm.config_files import configs_folder
+from samat_mm.files.configs import configs_folder
 
 DOCUMENT = Path(__file__).parents[1] / 'docs' / 'step_times.json'
 # By network, the batch on a CPU, the batch on CUDA (that of training), and the side of an image in pixels or the number

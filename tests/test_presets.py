@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 import samat_mm.presets
-from samat_mm.config_files import configs_folder
+from samat_mm.files.configs import configs_folder
 from samat_mm.perturbations.inputs import PGD, Attack
 from samat_mm.presets import attack_config, build_attacks, presets
 from samat_mm.registry import ATTACKS

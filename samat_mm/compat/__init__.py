@@ -23,7 +23,7 @@ from samat_mm.compat.checkpoints import TRUST_VARIABLE, load_checkpoint_bytes, l
 from samat_mm.compat.distributions import is_installed, versions
 from samat_mm.compat.imports import when_imported
 from samat_mm.compat.pickles import load_pickle_bytes
-from samat_mm.config_files import PREFIX, find_config
+from samat_mm.files.configs import PREFIX, find_config
 
 __all__ = [
     'TRUST_VARIABLE',

@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from samat_mm.config_files import configs_folder
 from samat_mm.crafting.protocols import PROTOCOLS, STRICT
 from samat_mm.errors import InputError
+from samat_mm.files.configs import configs_folder
 from samat_mm.presets import attack_config
 from samat_mm.tables.budgets import read_budget
 from samat_mm.tables.checks import check_table

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 
-from samat_mm.config_files import config_names, configs_folder, find_config
+from samat_mm.files.configs import config_names, configs_folder, find_config
 
 OWN = 'smallcnn_handwriting_sam.py'
 EXPECTED = Config.fromfile(configs_folder() / OWN).to_dict()

@@ -1,4 +1,4 @@
-"""Config files by name: ``samat_mm::deeplabv3_voc_sam.py`` is one of the package, wherever it is installed."""
+"""The configs that come with samat-mm, in a checkout or in an installed package."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,9 +9,19 @@ PREFIX = 'samat_mm::'
 
 
 def configs_folder() -> Path:
-    """Return the folder of the configs, in a checkout or in an installed package."""
-    packaged = Path(__file__).parent / 'configs'
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / 'configs'
+    """Return the folder of the configs."""
+    packaged = Path(__file__).parents[1] / 'configs'
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / 'configs'
+
+
+def preset_folder() -> Path:
+    """Return the folder of the attacks, a file for each."""
+    return configs_folder() / '_base_' / 'attacks'
+
+
+def preset_names() -> list[str]:
+    """Return the names of the attacks, without reading them."""
+    return [file.stem for file in sorted(preset_folder().glob('*.py'))]
 
 
 def find_config(name: str | Path) -> Path:
