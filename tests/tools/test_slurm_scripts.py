@@ -86,9 +86,9 @@ def test_the_options_come_from_the_arguments_and_the_environment(run_script):
     ]
     script = str(ROOT / 'tools/train.py')
     assert command == ['true', '-u', script, 'a b.py', '--launcher', 'slurm', '--work-dir', 'w d']
-    done, (options, command) = run_script(
-        'slurm_test.sh', 'gpu', 'job', 'a.py', 'b.pth', '--attack', 'pgd-linf', GPUS='2'
-    )
+    given = ('gpu', 'job', 'a.py', 'b.pth', '--attack', 'pgd-linf')
+    done, (options, command) = run_script('slurm_test.sh', *given, python='false', GPUS='2')
+    assert done.returncode == 1  # the status of the command
     assert {'--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2', '--cpus-per-task=5'} <= set(options)
     script = str(ROOT / 'tools/test.py')
     assert command == ['false', '-u', script, 'a.py', 'b.pth', '--launcher', 'slurm', '--attack', 'pgd-linf']
