@@ -54,7 +54,9 @@ setup(
     package_data={
         'samat_mm': ['py.typed'],
         'samat_mm.visualization': ['report.html.jinja'],
+        'samat_mm.tables': ['step_times.json'],
         'samat_mm.tables.pages': ['table.html.jinja'],
+        'samat_mm.workflow': ['Snakefile'],
     },
     install_requires=[
         'torch>=2.7',
