@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import shlex
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ def provenance(config: Config, checkpoint: str | Path | nn.Module, samples: int)
         :func:`settings_digest`. ``checkpoint``: SHA-256 and bytes of the file, or a digest of the model's weights.
         ``data``: the entries of the test set in the config, without its pipeline, and the number of samples.
         ``code``: :func:`code_state`; {} if samat_mm is installed from a distribution, whose version the report has.
-        Paths are as they were given; nothing else of the machine is in it.
+        Paths are as they were given; nothing else of the machine is in it. ``samat-mm test`` adds its ``command``.
 
     Raises:
         OSError: if the checkpoint cannot be read.
@@ -89,19 +87,6 @@ def code_state(folder: Path = CHECKOUT) -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {'commit': found.removesuffix('-dirty'), 'dirty': found.endswith('-dirty')}
-
-
-def command_line(arguments: Sequence[str] | None = None) -> str:
-    """Return the command of this process as one would type it.
-
-    Args:
-        arguments: the name of the program and its arguments; by default those of the process. Only the last part of
-            the path of an installed program is kept.
-    """
-    program, *rest = sys.argv if arguments is None else arguments
-    if Path(program).is_absolute():
-        program = 'samat-mm' if Path(program).name == '__main__.py' else Path(program).name
-    return shlex.join([program, *rest])
 
 
 def _dumps(metric: Any) -> bool:

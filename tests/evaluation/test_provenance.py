@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmseg.datasets import ADE20KDataset
 
 from samat_mm.evaluation import provenance as module
-from samat_mm.evaluation.provenance import code_state, command_line, file_digest, provenance, settings_digest
+from samat_mm.evaluation.provenance import code_state, file_digest, provenance, settings_digest
 from samat_mm.files.configs import configs_folder
 
 DIGITS = configs_folder() / 'deeplabv3_digits_sam.py'
@@ -114,17 +114,3 @@ def test_the_commit_of_a_checkout_and_whether_it_was_changed(tmp_path, monkeypat
     assert code_state(tmp_path / 'site-packages') == {}  # installed in an environment in somebody's repository
     monkeypatch.setattr(module.subprocess, 'run', lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError('git')))
     assert code_state(tmp_path) == {}
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'line'),
-    [
-        (['tools/test.py', 'a.py', 'my weights.pth'], "tools/test.py a.py 'my weights.pth'"),
-        (['/home/a/.venv/bin/samat-mm', 'test', 'a.py'], 'samat-mm test a.py'),
-        (['/home/a/site-packages/samat_mm/__main__.py', 'test'], 'samat-mm test'),
-    ],
-)
-def test_the_command_is_what_was_typed_without_the_place_of_the_program(arguments, line, monkeypatch):
-    assert command_line(arguments) == line
-    monkeypatch.setattr('sys.argv', arguments)
-    assert command_line() == line
