@@ -17,6 +17,7 @@ from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.engine.loops import EvaluationLoop
 from samat_mm.evaluation import EvaluationResult, SanityChecks, build_report, describe_evaluation, per_class_section
 from samat_mm.evaluation.attack_run import CLEAN
+from samat_mm.evaluation.provenance import provenance
 from samat_mm.evaluation.subsets import selection_of
 from samat_mm.model_state import frozen, unwrapped
 from samat_mm.perturbations.parametrized import SeededAttack
@@ -89,6 +90,7 @@ def evaluate(
         config = load_config(config, options=cfg_options, work_dir=work_dir)
         if not isinstance(attacks, Mapping):
             attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), eps, seed=seed)
+        given = config.copy()  # which the runner changes
         other = None if surrogate is None else load_model(*surrogate)
         runner = build_test_runner(config, model, attacks=attacks, checks=checks, surrogate=other, **options)
         if model is None:
@@ -98,9 +100,10 @@ def evaluate(
         if not verbose:
             announce(console, runner, {'to test': loop.dataloader}, attacks=', '.join(attacks) or 'none')
         result = run_test(runner, loop)
-    named = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
+    named: dict[str, Any] = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
     named['checkpoint'] = None if model is not None else str(checkpoint)
     seconds = time.monotonic() - start
+    named['provenance'] = provenance(given, checkpoint, len(loop.dataloader.dataset))
     return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), **named), result)
 
 

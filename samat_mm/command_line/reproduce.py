@@ -17,10 +17,9 @@ from pathlib import Path
 
 from samat_mm.errors import InputError
 from samat_mm.files.access import writing
+from samat_mm.workflow import SNAKEFILE
 
-ROOT = Path(__file__).parents[2]
-SNAKEFILE = ROOT / 'workflow' / 'Snakefile'
-STEP_TIMES = ROOT / 'docs' / 'step_times.json'
+STEP_TIMES = Path(__file__).parents[1] / 'tables' / 'step_times.json'
 PROTOCOLS = ('strict', 'paper-compat')
 DRY_RUN = {'--dry-run', '--dryrun', '-n'}
 

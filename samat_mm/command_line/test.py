@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samat_mm.command_line import attacks as attacks_command
-from samat_mm.command_line.arguments import config_of
+from samat_mm.command_line.arguments import command_with, config_of
 from samat_mm.command_line.endings import saying_on_interrupt
 from samat_mm.command_line.test_arguments import (
     add_arguments,
@@ -111,6 +111,7 @@ def publish(report: 'EvaluationReport', args: argparse.Namespace) -> None:
     from samat_mm.visualization.html_report import write_html
 
     document, folder = report.document, report.result.folder
+    document['provenance']['command'] = command_with()
     unit = document.get('evaluation', {}).get('unit', 'image')
     print_report(document)
     print_verdicts(document.get('sanity', []))

@@ -3,22 +3,22 @@
 from pathlib import Path
 
 from samat_mm.errors import InputError, MissingFileError
+from samat_mm.files.configs import find_config
 
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def config_file(path: str | Path) -> Path:
-    """Return the path of a config file.
+    """Return the path of a config file, given so or as ``samat_mm::NAME``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is a file of another kind.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f'config {path} is not a file; the configs are in configs/.')
-    if Path(path).suffix not in CONFIG_SUFFIXES:
+    file = find_config(path)
+    if file.suffix not in CONFIG_SUFFIXES:
         raise InputError(f'the config comes first and is a .py file; got {path}.')
-    return Path(path)
+    return file
 
 
 def checkpoint_file(path: str | Path) -> Path:

@@ -1,6 +1,7 @@
 """Build runners and models from configs."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from samat_mm.files.outputs import writable_folder
 from samat_mm.runners.config_errors import building
 from samat_mm.runners.config_files import load_config
 from samat_mm.runners.config_parts import name_of
+
+_numbers = count(1)  # of the runners that this process has built
 
 
 def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
@@ -43,6 +46,9 @@ def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
 def build_runner(config: Config, model: nn.Module | None = None) -> Any:
     """Build the runner that a config names in ``runner_type``, by default MMEngine's.
 
+    Each runner of a process has an experiment name of its own: by that name, MMEngine shares the default scope, the
+    logger, the message hub and the visualizer, and runners of the same file name and second would get the same one.
+
     Args:
         config: the config.
         model: the model to run, instead of a new one of the config.
@@ -52,11 +58,12 @@ def build_runner(config: Config, model: nn.Module | None = None) -> Any:
         OSError: if the folder of the run cannot be written to.
     """
     writable_folder(config.work_dir, '--work-dir')
+    named = _with_own_name(config, next(_numbers))
     if model is not None:
-        config = config.copy()
-        config.model = dict(type=_returning(model))
+        named = named.copy()
+        named.model = dict(type=_returning(model))
     with building(config):
-        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        return RUNNERS.build(named) if 'runner_type' in named else Runner.from_cfg(named)
 
 
 def build_runner_and_model(config: Config, model: nn.Module | None = None) -> Runner:
@@ -74,6 +81,15 @@ def build_runner_and_model(config: Config, model: nn.Module | None = None) -> Ru
             'into it before; use --cfg-options runner_type=Runner.'
         )
     return runner
+
+
+def _with_own_name(config: Config, number: int) -> Config:
+    """Return the config with a numbered experiment name, if it is not the first of the process and sets none."""
+    if number == 1 or config.get('experiment_name'):
+        return config
+    named = config.copy()
+    named.experiment_name = f'{Path(config.filename or "runner").stem}-{number}'  # MMEngine adds the time
+    return named
 
 
 def _returning(model: nn.Module) -> Callable[..., nn.Module]:
