@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samat_mm.command_line.side_by_side import Step, run_side_by_side
-from samat_mm.files.configs import configs_folder
+from samat_mm.files.configs import PREFIX, find_config
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,14 +75,13 @@ def on_scenes(method: str, out: Path) -> list[Step]:
 
 def on_digits(out: Path) -> list[Step]:
     """Return the table of the classifiers, whose jobs Snakemake runs on all cores."""
-    table = str(configs_folder() / 'tables' / 'smoke' / 'demo.py')
-    arguments = ['reproduce', table, '--budget', 'smoke', '--out', str(out / 'digits'), '--quiet', 'rules']
+    arguments = ['reproduce', 'smoke/demo', '--budget', 'smoke', '--out', str(out / 'digits'), '--quiet', 'rules']
     return [Step('digits: table', arguments, out / 'digits.log')]
 
 
 def config_of(method: str) -> str:
     """Return the config of the segmentor."""
-    return str(configs_folder() / f'deeplabv3_digits_{method}.py')
+    return f'{PREFIX}deeplabv3_digits_{method}.py'
 
 
 def checkpoint_of(method: str, out: Path) -> Path:
@@ -123,7 +122,7 @@ def draw(out: Path, path: Path) -> None:
     (attack,) = image_attacks([ATTACKS[1]]).values()
     rows = []
     for method in METHODS:
-        config = Config.fromfile(config_of(method))
+        config = Config.fromfile(find_config(config_of(method)))
         import_modules_from_strings(**config.custom_imports)
         init_default_scope(config.default_scope)
         from mmseg.registry import DATASETS, MODELS
