@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None
                 steps.close()
 
 
-def _follow(chain: Sequence[Step], progress: Progress) -> Iterator[Step]:
+def _follow(chain: Sequence[Step], progress: Progress) -> Generator[Step, None, None]:
     """Run the steps, and yield the one that runs at each look."""
     for step in chain:
         progress.console.print(f'samat-mm {shlex.join(step.arguments)}', style='dim', soft_wrap=True, markup=False)
