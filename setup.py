@@ -48,8 +48,9 @@ setup(
     ],
     package_dir={'samat_mm.configs': 'configs'},
     package_data={
-        'samat_mm.visualization': ['report.html.jinja'],
-        'samat_mm.tables.pages': ['table.html.jinja'],
+        'samat_mm.visualization': ['*.jinja'],
+        'samat_mm.tables.pages': ['*.jinja'],
+        'samat_mm.reports': ['*.jinja'],
     },
     install_requires=[
         'torch>=2.7',

@@ -15,12 +15,13 @@ MOST_LINES = 200
 # The modules and packages directly in samat_mm, from the bottom up: each imports itself and lower layers only.
 LAYERS = (
     {'errors'},
-    {'compat', 'files', 'networks', 'perturbations'},
+    {'compat', 'files', 'networks', 'perturbations', 'terminal'},
     {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
     {'presets', 'replay', 'tasks', 'words'},
     {'pixels', 'sharpness'},
     {'crafting', 'visualization'},
     {'evaluation', 'tables'},
+    {'reports'},
     {'engine'},
     {'text'},
     {'command_line', 'registration'},

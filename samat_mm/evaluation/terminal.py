@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from samat_mm.evaluation.report import RESERVED, is_number
+from samat_mm.visualization.document import RESERVED, is_number
 
 WIDE = 24  # characters of an attack's name that are kept on one line
 

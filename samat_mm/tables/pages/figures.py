@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.tables.pages.wording import Document
-from samat_mm.visualization.landscape import COLOURS, MARKERS, STYLE
+from samat_mm.visualization.style import COLOURS, MARKERS, STYLE
 
 Row = Mapping[str, Any]
 SCALES = {'rho': (1.0, 'rho'), 'eps': (255.0, 'eps of training in 1/255')}
