@@ -10,7 +10,7 @@ from samat_mm.visualization import report_texts as texts
 from samat_mm.visualization.class_bars import class_key, draw_class_bars, drawn_classes
 from samat_mm.visualization.document import attacks_of, main_metric, units
 from samat_mm.visualization.marked_words import fooled, shown_sentences
-from samat_mm.visualization.page import data_url, render, svg
+from samat_mm.visualization.page import inline_panels, render, svg
 from samat_mm.visualization.robustness_curves import draw_curves
 
 TEMPLATE = Path(__file__).with_name('report.html.jinja')
@@ -52,7 +52,7 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
         measured=texts.measured(report),
         parameters={name: texts.parameters(values) for name, values in attacks_of(report).items()},
         pictures={
-            stem: [(attack, data_url(picture)) for _, attack, picture in group]
+            stem: [(attack, inline_panels(picture)) for _, attack, picture in group]
             for stem, group in groupby(shown[:MOST_PICTURES], key=lambda entry: entry[0])
         },
         counts=(min(len(shown), MOST_PICTURES), len(shown)),

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from samat_mm.terminal import fold
 
-WIDTH, HEIGHT = 5.2, 3.4  # inches: as wide as a phone shows without making the letters smaller
-LETTERS = 52  # of a name on one line of a legend of that width
+WIDTH, HEIGHT = 4.7, 3.2  # inches, at which a phone shows letters of a readable size
+LETTERS = 46  # of a name on one line of a legend of that width
 COLUMNS = 3
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from samat_mm.terminal import pieces
+from samat_mm.visualization.panel_places import panels_of
 from samat_mm.visualization.style import STYLE
 
 HERE = Path(__file__).parent
@@ -30,7 +33,15 @@ def render(template: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters['breakable'] = breakable
     return environment.get_template(template.name).render(**values)
+
+
+def breakable(text: str) -> Markup:
+    """Return a name that may be broken between its words, as on the terminal: 'pgd-linf@<wbr>4/255'."""
+    words = pieces(text)
+    breaks = [Markup('' if word[-1] in ' -' else '<wbr>') for word in words[:-1]]  # there, browsers do so themselves
+    return Markup().join(part for pair in zip(words, [*breaks, Markup()], strict=True) for part in pair)
 
 
 def svg(figure: Figure, name: str) -> Markup:
@@ -53,15 +64,34 @@ def svg(figure: Figure, name: str) -> Markup:
     return Markup(text)  # matplotlib has escaped the names in it
 
 
-def data_url(path: Path) -> str:
-    """Return a picture as a data URL, as JPEG in full colour resolution if that is smaller.
+@dataclass(frozen=True)
+class InlinePanel:
+    """A panel within a page: its title, its address, and its width in units of the first panel."""
+
+    title: str
+    address: str
+    width: float
+
+
+def inline_panels(path: Path) -> list[InlinePanel]:
+    """Return the panels of a picture file; the whole picture where it does not say where they are.
 
     Raises:
         OSError: if it cannot be read.
     """
-    original, stream = path.read_bytes(), io.BytesIO()
-    with Image.open(io.BytesIO(original)) as picture:
-        kind = Image.MIME[str(picture.format)]
-        picture.convert('RGB').save(stream, 'JPEG', quality=88, subsampling=0)
-    kind, data = min((kind, original), ('image/jpeg', stream.getvalue()), key=lambda item: len(item[1]))
+    with Image.open(path) as picture:
+        picture.load()
+        panels = panels_of(picture)
+        unit = panels[0][1].width
+        return [InlinePanel(title, data_url(panel), round(panel.width / unit, 2)) for title, panel in panels]
+
+
+def data_url(picture: Image.Image) -> str:
+    """Return a picture as a data URL: PNG, or JPEG in full colour resolution if that is smaller."""
+    encoded = []
+    for kind, options in (('PNG', {}), ('JPEG', {'quality': 88, 'subsampling': 0})):
+        stream = io.BytesIO()
+        picture.convert('RGB').save(stream, kind, **options)
+        encoded.append((Image.MIME[kind], stream.getvalue()))
+    kind, data = min(encoded, key=lambda entry: len(entry[1]))
     return f'data:{kind};base64,{base64.b64encode(data).decode()}'

@@ -15,6 +15,7 @@ from samat_mm.tasks import Classification, Segmentation
 from samat_mm.tasks.segmentation import class_map
 from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import INK, LINE, font, shorten
+from samat_mm.visualization.panel_places import Place, described
 
 IGNORED_COLOUR = (235, 235, 235)
 SIDE = 320  # pixels, the maximum length of a picture's longer side
@@ -59,18 +60,21 @@ def panel_rows(
 def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -> None:
     """Write rows of titled pictures, each row under its name; the file suffix selects the format.
 
-    Small pictures are enlarged by a whole factor, without smoothing; large ones are scaled down.
+    Small pictures are enlarged by a whole factor, without smoothing; large ones are scaled down. A PNG file also says
+    where each picture is (:func:`panels_of`), so a page can arrange them as its width permits.
     """
     strips = [_strip(name, panels) for name, panels in rows]
-    width = max(strip.width for strip in strips) + 2 * GAP
-    figure = Image.new('RGB', (width, sum(strip.height + GAP for strip in strips) + GAP), 'white')
+    width = max(strip.width for strip, _ in strips) + 2 * GAP
+    figure = Image.new('RGB', (width, sum(strip.height + GAP for strip, _ in strips) + GAP), 'white')
+    places: list[Place] = []
     top = GAP
-    for strip in strips:
+    for strip, boxes in strips:
         figure.paste(strip, (GAP, top))
+        places += [(title, (GAP + x, top + y, GAP + right, top + end)) for title, (x, y, right, end) in boxes]
         top += strip.height + GAP
     with writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.save(path, compress_level=3)  # PNG compression takes most of the time
+        figure.save(path, compress_level=3, pnginfo=described(places))  # PNG compression takes most of the time
 
 
 def save_panels(
@@ -123,8 +127,8 @@ def _verdicts(clean: Any, attacked: Any, meta: dict[str, Any]) -> tuple[str, str
     return f'label: {label}\nclean: {before}', f'under attack: {after}'
 
 
-def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
-    """Return the pictures side by side at the same height, below their titles."""
+def _strip(name: str, panels: Sequence[Panel]) -> tuple[Image.Image, list[Place]]:
+    """Return the pictures side by side at the same height, below their titles, and the place of each."""
     height, _ = _displayed_size(panels[0][1])
     tiles = [_resize(picture, height) for _, picture in panels]
     lines = max(title.count('\n') + 1 for title, _ in panels)
@@ -132,13 +136,14 @@ def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
     strip = Image.new('RGB', (sum(tile.width + GAP for tile in tiles) - GAP, top + height), 'white')
     draw = ImageDraw.Draw(strip)
     draw.text((0, 0), shorten(name, strip.width), INK, font())
-    left = 0
+    places, left = [], 0
     for (title, _), tile in zip(panels, tiles, strict=True):
         for number, line in enumerate(reversed(title.split('\n')), 1):
             draw.text((left, top - LINE * number), shorten(line, tile.width), INK, font())
         strip.paste(tile, (left, top))
+        places.append((title, (left, top, left + tile.width, top + height)))
         left += tile.width + GAP
-    return strip
+    return strip, places
 
 
 def _displayed_size(picture: np.ndarray) -> tuple[int, int]:
