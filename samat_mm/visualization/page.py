@@ -39,9 +39,10 @@ def render(template: Path, **values: Any) -> str:
 
 def breakable(text: str) -> Markup:
     """Return a name that may be broken between its words, as on the terminal: 'pgd-linf@<wbr>4/255'."""
-    words = pieces(text)
-    breaks = [Markup('' if word[-1] in ' -' else '<wbr>') for word in words[:-1]]  # there, browsers do so themselves
-    return Markup().join(part for pair in zip(words, [*breaks, Markup()], strict=True) for part in pair)
+    found = Markup()
+    for word in pieces(text):
+        found += word if word[-1] in ' -' else Markup('{}<wbr>').format(word)  # browsers break at these themselves
+    return Markup(found.removesuffix('<wbr>'))
 
 
 def svg(figure: Figure, name: str) -> Markup:
