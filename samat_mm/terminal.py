@@ -1,8 +1,9 @@
 """Tables on a terminal of any width, in which no word and no number is cut or broken."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -12,27 +13,23 @@ from rich.text import Text
 # A name may be broken after these, but not within a number: 0.5/255, 1e-05.
 BREAKS = re.compile(r'(?<=[\s_@:=])|(?<=[^\Wde]-)(?=\w)|(?<=[de]-)(?=\D)|(?<=\d-)|(?<=\D/)(?=\S)')
 EDGES = 3  # letters of a rule and the blanks beside it
-LONGEST_NAME = 0.5  # share of the width that the names of rows may take before they are folded
+SHORT_NAME = 18  # letters; shorter names are not folded to save a table
+MOST_NAME = 40  # percent of the width that names may take beside their texts
 
 
 def fold(text: str, width: int) -> list[str]:
-    """Return the lines of a text, each at most ``width`` letters; only a longer word is broken within.
+    """Return the lines of a text, each at most ``width`` letters.
+
+    Lines end between words. A word that is too long for a line is broken after '_', '-' and the like, and anywhere
+    only if that is not enough.
 
     Example:
         >>> fold('deeplabv3_stanford_pgd-at-eps1', 22)
         ['deeplabv3_stanford_', 'pgd-at-eps1']
-        >>> fold('pgd-linf@0.5/255', 10)
-        ['pgd-linf@', '0.5/255']
+        >>> fold('pgd-linf@0.5/255 at most', 10)
+        ['pgd-linf@', '0.5/255 at', 'most']
     """
-    lines: list[str] = []
-    for paragraph in text.split('\n'):
-        lines.append('')
-        for piece in pieces(paragraph):
-            if cell_len((lines[-1] + piece).rstrip()) > width and lines[-1]:
-                lines.append('')
-            lines[-1] += piece
-    broken = [part for line in lines for part in _broken(line.rstrip(), width)]
-    return broken or ['']
+    return [line for paragraph in text.split('\n') for line in _folded(paragraph, width)]
 
 
 def pieces(text: str) -> list[str]:
@@ -44,8 +41,8 @@ def pieces(text: str) -> list[str]:
 class FittingTable:
     """A table with the names of its rows in the first column, which fits a console of any width.
 
-    Names are folded between words where the table would be too wide. If that is not enough, the columns are
-    distributed over several tables with the same rows. Titles of columns are always folded.
+    Titles of columns are folded between words, and so are names where the table would be too wide. If that is not
+    enough, the columns are distributed over several tables with the same rows.
 
     Args:
         title: line or lines above the table.
@@ -57,60 +54,73 @@ class FittingTable:
     columns: Sequence[str]
     notes: Sequence[str] = ()
     rows: list[tuple[str, ...]] = field(default_factory=list)
-    styles: list[str] = field(default_factory=list)
 
-    def add_row(self, name: str, *cells: str, style: str = '') -> None:
-        """Add a row; a cell is never broken."""
+    def add_row(self, name: str, *cells: str) -> None:
+        """Add a row; its cells are never broken."""
         self.rows.append((name, *cells))
-        self.styles.append(style)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         width = options.max_width
         if self.title:
-            yield Text('\n'.join(fold(self.title, width)), style='bold', no_wrap=True)
+            yield _lines(self.title, width, 'bold')
         others = [self._width(column) for column in range(1, len(self.columns))]
-        name = self._name_width(width, others)
-        for group in _groups(others, width - name - 1 - EDGES):
-            yield self._table([0, *(column + 1 for column in group)], name)
+        names = [self.columns[0], *(row[0] for row in self.rows)]
+        room = width - 1 - EDGES
+        widest = max(1, min(max(map(cell_len, names)), room - max(others, default=-EDGES) - EDGES))
+        word = max(cell_len(piece.rstrip()) for name in names for piece in pieces(name))
+        narrowest = min(widest, max(word, SHORT_NAME))
+        # The widest names with which there are the fewest tables.
+        name = min(range(widest, narrowest - 1, -1), key=lambda name: len(_groups(others, room - name)))
+        for group in _groups(others, room - name):
+            yield self._table([column + 1 for column in group], name)
         for note in self.notes:
-            yield Text('\n'.join(fold(note, width)), style='dim', no_wrap=True)
+            yield _lines(note, width, 'dim')
 
     def _width(self, column: int) -> int:
         """Return the width of a column: of its widest cell, or the longest word of its title."""
         return max(map(cell_len, (*pieces(self.columns[column]), *(row[column] for row in self.rows))), default=0)
 
-    def _name_width(self, width: int, others: Sequence[int]) -> int:
-        names = [self.columns[0], *(row[0] for row in self.rows)]
-        whole = max(map(cell_len, names))
-        longest_word = max((cell_len(piece.rstrip()) for name in names for piece in pieces(name)), default=0)
-        room = width - 1 - EDGES - sum(other + EDGES for other in others)
-        if whole <= room:
-            return whole
-        # Folded names for the whole table, or else names that leave several tables most of the room.
-        return room if room >= max(longest_word, min(whole, 12)) else min(
-            whole, max(longest_word, int(LONGEST_NAME * width) - EDGES)
-        )  # fmt: skip
-
     def _table(self, columns: Sequence[int], name: int) -> Table:
         table = Table()
+        table.add_column('\n'.join(fold(self.columns[0], name)), width=name, no_wrap=True)
         for column in columns:
-            width = self._width(column) if column else name
+            width = self._width(column)
             title = '\n'.join(fold(self.columns[column], width))
-            table.add_column(title, justify='right' if column else 'left', width=width, no_wrap=True, overflow='fold')
-        for row, style in zip(self.rows, self.styles, strict=True):
-            cells = (Text('\n'.join(fold(row[0], name))), *(Text(row[column]) for column in columns[1:]))
-            table.add_row(*cells, style=style)
+            table.add_column(title, justify='right', width=width, no_wrap=True)
+        for row in self.rows:
+            table.add_row(Text('\n'.join(fold(row[0], name))), *(Text(row[column]) for column in columns))
         return table
 
 
-def entries(title: str, named: Iterable[tuple[str, Sequence[str]]], console: Console) -> None:
-    """Print texts under their names, for what no table can hold: folded between words, and indented."""
-    console.print(Text('\n'.join(fold(title, console.width)), style='bold', no_wrap=True))
-    for name, texts in named:
-        console.print(Text('\n'.join(fold(name, console.width)), style='cyan', no_wrap=True))
-        for text in texts:
-            lines = fold(text, console.width - 4)
-            console.print(Text('\n'.join(f'    {line}' for line in lines), no_wrap=True))
+@dataclass(frozen=True)
+class Entry:
+    """A name and texts about it, for what no table can hold; ``style`` is that of the name, in rich's words."""
+
+    name: str
+    style: str
+    texts: Sequence[str]
+
+
+def print_entries(title: str, entries: Sequence[Entry], console: Console) -> None:
+    """Print entries one beneath the other: the names in a column of their own, the texts folded between words."""
+    print_lines(title, console, style='bold')
+    names = min(max(cell_len(entry.name) for entry in entries), MOST_NAME * console.width // 100)
+    for entry in entries:
+        left = fold(entry.name, names)
+        right = [line for text in entry.texts for line in fold(text, console.width - names - 2)]
+        for name, text in zip_longest(left, right, fillvalue=''):
+            line = Text(no_wrap=True)
+            line.append(name.ljust(names) if text else name, entry.style)
+            console.print(line.append(f'  {text}' if text else ''))
+
+
+def print_lines(text: str, console: Console, *, style: str = '') -> None:
+    """Print a text, folded between words."""
+    console.print(_lines(text, console.width, style))
+
+
+def _lines(text: str, width: int, style: str) -> Text:
+    return Text('\n'.join(fold(text, width)), style=style, no_wrap=True)
 
 
 def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
@@ -124,6 +134,15 @@ def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
             taken = width + EDGES
         groups[-1].append(column)
     return groups
+
+
+def _folded(text: str, width: int) -> list[str]:
+    lines = ['']
+    for word in text.split():
+        for number, part in enumerate([word] if cell_len(word) <= width else pieces(word)):
+            joined = f'{lines[-1]} {part}' if lines[-1] and not number else lines[-1] + part
+            lines[-1:] = [joined] if cell_len(joined) <= width else [*filter(None, lines[-1:]), *_broken(part, width)]
+    return lines
 
 
 def _broken(line: str, width: int) -> list[str]:
