@@ -23,7 +23,7 @@ def read_document(path: str | Path) -> dict[str, Any]:
     with reading(path):
         content = Path(path).read_bytes()
     try:
-        document = json.loads(content)
+        document = json.loads(content, parse_constant=lambda _: None)  # old versions wrote NaN
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise InputError(f'{path} is no report, because it is not JSON ({error}); {ADVICE}.') from error
     fault = fault_of(document)
