@@ -18,7 +18,7 @@ from samat_mm.tables.results import document_of
 from samat_mm.visualization.legends import LETTERS, narrow_figure, put_legend
 from samat_mm.visualization.lettering import SIZE, font
 from samat_mm.visualization.page import breakable, data_url, inline_panels
-from samat_mm.visualization.panels import save_figure
+from samat_mm.visualization.strips import save_figure
 
 PHONE = 358  # CSS pixels: a phone of 390 without the margins of the page
 SMALLEST = 7.9  # CSS pixels of the letters in a figure on it
