@@ -14,8 +14,9 @@ MOST_LINES = 200
 
 # The modules and packages directly in samat_mm, from the bottom up: each imports itself and lower layers only.
 LAYERS = (
-    {'errors'},
-    {'compat', 'files', 'networks', 'perturbations', 'terminal'},
+    {'errors', 'version'},
+    {'files', 'terminal', 'workflow'},
+    {'compat', 'networks', 'perturbations'},
     {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
     {'presets', 'replay', 'tasks', 'words'},
     {'pixels', 'sharpness'},
@@ -24,9 +25,10 @@ LAYERS = (
     {'reports'},
     {'engine'},
     {'text'},
-    {'command_line', 'registration'},
+    {'registration', 'runners'},
     {'api'},
-    {'__init__'},
+    {'command_line'},
+    {'__init__', '__main__'},
 )
 PLAIN_TORCH = {'errors': set(), 'perturbations': {'torch', 'numpy', 'torchattacks'}}
 

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from samat_mm.evaluation import print_report, print_verdicts
 from samat_mm.evaluation.attack_list import print_attacks
-from samat_mm.presets import configs_folder, preset_names, presets
+from samat_mm.files.configs import configs_folder
+from samat_mm.presets import preset_names, presets
 from samat_mm.sharpness.report import print_report as print_sharpness
 from samat_mm.terminal import FittingTable, fold, pieces
 

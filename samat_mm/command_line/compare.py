@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     from samat_mm.reports import Comparison
     from samat_mm.reports.formats import refuse_format
-    from samat_mm.reports.pages import as_terminal_table
+    from samat_mm.reports.text import as_terminal_table
 
     given = [_split(text) for text in args.reports]
     for out in args.out:

@@ -13,6 +13,12 @@ def _evaluation(name: str, default: Any = None) -> Callable[[Document], Any]:
     return lambda document: document.get('evaluation', {}).get(name, default)
 
 
+def _data(document: Document) -> dict[str, Any] | None:
+    """Return the entries of the test set, without the folder, which is another one on another machine."""
+    found = document.get('provenance', {}).get('data')
+    return {key: value for key, value in found.items() if key != 'data_root'} if found else None
+
+
 # What must agree, and what to do otherwise. None: an older version did not write it.
 SAME_DATA = 'test all models on the same samples'
 MUST_AGREE: dict[str, tuple[Callable[[Document], Any], str]] = {
@@ -20,6 +26,7 @@ MUST_AGREE: dict[str, tuple[Callable[[Document], Any], str]] = {
     'what is tested': (units, SAME_DATA),
     'the number of samples': (lambda document: document['samples'], SAME_DATA),
     'the selection of the samples': (_evaluation('selection'), SAME_DATA),
+    'the data set': (_data, SAME_DATA),
     'the list of classes': (lambda document: (document.get('per_class') or {}).get('classes'), SAME_DATA),
     'the size of the labels': (_evaluation('label_size'), SAME_DATA),
     'the range of the pixels': (_evaluation('pixel_range'), 'radii would have several meanings'),
@@ -72,6 +79,21 @@ def details(documents: Mapping[str, Document]) -> list[str]:
     if silent:
         sentences.append(f'Some reports, written by older versions, do not state {", ".join(silent)}.')
     return sentences
+
+
+def other_settings(method: str, documents: Mapping[str, Document]) -> list[str]:
+    """Return a sentence if the reports of a method have one config with several settings, overridden or edited.
+
+    Args:
+        method: its name.
+        documents: its documents by the name of their report.
+    """
+    by_config: dict[str, set[Any]] = {}
+    for document in documents.values():
+        settings = document.get('provenance', {}).get('config', {}).get('sha256')
+        by_config.setdefault(document['config'], set()).update({settings} - {None})
+    several = [config for config, settings in by_config.items() if len(settings) > 1]
+    return [f'The reports of {method} have several settings of {config}; see their provenance.' for config in several]
 
 
 def failed_checks(documents: Mapping[str, Document]) -> list[str]:

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from samat_mm.reports.agreement import details, failed_checks, refuse_disagreement
+from samat_mm.reports.agreement import details, failed_checks, other_settings, refuse_disagreement
 from samat_mm.reports.formats import csv_of, refuse_format, to_frame, write
 from samat_mm.reports.methods import Method, Tested, attack_parameters, method_of, mixed_configs, named_documents
+from samat_mm.reports.text import as_latex
 from samat_mm.tables.statistics import separated, summary_of
 from samat_mm.visualization.document import CLEAN, MAIN_METRICS, main_metric, title_of, units
 
@@ -63,13 +64,14 @@ class Comparison:
         refuse_disagreement(documents)
         first = next(iter(documents.values()))
         methods = tuple(method_of(name, by_label) for name, by_label in named.items())
+        settings = [each for name, by_label in named.items() for each in other_settings(name, by_label)]
         return cls(
             metric=main_metric(first),
             samples=first['samples'],
             units=units(first),
             attacks={CLEAN: {}, **attack_parameters(documents.values())},
             methods=methods,
-            remarks=(*mixed_configs(methods), *failed_checks(documents), *details(documents)),
+            remarks=(*mixed_configs(methods), *settings, *failed_checks(documents), *details(documents)),
         )
 
     @property
@@ -154,7 +156,7 @@ class Comparison:
         }
 
     def _repr_html_(self) -> str:
-        from samat_mm.reports.pages import table_html
+        from samat_mm.reports.html import table_html
 
         return table_html(self.as_document())
 
@@ -168,10 +170,13 @@ class Comparison:
         refuse_format(path)
         suffix = Path(path).suffix.lower()
         if suffix == '.csv':
-            write(path, csv_of(self.rows()))
+            text = csv_of(self.rows())
         elif suffix == '.json':
-            write(path, json.dumps(self.as_document(), indent=2) + '\n')
+            text = json.dumps(self.as_document(), indent=2) + '\n'
+        elif suffix == '.tex':
+            text = as_latex(self.as_document())
         else:
-            from samat_mm.reports.pages import PAGES
+            from samat_mm.reports.html import as_html
 
-            write(path, PAGES[suffix](self.as_document()))
+            text = as_html(self.as_document())
+        write(path, text)

@@ -136,8 +136,10 @@ def _listed(given: Any) -> list[Tested]:
 
 
 def _training(document: Document) -> Any:
-    """Return what identifies a training: the path alone may be that of another machine."""
-    return document['checkpoint'], document['results'][CLEAN].get(main_metric(document))
+    """Return what identifies a training: the digest of its weights, or else the path, if the clean result agrees."""
+    weights = document.get('provenance', {}).get('checkpoint') or {}
+    digest = weights.get('sha256') or weights.get('weights')
+    return digest or (document['checkpoint'], document['results'][CLEAN].get(main_metric(document)))
 
 
 def _shortest(path: tuple[str, ...], others: set[tuple[str, ...]]) -> str:

@@ -10,6 +10,7 @@ from samat_mm.files.access import reading
 from samat_mm.visualization.document import CLEAN
 
 NEEDED = {'config': str, 'checkpoint': str, 'samples': int, 'results': Mapping}
+SECTIONS = ('evaluation', 'versions', 'provenance')
 ADVICE = 'give a file that the command test wrote with --out'
 
 
@@ -45,5 +46,7 @@ def fault_of(document: Any) -> str:
     wrong = [name for name, values in results.items() if not isinstance(values, Mapping)]
     if wrong:
         return f'its results under {wrong[0]} are not metrics by name'
-    sections = [name for name in ('evaluation', 'versions') if not isinstance(document.get(name, {}), Mapping)]
+    sections = [
+        name for name in ('evaluation', 'versions', 'provenance') if not isinstance(document.get(name, {}), Mapping)
+    ]
     return f'its {sections[0]} is of another kind' if sections else ''

@@ -1,6 +1,6 @@
 """What a comparison says, whatever its format."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from samat_mm.tables.statistics import in_words
@@ -46,3 +46,16 @@ def notes(document: Document, best: str = 'Bold') -> list[str]:
     if 0 in counts:
         found.append('--: not tested, or not a number.')
     return [*found, *document['remarks']]
+
+
+def columns_of(document: Document) -> list[str]:
+    """Return the titles of the columns after that of the methods."""
+    return [*(['n'] if are_repeated(document) else []), *document['columns'].values()]
+
+
+def rows_of(document: Document) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
+    """Yield the name of each method, and its cells and whether each is marked as the best."""
+    for method in document['methods']:
+        count = [(str(method['trainings']), False)] if are_repeated(document) else []
+        cells = [(cell_of(method, name), document['best'][name] == method['name']) for name in document['columns']]
+        yield method['name'], [*count, *cells]

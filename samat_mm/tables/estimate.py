@@ -50,7 +50,7 @@ class Estimate:
     Args:
         table: Its name.
         trainings: Number of trainings.
-        tests: Number of runs of tools/test.py with the attacks of the columns.
+        tests: Number of runs of samat-mm test with the attacks of the columns.
         examinations: Number of other measurements of the trained models; their time is not estimated.
         training_hours: Hours of all trainings.
         test_hours: Hours of all tests.
@@ -185,5 +185,5 @@ def _tested(config: Config, costs: Costs, most: int | None = None) -> float:
 
 def _known(costs: Costs, part: str, name: str) -> Any:
     if name not in costs[part]:
-        raise InputError(f'the measured times have no {name!r} among their {part}; add it to docs/step_times.json.')
+        raise InputError(f'the measured times have no {name!r} among their {part}; add it to step_times.json.')
     return costs[part][name]

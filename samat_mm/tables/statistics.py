@@ -4,8 +4,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.stats import spearmanr
-
 Values = Mapping[int, float | None]
 
 
@@ -59,10 +57,3 @@ def verdict_of(gains: Sequence[float]) -> str:
     if len(gains) < 2:
         return 'undecided'
     return 'yes' if min(gains) > 0 else 'no' if max(gains) < 0 else 'undecided'
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Return Spearman's correlation of two series, None where one of them is constant or shorter than 3."""
-    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
-        return None
-    return float(spearmanr(first, second).statistic)

@@ -1,13 +1,15 @@
 """From a config to a report in Python: the numbers of the test loop, and the settings that the config states."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import SegmentationImages, runner, segmentor, segmentor_config
 from mmengine.config import Config
 
-from samat_mm.api import evaluate, test_runner
+from samat_mm.api import test_runner
+from samat_mm.api.evaluation import evaluate
 from samat_mm.api.test_runner import attacks_of, build_test_runner
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.evaluation import SanityChecks
@@ -58,6 +60,9 @@ def test_the_report_has_the_numbers_of_the_test_loop(checkpoint, tmp_path):
     assert [check['check'] for check in document['sanity']] == [verdict.check for verdict in report.result.verdicts]
     assert len(document['sanity']) == 7
     assert report.result.folder.parent == tmp_path / 'work' / 'attack_results'
+    assert document['provenance']['config']['text'] == given.pretty_text  # before the loop and hooks were replaced
+    assert document['provenance']['data'] == {'type': 'RegisteredImages', 'count': 4, 'test_mode': True, 'samples': 4}
+    assert document['provenance']['checkpoint']['bytes'] == Path(checkpoint).stat().st_size
     assert given.test_cfg == dict(type='TestLoop')  # the caller's config stays as it was
 
 
@@ -88,7 +93,7 @@ def test_settings_that_numbers_depend_on_are_those_of_the_config_unless_others_a
     built = []
 
     class Built:
-        def __init__(self, given):
+        def __init__(self, given, model):
             built.append(given)
 
         def build_test_loop(self, given):

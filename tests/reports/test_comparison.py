@@ -13,7 +13,7 @@ from rich.console import Console
 
 from samat_mm.reports import Comparison, Report
 from samat_mm.reports.figures import figures_of
-from samat_mm.reports.pages import as_terminal_table
+from samat_mm.reports.text import as_terminal_table
 
 CLEAN = {'sgd': [74.0, 75.0, 76.5], 'sam': [75.25, 75.75]}
 ROBUST = {'sgd': [10.0, 12.0, 11.0], 'sam': [20.0, 21.0]}
@@ -163,6 +163,28 @@ def test_a_training_counts_once(tmp_path):
         Comparison.of([Report.load(tmp_path / 'a.json'), Report.load(tmp_path / 'a.json')])
     with pytest.raises(ValueError, match='at least one report; got none'):
         Comparison.of([])
+
+
+def with_provenance(method, seed, weights, data, settings='s'):
+    checkpoint, config = {'sha256': weights, 'bytes': 1}, {'sha256': settings, 'text': ''}
+    return Report({**report(method, seed), 'provenance': {'checkpoint': checkpoint, 'data': data, 'config': config}})
+
+
+def test_the_digests_of_a_report_say_which_trainings_and_data_it_is_of():
+    data = {'type': 'DigitScenes', 'data_root': 'here', 'samples': 100}
+    first = with_provenance('sgd', 0, 'a', data)
+    with pytest.raises(ValueError, match='twice under pgd-linf'):  # the path is another one, the weights are not
+        Comparison.of([first, with_provenance('sgd', 1, 'a', data)])
+    same_path = Report({**first.document, 'provenance': with_provenance('sgd', 0, 'b', data).document['provenance']})
+    assert Comparison.of([first, same_path]).cell('voc_sgd', 'clean')['n'] == 2  # trained on two machines
+    elsewhere = with_provenance('sam', 0, 'c', {**data, 'data_root': 'there'})
+    assert Comparison.of([first, elsewhere]).remarks == ()
+    with pytest.raises(ValueError, match='the data set is'):
+        Comparison.of([first, with_provenance('sam', 0, 'c', {**data, 'type': 'VOC'})])
+    edited = with_provenance('sgd', 1, 'b', data, settings='t')
+    assert Comparison.of([first, edited]).remarks == (
+        'The reports of voc_sgd have several settings of configs/voc_sgd.py; see their provenance.',
+    )
 
 
 def test_details_that_differ_are_said():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samat_mm.presets import configs_folder, preset_names
+from samat_mm.files.configs import configs_folder
+from samat_mm.presets import preset_names
 from samat_mm.reports import Comparison, Report
 from samat_mm.tables.pages import PAGES
 from samat_mm.tables.reading import read_table
