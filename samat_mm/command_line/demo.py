@@ -117,7 +117,8 @@ def draw(out: Path, path: Path) -> None:
     from samat_mm.checkpoints.loading import load_for_evaluation
     from samat_mm.pixels.pixel_space import PixelSpace
     from samat_mm.presets import image_attacks
-    from samat_mm.visualization.panels import panel_rows, save_figure
+    from samat_mm.visualization.panels import panel_rows
+    from samat_mm.visualization.strips import save_figure
 
     (attack,) = image_attacks([ATTACKS[1]]).values()
     rows = []
