@@ -89,7 +89,7 @@ def test_the_radius_of_a_group_is_that_of_its_layer_and_no_setting_of_the_optimi
 
 
 def test_the_loop_of_the_documentation_runs() -> None:
-    page = (REPOSITORY / 'docs' / 'plain-torch.md').read_text(encoding='utf-8')
+    page = (REPOSITORY / 'docs' / 'how-to' / 'plain-torch.md').read_text(encoding='utf-8')
     found: dict[str, Any] = {}
     exec(page.split('```python\n')[1].split('```')[0], found)
     assert bool(torch.isfinite(found['loss']))
