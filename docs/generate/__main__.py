@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attacks
-import configs
 import methods
 import parts
+
+import configs
 
 REFERENCE = Path(__file__).parents[1] / 'reference'
 PAGES: dict[str, Callable[[], str]] = {

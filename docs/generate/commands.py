@@ -8,15 +8,15 @@ from samat_mm.command_line.main import COMMANDS
 
 HEAD = """# Commands
 
-`samat-mm COMMAND` is the same as `python -m samat_mm COMMAND` and, in a checkout, `python tools/COMMAND.py`. Generated from
-the parsers by `python docs/generate`; `samat-mm COMMAND --help` prints the same.
+`samat-mm COMMAND` is the same as `python -m samat_mm COMMAND` and, in a checkout, `python tools/COMMAND.py`.
+Generated from the parsers by `python docs/generate`; `samat-mm COMMAND --help` prints the same.
 
 """
 FOOT = """## How commands end
 
-Status 0 is success. A mistake in a command, config or file ends it with a sentence and status 1, or 2 if the command cannot be
-parsed; an interrupt ends it with status 130. A traceback means a bug, yours or samat-mm's, also with status 1. Set
-`SAMAT_MM_DEBUG=1` to see where an error was raised.
+Status 0 is success. A mistake in a command, config or file ends it with a sentence and status 1, or 2 if the command
+cannot be parsed; an interrupt ends it with status 130. A traceback means a bug, yours or samat-mm's, also with status
+1. Set `SAMAT_MM_DEBUG=1` to see where an error was raised.
 """
 
 
@@ -67,10 +67,8 @@ def _row(action: argparse.Action) -> str:
 def _values(action: argparse.Action) -> list[str]:
     if not action.option_strings or action.nargs == 0:
         return []
-    if action.choices:
-        value = '{' + ','.join(map(str, action.choices)) + '}'
-    else:
-        value = action.metavar or action.dest.upper()
+    choices = '{' + ','.join(map(str, action.choices or ())) + '}'
+    value = choices if action.choices else action.metavar or action.dest.upper()
     if isinstance(value, tuple):
         return list(value)
     return [f'[{value}]' if action.nargs == '?' else value, *(['...'] if action.nargs in ('+', '*') else [])]

@@ -116,8 +116,8 @@ mmsegmentation's and mmpretrain's own.
         ('task util', 'source of substitutions'),
         """# Parts for sentences
 
-Models, data and attacks for text classifiers; [sentences](../how-to/sentences.md) shows them at work. Their configs need
-`custom_imports = dict(imports=['samat_mm', 'samat_mm.text'])`.
+Models, data and attacks for text classifiers; [sentences](../how-to/sentences.md) shows them at work. Their configs
+need `custom_imports = dict(imports=['samat_mm', 'samat_mm.text'])`.
 """,
     ),
 )

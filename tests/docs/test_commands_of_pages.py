@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT, Block, blocks
+from samat_mm.command_line.main import COMMANDS, main
+from samat_mm.runners.config_files import load_config, parsed_options
 from shell import commands
 
-from samat_mm.command_line.main import COMMANDS, main
 from samat_mm.presets import preset_names
-from samat_mm.runners.config_files import load_config, parsed_options
 
 TOOLS = {f'tools/{name.replace("-", "_")}.py': name for name in COMMANDS}
 DISTRIBUTED = {'tools/dist_train.sh': ('train', 1), 'tools/dist_test.sh': ('test', 2)}  # where the processes stand
@@ -108,7 +108,8 @@ def test_every_command_can_be_run(block: Block, tmp_path: Path) -> None:
 
 
 def test_commands_are_found_where_the_shell_finds_them(tmp_path: Path) -> None:
-    text = 'N="a b"\nfor m in sgd sam; do\n  samat-mm train c_$m.py \\\n    --work-dir {x,y} # "no\ndone\nX=1 pip $N | grep $(cat f)'
+    loop = 'for m in sgd sam; do\n  samat-mm train c_$m.py \\\n    --work-dir {x,y} # "no\ndone'
+    text = f'N="a b"\n{loop}\nX=1 pip $N | grep $(cat f)'
     assert sorted(commands(text, tmp_path)) == sorted(
         [
             ['samat-mm', 'train', 'c_sgd.py', '--work-dir', 'x', 'y'],
