@@ -19,6 +19,7 @@ class Docstring:
         text: everything before the sections, less the source.
         source: where a method comes from, or an empty string.
         meanings: the entries of ``Args``, by name.
+        attributes: the entries of ``Attributes``, by name.
         returns: what is returned.
         raises: the entries of ``Raises``, by type.
         example: lines of a session with ``>>>``, or an empty string.
@@ -32,6 +33,7 @@ class Docstring:
         self.text = text.strip()
         self.source = ' '.join(source.split())
         self.meanings = _entries(sections.get('Args', ''))
+        self.attributes = _entries(sections.get('Attributes', ''))
         self.returns = ' '.join(sections.get('Returns', '').split())
         self.raises = _entries(sections.get('Raises', ''))
         self.example = textwrap.dedent(sections.get('Example', '')).strip()
