@@ -14,10 +14,10 @@ from samat_mm.presets import presets
 
 HEAD = """# Attacks
 
-Generated from the docstrings by `python docs/generate`. Every attack is a config for `AdversarialTrainingHook`
+A card for each attack: what it does, its parameters, its source. Every attack is a config for `AdversarialTrainingHook`
 and `AttackEvaluationHook`, and `ATTACKS.build(config)` makes it for plain torch: `attack(predict, inputs, target)`.
 Radii and step sizes are in [0, 1] pixel units. A preset is what `samat-mm test --attack NAME` runs; `--eps`, `--steps`,
-`--step-size`, `--restarts`, `--queries` and `--seed` change it.
+`--step-size`, `--restarts`, `--queries` and `--seed` change it. Generated from the docstrings by `python docs/generate`.
 
 | attack | for | presets |
 |---|---|---|

@@ -19,13 +19,14 @@ from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 STEP_COST = Path(__file__).parents[1] / 'step_cost.json'
 HEAD = """# Weight perturbations
 
-Generated from the docstrings by `python docs/generate`. Every method is a `perturbation` of `SAMOptimWrapper`
+A card for each method: equation, parameters, source and cost. Every method is a `perturbation` of `SAMOptimWrapper`
 or of its mixed precision twin `AmpSAMOptimWrapper`; `ASAMOptimWrapper` and `ESAMOptimWrapper` are short for the two
 that the paper uses most. A `direction` is another method, by its config: `dict(type='LookSAM',
 direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. Pairs that do not fit, such as two methods that
 both mix the gradients of the two passes, are refused. "Memory" is the content of a checkpoint in
 addition to the optimizer's state, in copies of the weights. "Cost" is the processor time of a step in steps of SGD,
 from `python benchmarks/step_cost.py` (see [measurements](../results/benchmarks.md)).
+Generated from the docstrings by `python docs/generate`.
 
 | method | cost: {models} | memory |
 |---|---|---|
