@@ -17,7 +17,8 @@ HEAD = """# Attacks
 A card for each attack: what it does, its parameters, its source. Every attack is a config for `AdversarialTrainingHook`
 and `AttackEvaluationHook`, and `ATTACKS.build(config)` makes it for plain torch: `attack(predict, inputs, target)`.
 Radii and step sizes are in [0, 1] pixel units. A preset is what `samat-mm test --attack NAME` runs; `--eps`, `--steps`,
-`--step-size`, `--restarts`, `--queries` and `--seed` change it. Generated from the docstrings by `python docs/generate`.
+`--step-size`, `--restarts`, `--queries` and `--seed` change it. Generated from the docstrings by
+`python docs/generate`.
 
 | attack | for | presets |
 |---|---|---|

@@ -1,5 +1,7 @@
 """MkDocs hooks: notebooks become pages, with the outputs that they were saved with."""
 
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +24,24 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def as_markdown(path: Path) -> str:
     """Return a notebook as Markdown: text, code, and what the code printed, showed and returned."""
-    cells = []
+    parts = []
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == 'markdown':
-            cells.append(cell.source)
+            parts.append(cell.source)
         else:
-            cells.append(f'```python\n{cell.source}\n```')
-            cells += [shown for output in cell.outputs if (shown := _output(output))]
-    return '\n\n'.join(cells) + '\n'
+            parts.append(f'```python\n{cell.source}\n```')
+            for is_text, group in groupby(map(_content, cell.outputs), key=itemgetter(0)):
+                contents = [content for _, content in group]
+                parts += [f'```text\n{"".join(contents).rstrip()}\n```'] if is_text else contents
+    return '\n\n'.join(parts) + '\n'
 
 
-def _output(output: Any) -> str:
+def _content(output: Any) -> tuple[bool, str]:
+    """Return whether an output is plain text, and what it shows: a picture as Markdown, a table as HTML."""
     data = output.get('data', {})
     if 'image/png' in data:
-        return f'![output](data:image/png;base64,{data["image/png"].strip()})'
-    if 'text/html' in data:
-        return data['text/html']
-    text = data.get('text/plain', output.get('text', ''))
-    return f'```text\n{text.rstrip()}\n```' if text else ''
+        return False, f'![output](data:image/png;base64,{data["image/png"].strip()})'
+    page = data.get('text/html', '')
+    if page and not page.startswith('<pre'):  # which says no more than the text
+        return False, page
+    return True, data.get('text/plain', output.get('text', ''))
