@@ -1,11 +1,13 @@
 """Packaging of samat-mm: version ranges here, tested pins in constraints.txt."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages, find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = '0.1.0'
+# The version stands in samat_mm/__init__.py, which is read and not imported: its dependencies may not be installed.
+VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'samat_mm/__init__.py').read_text(encoding='utf-8'), re.M)[1]
 
 OPENMMLAB = [  # the maintained distributions of mmengine, mmcv, mmsegmentation and mmpretrain
     'onedl-mmengine>=0.10.12',
@@ -35,6 +37,8 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords=['sharpness-aware minimisation', 'adversarial training', 'robustness', 'OpenMMLab', 'MMEngine'],
     python_requires='>=3.11',
     classifiers=[  # versions on which the pins of constraints.txt were installed
         'Programming Language :: Python :: 3.11',
@@ -49,8 +53,11 @@ setup(
     ],
     package_dir={'samat_mm.configs': 'configs'},
     package_data={
+        'samat_mm': ['py.typed'],
         'samat_mm.visualization': ['report.html.jinja'],
+        'samat_mm.tables': ['step_times.json'],
         'samat_mm.tables.pages': ['table.html.jinja'],
+        'samat_mm.workflow': ['Snakefile'],
     },
     install_requires=[
         'torch>=2.7',

@@ -17,7 +17,7 @@ import samat_mm  # noqa: F401  (before torchvision, which mmpretrain imports)
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.errors import InputError
-from samat_mm.presets import configs_folder
+from samat_mm.files.configs import configs_folder
 
 
 def convert(source: Path) -> dict[str, Tensor]:

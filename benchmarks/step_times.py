@@ -1,11 +1,11 @@
 """Measure the seconds of an image in the networks of the paper's tables, for the estimates of tools/reproduce.py.
 
-    python benchmarks/step_times.py [--networks wrn28-10_cifar10 ...] [--rounds 3] [--out docs/step_times.json]
+    python benchmarks/step_times.py [--networks wrn28-10_cifar10 ...] [--rounds 3] [--out FILE.json]
     python benchmarks/step_times.py --device cuda --out FILE.json
 
 Three times of each network: a forward pass, a backward pass to the pixels (the weights need no gradient, as in an
 attack), and a backward pass to the weights. Medians over the rounds; processor time of one thread on a CPU, which other
-programs disturb less, and time between events on CUDA. The other entries of docs/step_times.json (passes of attacks,
+programs disturb less, and time between events on CUDA. The other entries of step_times.json (passes of attacks,
 sizes of data sets) are copied.
 """
 
@@ -24,9 +24,9 @@ from mmengine.structures import PixelData
 from records import machine, write_json
 from torch import Tensor, nn
 
-from samat_mm.presets import configs_folder
+from samat_mm.files.configs import configs_folder
 
-DOCUMENT = Path(__file__).parents[1] / 'docs' / 'step_times.json'
+DOCUMENT = Path(__file__).parents[1] / 'samat_mm/tables/step_times.json'
 # By network, the batch on a CPU, the batch on CUDA (that of training), and the side of an image in pixels or the number
 # of tokens of a sentence (the mean of Rotten Tomatoes).
 NETWORKS = {

@@ -9,22 +9,12 @@ from typing import Any
 from mmengine.config import Config
 
 from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.files.configs import preset_folder, preset_names
 from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.perturbations.units import parse_radius
 from samat_mm.registry import ATTACKS
-
-
-def configs_folder() -> Path:
-    """Return the folder of the configs, in a checkout or in an installed package."""
-    packaged = Path(__file__).parent / 'configs'
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / 'configs'
-
-
-def preset_names() -> list[str]:
-    """Return the names of the presets, without reading them."""
-    return [file.stem for file in sorted(_folder().glob('*.py'))]
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -36,16 +26,12 @@ def preset(name: str) -> dict[str, Any]:
     known = preset_names()
     if name not in known:
         raise InputError(f'attack {name!r} is unknown; the known ones are {", ".join(known)}.')
-    return copy.deepcopy(_read(_folder() / f'{name}.py'))
+    return copy.deepcopy(_read(preset_folder() / f'{name}.py'))
 
 
 def presets() -> dict[str, dict[str, Any]]:
     """Return all presets by name, each as :func:`preset` does."""
     return {name: preset(name) for name in preset_names()}
-
-
-def _folder() -> Path:
-    return configs_folder() / '_base_' / 'attacks'
 
 
 @cache

@@ -10,7 +10,7 @@ from helpers import ROOT
 from mmengine.config import Config
 
 from samat_mm.engine.hooks import FreePerturbationHook
-from samat_mm.presets import configs_folder
+from samat_mm.files.configs import configs_folder
 
 CONFIGS = sorted([*configs_folder().glob('*.py'), *ROOT.glob('benchmarks/configs/*.py')])
 RADIUS = '8/255'  # of every adversarial training of images whose name states no other

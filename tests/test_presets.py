@@ -4,8 +4,9 @@ import pytest
 from mmengine.config import Config
 
 import samat_mm.presets
+from samat_mm.files.configs import configs_folder
 from samat_mm.perturbations.inputs import PGD, Attack
-from samat_mm.presets import attack_config, build_attacks, configs_folder, presets
+from samat_mm.presets import attack_config, build_attacks, presets
 from samat_mm.registry import ATTACKS
 from samat_mm.words.attacks import WordAttack
 

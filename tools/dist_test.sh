@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Test on several processes of one machine: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [arguments of tools/test.py]
-# Slurm: srun [options] python tools/test.py CONFIG CHECKPOINT --launcher slurm
+# Slurm: tools/slurm_test.sh
 set -euo pipefail
 CONFIG=$1
 CHECKPOINT=$2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train on several processes of one machine: tools/dist_train.sh CONFIG PROCESSES [arguments of tools/train.py]
 # Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT.
-# Slurm: srun [options] python tools/train.py CONFIG --launcher slurm
+# Slurm: tools/slurm_train.sh
 set -euo pipefail
 CONFIG=$1
 PROCESSES=$2

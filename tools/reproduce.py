@@ -17,16 +17,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+import samat_mm
 from samat_mm.command_line import errors_as_sentences
 from samat_mm.crafting.protocols import PROTOCOLS, STRICT
 from samat_mm.errors import InputError
 from samat_mm.files.access import writing
 from samat_mm.tables.estimate import estimate, read_costs, show
 from samat_mm.tables.reading import read_table, table_names
+from samat_mm.workflow import SNAKEFILE
 
-ROOT = Path(__file__).parents[1]
-SNAKEFILE = ROOT / 'workflow' / 'Snakefile'
-STEP_TIMES = ROOT / 'docs' / 'step_times.json'
+STEP_TIMES = Path(samat_mm.__file__).parent / 'tables' / 'step_times.json'
 DRY_RUN = {'--dry-run', '--dryrun', '-n'}
 
 

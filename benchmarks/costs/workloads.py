@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from samat_mm.presets import configs_folder
+from samat_mm.files.configs import configs_folder
 
 
 @dataclass(frozen=True)

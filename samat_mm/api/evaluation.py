@@ -17,6 +17,7 @@ from samat_mm.compat import repair_process
 from samat_mm.engine.loops import EvaluationLoop
 from samat_mm.evaluation import EvaluationResult, SanityChecks, build_report, describe_evaluation, per_class_section
 from samat_mm.evaluation.attack_run import CLEAN
+from samat_mm.evaluation.provenance import provenance
 from samat_mm.evaluation.subsets import selection_of
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.parametrized import SeededAttack
@@ -73,13 +74,16 @@ def evaluate(
     if not isinstance(attacks, Mapping):
         attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), seed=seed)
     other = None if surrogate is None else load_model(*surrogate)
+    given = config.copy()  # which the runner changes
     runner = build_test_runner(config, attacks=attacks, checks=checks, surrogate=other, **options)
     load_for_evaluation(unwrapped(runner.model), checkpoint)
     start = time.monotonic()
     loop: Any = runner.test_loop
     result = run_test(runner, loop)
+    seconds = time.monotonic() - start
+    origin = provenance(given, checkpoint, len(loop.dataloader.dataset))
     more = dict(config=name or str(config.filename or config.work_dir), checkpoint=checkpoint, seed=seed or 0)
-    return EvaluationReport(_document(loop, result, time.monotonic() - start, _made_on(surrogate), **more), result)
+    return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), provenance=origin, **more), result)
 
 
 def _document(

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from samat_mm.command_line.config_parts import check_parts
 from samat_mm.compat import repair_process
 from samat_mm.errors import InputError, MissingFileError, UnsupportedError
 from samat_mm.files.outputs import writable_folder
+
+_numbers = count(1)  # of the runners that this process has built
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -75,13 +78,17 @@ def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
 def build_runner(config: Config) -> Any:
     """Build the runner that a config names in ``runner_type``, by default MMEngine's.
 
+    Each runner of a process has an experiment name of its own: by that name, MMEngine shares the default scope, the
+    logger, the message hub and the visualizer, and runners of the same file name and second would get the same one.
+
     Raises:
         ValueError: if the config cannot be built; the message has MMEngine's reason.
         OSError: if the folder of the run cannot be written to.
     """
     writable_folder(config.work_dir, '--work-dir')
+    named = _with_own_name(config, next(_numbers))
     with building(config):
-        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        return RUNNERS.build(named) if 'runner_type' in named else Runner.from_cfg(named)
 
 
 def build_runner_and_model(config: Config) -> Runner:
@@ -99,6 +106,15 @@ def build_runner_and_model(config: Config) -> Runner:
             'loaded into it before; use --cfg-options runner_type=Runner.'
         )
     return runner
+
+
+def _with_own_name(config: Config, number: int) -> Config:
+    """Return the config with a numbered experiment name, if it is not the first of the process and sets none."""
+    if number == 1 or config.get('experiment_name'):
+        return config
+    named = config.copy()
+    named.experiment_name = f'{Path(config.filename or "runner").stem}-{number}'  # MMEngine adds the time
+    return named
 
 
 def _check_file(path: str | Path) -> None:

@@ -6,9 +6,9 @@ Three functions change the process. None of them imports MMEngine: they patch it
     Checkpoints, pickles and YAML files that MMEngine loads do not execute code, inferencers do not execute the config
     in a checkpoint, and a resumed training does not remove files that a checkpoint names in another folder.
 :func:`adapt_process`, called by ``import samat_mm``: our parts work in the projects of others.
-    Registries find our parts, ``mmseg::`` in a config leads to the installed distribution, ``resume=True`` continues
-    from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves out our hooks. torchvision, which
-    OpenMMLab imports, can be imported next to a CPU-only torch.
+    Registries find our parts, ``mmseg::`` in a config leads to the installed distribution and ``samat_mm::`` to our
+    configs, ``resume=True`` continues from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves
+    out our hooks. torchvision, which OpenMMLab imports, can be imported next to a CPU-only torch.
 :func:`repair_process`, called by the tools: defects of MMEngine and of installations are mended.
     A checkpoint gets its name when it is complete, and ``mmengine.hub`` does not install packages.
 """
@@ -18,11 +18,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from samat_mm.compat import distributions, loaders, pickles, registries, runners
+from samat_mm.compat import config_names, distributions, loaders, pickles, registries, runners
 from samat_mm.compat.checkpoints import TRUST_VARIABLE, load_checkpoint_bytes, load_checkpoint_file
 from samat_mm.compat.distributions import is_installed, versions
 from samat_mm.compat.imports import when_imported
 from samat_mm.compat.pickles import load_pickle_bytes
+from samat_mm.files.configs import PREFIX, find_config
 
 __all__ = [
     'TRUST_VARIABLE',
@@ -54,6 +55,8 @@ def adapt_process(register: Callable[[], object], resume: Callable[[Any], None])
     """
     when_imported('torchvision.extension', distributions.declare_torchvision_operators)
     when_imported('mmengine.config', distributions.map_config_references)
+    when_imported('mmengine.config', lambda: config_names.find_bases(PREFIX, find_config))
+    when_imported('mmengine.hub', lambda: config_names.find_in_hub(PREFIX, find_config))
     when_imported('mmengine.runner', lambda: runners.resume_what_can_be_resumed(resume))
     when_imported('mmengine.runner', runners.let_default_hooks_be_left_out)
     if sys.modules.get('mmengine') is not None:

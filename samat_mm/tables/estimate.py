@@ -185,5 +185,5 @@ def _tested(config: Config, costs: Costs, most: int | None = None) -> float:
 
 def _known(costs: Costs, part: str, name: str) -> Any:
     if name not in costs[part]:
-        raise InputError(f'the measured times have no {name!r} among their {part}; add it to docs/step_times.json.')
+        raise InputError(f'the measured times have no {name!r} among their {part}; add it to step_times.json.')
     return costs[part][name]

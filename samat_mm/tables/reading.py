@@ -8,7 +8,8 @@ from mmengine.config import Config
 
 from samat_mm.crafting.protocols import PROTOCOLS, STRICT
 from samat_mm.errors import InputError
-from samat_mm.presets import attack_config, configs_folder
+from samat_mm.files.configs import configs_folder
+from samat_mm.presets import attack_config
 from samat_mm.tables.budgets import read_budget
 from samat_mm.tables.checks import check_table
 from samat_mm.tables.methods import key_of, title_of

@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.config import Config
 
 from samat_mm.errors import InputError
+from samat_mm.files.configs import configs_folder
 from samat_mm.perturbations.units import parse_radius
-from samat_mm.presets import configs_folder
 from samat_mm.tables.budgets import Budget, shorten
 from samat_mm.tables.methods import changes_of, parts_of
 

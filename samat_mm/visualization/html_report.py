@@ -62,6 +62,8 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
         drawn_classes=drawn_classes(report),
         per_class=texts.per_class(report),
         measured=texts.measured(report),
+        origin=texts.origin(report),
+        config_text=report.get('provenance', {}).get('config', {}).get('text'),
         parameters={name: texts.parameters(values) for name, values in attacks_of(report).items()},
         pictures={
             stem: [(attack, _inline(picture)) for _, attack, picture in group]

@@ -92,6 +92,22 @@ def measured(report: Mapping[str, Any]) -> dict[str, str]:
     return {**entries, 'versions': ', '.join(f'{name} {version}' for name, version in versions.items())}
 
 
+def origin(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the numbers can be made again from, by its names on the page; without the text of the config."""
+    found = report.get('provenance', {})
+    data, checkpoint, code = (found.get(key) or {} for key in ('data', 'checkpoint', 'code'))
+    entries = {
+        'command': found.get('command'),
+        'config, SHA-256': (found.get('config') or {}).get('sha256'),
+        'checkpoint, SHA-256': checkpoint.get('sha256'),
+        'checkpoint, bytes': checkpoint.get('bytes'),
+        'weights, digest': checkpoint.get('weights'),
+        'data set': ', '.join(f'{key} {value}' for key, value in data.items() if value not in (None, {}, [])),
+        'commit of samat-mm': code.get('commit') and code['commit'] + (' and changes' if code.get('dirty') else ''),
+    }
+    return {label: str(value) for label, value in entries.items() if value}
+
+
 def parameters(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the parameters of an attack and their values as texts, radii also in 255ths."""
     attack = values.get('attack', {})

@@ -1,6 +1,7 @@
 """From a config to a report in Python: the numbers of the test loop, and the settings that the config states."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,6 +59,9 @@ def test_the_report_has_the_numbers_of_the_test_loop(checkpoint, tmp_path):
     assert [check['check'] for check in document['sanity']] == [verdict.check for verdict in report.result.verdicts]
     assert len(document['sanity']) == 7
     assert report.result.folder.parent == tmp_path / 'work' / 'attack_results'
+    assert document['provenance']['config']['text'] == given.pretty_text  # before the loop and hooks were replaced
+    assert document['provenance']['data'] == {'type': 'RegisteredImages', 'count': 4, 'test_mode': True, 'samples': 4}
+    assert document['provenance']['checkpoint']['bytes'] == Path(checkpoint).stat().st_size
     assert given.test_cfg == dict(type='TestLoop')  # the caller's config stays as it was
 
 

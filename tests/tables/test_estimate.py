@@ -96,7 +96,7 @@ def test_what_was_not_measured_is_named():
 
 
 def test_the_measured_times_cover_all_tables_of_the_paper():
-    costs = read_costs(ROOT / 'docs' / 'step_times.json')
+    costs = read_costs(ROOT / 'samat_mm/tables/step_times.json')
     for budget in ('smoke', 'paper'):
         found = [estimate(read_table(f'table{number}', budget), costs) for number in range(2, 10)]
         assert len(found) == 8 and all(each.training_hours > 0 and each.test_hours > 0 for each in found)
@@ -124,7 +124,7 @@ def test_the_jobs_are_those_of_snakemake(tmp_path):
     options = ['--rows', 'SGD', 'Adam', '--seeds', '0', '1', '2', '--dry-run', '--resources', 'gpu=2']
     done = subprocess.run([*tool, *options], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    costs = read_costs(ROOT / 'docs' / 'step_times.json')
+    costs = read_costs(ROOT / 'samat_mm/tables/step_times.json')
     found = estimate(read_table('table8', 'short').with_rows(['SGD', 'Adam']), costs)
     counts = dict(re.findall(r'^(train|evaluate) +(\d+)$', done.stdout, re.MULTILINE))
     assert counts == {'train': str(found.trainings), 'evaluate': str(found.tests)} == {'train': '6', 'evaluate': '12'}

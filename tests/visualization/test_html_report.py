@@ -282,3 +282,29 @@ def test_a_report_without_a_metric_is_refused(tmp_path):
 def test_a_picture_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_html(REPORT, tmp_path / 'report.html', [tmp_path / 'pixle' / 'nowhere.png'])
+
+
+def test_a_folded_section_says_where_the_numbers_come_from(tmp_path):
+    origin = {
+        'command': 'samat-mm test mine.py "my weights.pth"',
+        'config': {'sha256': 'c0ffee', 'text': "model = dict(type='<Mine>')\nrho = 0.05\n"},
+        'checkpoint': {'sha256': 'beef', 'bytes': 12},
+        'data': {'type': 'DigitScenes', 'split': 'val', 'data_prefix': {}, 'samples': 100},
+        'code': {'commit': 'abc', 'dirty': True},
+    }
+    page, text = page_of(changed(provenance=origin), tmp_path)
+    assert page.texts['pre'] == origin['config']['text']  # which is escaped, and keeps its lines
+    folded = text[text.index('<section id="origin">') :]
+    assert folded.index('<details>') < folded.index('<pre>') < folded.index('</details>')
+    assert (
+        dict(zip(page.terms[::2], page.terms[1::2], strict=True)).items()
+        >= {
+            'command': origin['command'],
+            'config, SHA-256': 'c0ffee',
+            'checkpoint, SHA-256': 'beef',
+            'checkpoint, bytes': '12',
+            'data set': 'type DigitScenes, split val, samples 100',
+            'commit of samat-mm': 'abc and changes',
+        }.items()
+    )
+    assert 'id="origin"' not in page_of(REPORT, tmp_path)[1]  # reports of older versions have nothing of it

@@ -1,4 +1,4 @@
-"""workflow/on_own_device.py: which device a job gets, and when another job can have it."""
+"""samat_mm/workflow/on_own_device.py: which device a job gets, and when another job can have it."""
 
 import os
 import runpy
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import ROOT
 
-SCRIPT = ROOT / 'workflow' / 'on_own_device.py'
+SCRIPT = ROOT / 'samat_mm/workflow/on_own_device.py'
 devices = SimpleNamespace(**runpy.run_path(str(SCRIPT), run_name='on_own_device'))
 
 SHOW = 'import os, time; print(os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True); time.sleep({seconds})'

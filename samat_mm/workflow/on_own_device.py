@@ -1,4 +1,4 @@
-"""A CUDA device of its own for each job on a machine: python workflow/on_own_device.py COMMAND ...
+"""A CUDA device of its own for each job on a machine: python on_own_device.py COMMAND ...
 
 Runs the command with CUDA_VISIBLE_DEVICES set to one device that no other job has. Where fewer than two devices are
 visible, as without CUDA and in a job of Slurm with one GPU, there is nothing to choose, and the command runs as it is.
@@ -57,7 +57,7 @@ def main(command: Sequence[str]) -> None:
     devices = visible()
     if len(devices) > 1:
         os.environ[VARIABLE] = take(devices, Path(tempfile.gettempdir()) / f'samat-mm-devices-{os.getuid()}')
-    os.execvp(command[0], command)
+    os.execvp(command[0], list(command))
 
 
 def _locked(file: int) -> bool:
