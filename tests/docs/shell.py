@@ -27,7 +27,7 @@ def commands(text: str, folder: Path) -> list[list[str]]:
     """
     bash = str(shutil.which('bash'))
     lines = text.replace('\\\n', ' ')
-    named = re.sub(r'^(\s*)((?:\w[\w.-]*/)+[\w.-]+)(?=\s)', r'\1run \2', lines, flags=re.MULTILINE)  # as on the PATH
+    named = re.sub(r'^(\s*(?:\w+=\S+ )*)((?:\w[\w.-]*/)+[\w.-]+)(?=\s)', r'\1run \2', lines, flags=re.MULTILINE)  # as on the PATH
     known = subprocess.run([bash, '-n'], input=text, capture_output=True, text=True, check=False)
     if known.returncode:
         raise ValueError(known.stderr)

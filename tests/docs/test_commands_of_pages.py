@@ -15,7 +15,13 @@ from shell import commands
 from samat_mm.presets import preset_names
 
 TOOLS = {f'tools/{name.replace("-", "_")}.py': name for name in COMMANDS}
-DISTRIBUTED = {'tools/dist_train.sh': ('train', 1), 'tools/dist_test.sh': ('test', 2)}  # where the processes stand
+# Scripts that start processes: their command, and which of their arguments are not those of the command.
+DISTRIBUTED = {
+    'tools/dist_train.sh': ('train', (1,)),
+    'tools/dist_test.sh': ('test', (2,)),
+    'tools/slurm_train.sh': ('train', (0, 1)),
+    'tools/slurm_test.sh': ('test', (0, 1)),
+}
 OTHERS = {'apt', 'git', 'sudo', 'samat-mm', 'pre-commit'}
 SHELL = blocks('bash')
 
@@ -31,9 +37,9 @@ def own_command(words: list[str]) -> tuple[str, list[str]] | None:
         if word in TOOLS and before[-1:] == ['python']:
             return TOOLS[word], after
         if word in DISTRIBUTED:
-            name, place = DISTRIBUTED[word]
-            assert after[place].isdecimal()
-            return name, after[:place] + after[place + 1 :]
+            name, own = DISTRIBUTED[word]
+            assert all(after[place].isdecimal() or after[place].isupper() for place in own)
+            return name, [argument for place, argument in enumerate(after) if place not in own]
     return None
 
 

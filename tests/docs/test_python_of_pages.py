@@ -136,8 +136,7 @@ def test_a_piece_of_a_config_can_be_built(block: Block, tmp_path: Path) -> None:
     names = [statement.targets[0].id for statement in tree.body if isinstance(statement, ast.Assign)]
     if '_base_' in names:
         (tmp_path / 'config.py').write_text(block.text, encoding='utf-8')
-        base = ast.literal_eval(tree.body[names.index('_base_')].value)
-        if base.startswith('mmdet::') and find_spec('mmdet') is None:
+        if "'mmdet::" in block.text and find_spec('mmdet') is None:
             pytest.skip('mmdetection is not installed')
         assert Config.fromfile(tmp_path / 'config.py').optim_wrapper.type == 'SAMOptimWrapper'
         return
