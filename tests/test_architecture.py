@@ -14,7 +14,7 @@ MOST_LINES = 200
 
 # The modules and packages directly in samat_mm, from the bottom up: each imports itself and lower layers only.
 LAYERS = (
-    {'errors'},
+    {'errors', 'version'},
     {'files', 'workflow'},
     {'compat', 'networks', 'perturbations'},
     {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
@@ -24,9 +24,10 @@ LAYERS = (
     {'evaluation', 'tables'},
     {'engine'},
     {'text'},
-    {'command_line', 'registration'},
+    {'registration', 'runners'},
     {'api'},
-    {'__init__'},
+    {'command_line'},
+    {'__init__', '__main__'},
 )
 PLAIN_TORCH = {'errors': set(), 'perturbations': {'torch', 'numpy', 'torchattacks'}}
 
