@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attacks
+import commands
 import methods
 import parts
 
@@ -13,6 +14,7 @@ REFERENCE = Path(__file__).parents[1] / 'reference'
 PAGES: dict[str, Callable[[], str]] = {
     'methods': methods.document,
     'attacks': attacks.document,
+    'commands': commands.document,
     'configs': configs.document,
     **{page.name: (lambda page=page: parts.document(page)) for page in parts.PAGES},
 }

@@ -2,6 +2,7 @@
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from samat_mm.command_line.main import COMMANDS
@@ -15,8 +16,8 @@ Generated from the parsers by `python docs/generate`; `samat-mm COMMAND --help` 
 FOOT = """## How commands end
 
 Status 0 is success. A mistake in a command, config or file ends it with a sentence and status 1, or 2 if the command
-cannot be parsed; an interrupt ends it with status 130. A traceback means a bug, yours or samat-mm's, also with status
-1. Set `SAMAT_MM_DEBUG=1` to see where an error was raised.
+cannot be parsed; an interrupt ends it with status 130. A traceback means a bug, yours or samat-mm's, and gives status 1,
+too. Set `SAMAT_MM_DEBUG=1` to see where an error was raised.
 """
 
 
@@ -42,12 +43,16 @@ def document() -> str:
 def section(command: str) -> str:
     """Return what a command does and its arguments."""
     first, _, rest = str(module_of(command).__doc__).strip().partition('\n')
-    said, colon, example = first.partition(': ')
-    text = f'## {command}\n\n{said}{"." if not said.endswith(".") else ""} {rest.strip()}'.strip() + '\n\n'
-    if colon:
-        text += f'```bash\n{example.strip()}\n```\n\n'
+    said, _, example = first.partition(': ')
+    if not example.startswith('samat-mm'):
+        said, example = first, ''
+    text = f'## {command}\n\n{said.rstrip(".")}. {" ".join(rest.split())}'.rstrip() + '\n\n'
+    if example:
+        text += f'```text\n{example}\n```\n\n'
     rows = ''.join(_row(action) for action in parser_of(command)._actions if action.help != argparse.SUPPRESS)
-    return f'{text}| argument | default | what it does |\n|---|---|---|\n{rows}\n'
+    return text + (
+        f'| argument | default | what it does |\n|---|---|---|\n{rows}\n' if rows else 'It has no arguments.\n\n'
+    )
 
 
 def _summary(command: str) -> str:
@@ -59,13 +64,21 @@ def _row(action: argparse.Action) -> str:
         return ''
     name = max(action.option_strings, key=len, default=action.metavar or action.dest.upper())
     values = ' '.join(_values(action))
-    default = '' if action.default in (None, False, [], argparse.SUPPRESS) else f'`{action.default}`'
-    said = (action.help or '').replace('%%', '%').replace('|', '\\|')
-    return f'| `{f"{name} {values}".strip()}` | {default} | {said} |\n'.replace('|  |', '| |')
+    said = str(action.help).replace(' (default: %(default)s)', '').replace('%%', '%').replace('|', '\\|')
+    return f'| `{f"{name} {values}".strip()}` | {_default(action)} | {said} |\n'.replace('|  |', '| |')
+
+
+def _default(action: argparse.Action) -> str:
+    default = action.default
+    if default is None or default is False or default == [] or default == argparse.SUPPRESS:
+        return ''
+    if isinstance(default, list):
+        return f'`{" ".join(f"{value:g}" for value in default)}`'
+    return f'`{default.name if isinstance(default, Path) and default.is_absolute() else default}`'
 
 
 def _values(action: argparse.Action) -> list[str]:
-    if not action.option_strings or action.nargs == 0:
+    if action.nargs == 0 or not (action.option_strings or action.choices):
         return []
     choices = '{' + ','.join(map(str, action.choices or ())) + '}'
     value = choices if action.choices else action.metavar or action.dest.upper()

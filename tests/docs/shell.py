@@ -8,7 +8,11 @@ from pathlib import Path
 # Where nothing is on the PATH, Bash hands every command to this handler, with loops, variables and braces expanded.
 RECORD = r"""
 command_not_found_handle() {
-    if [[ $1 == cat ]]; then echo CHECKPOINT; return; fi
+    case $1 in
+        cat) echo CHECKPOINT; return ;;
+        mktemp) echo .; return ;;
+        realpath) echo "${2##*/}"; return ;;
+    esac
     printf '%s\0' "$@" >> RECORDED
     printf '\n\0' >> RECORDED
 }
@@ -27,7 +31,10 @@ def commands(text: str, folder: Path) -> list[list[str]]:
     """
     bash = str(shutil.which('bash'))
     lines = text.replace('\\\n', ' ')
-    named = re.sub(r'^(\s*(?:\w+=\S+ )*)((?:\w[\w.-]*/)+[\w.-]+)(?=\s)', r'\1run \2', lines, flags=re.MULTILINE)  # as on the PATH
+    # Bash runs a path itself; behind a word, it is recorded like a name.
+    named = re.sub(
+        r'^(\s*(?:\w+=\S+ )*)((?:\w[\w.-]*/)+[\w.-]+)(?=\s)', r'\1run \2', lines, flags=re.MULTILINE
+    )  # as on the PATH
     known = subprocess.run([bash, '-n'], input=text, capture_output=True, text=True, check=False)
     if known.returncode:
         raise ValueError(known.stderr)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT, Block, blocks
-from samat_mm.command_line.main import COMMANDS, main
-from samat_mm.runners.config_files import load_config, parsed_options
 from shell import commands
 
+from samat_mm.command_line.main import COMMANDS, main
 from samat_mm.presets import preset_names
+from samat_mm.runners.config_files import load_config, parsed_options
 
 TOOLS = {f'tools/{name.replace("-", "_")}.py': name for name in COMMANDS}
 # Scripts that start processes: their command, and which of their arguments are not those of the command.
@@ -64,20 +64,21 @@ def snakemake_options() -> set[str]:
 
 
 @cache
-def check_config(name: str, options: tuple[str, ...]) -> None:
-    path = name if '::' in name else str(ROOT / name)
+def check_config(path: str, options: tuple[str, ...]) -> None:
     config = load_config(path, options=parsed_options(list(options)))
     assert config.get('model') is not None
 
 
-def check_own(name: str, arguments: list[str]) -> None:
-    assert name in COMMANDS
+def check_own(name: str, arguments: list[str], folder: Path = ROOT) -> None:
     if '--help' in arguments or name == '--version':
         return
+    assert name in COMMANDS
     args = parsed(name, arguments)
     for config in (getattr(args, 'config', None), *(getattr(args, 'surrogate', None) or ())[:1]):
         if config is not None and not config.isupper():
-            check_config(config, tuple(getattr(args, 'cfg_options', None) or ()))
+            written = folder / config  # by the block itself
+            path = config if '::' in config else str(written if written.is_file() else ROOT / config)
+            check_config(path, tuple(getattr(args, 'cfg_options', None) or ()))
     for attack in getattr(args, 'attack', None) or ():
         assert attack in (*preset_names(), 'list', 'NAME')
     if name == 'reproduce':
@@ -110,7 +111,7 @@ def test_every_command_can_be_run(block: Block, tmp_path: Path) -> None:
     assert found
     for words in found:
         own = own_command(words)
-        check_other(words) if own is None else check_own(*own)
+        check_other(words) if own is None else check_own(*own, tmp_path)
 
 
 def test_commands_are_found_where_the_shell_finds_them(tmp_path: Path) -> None:
@@ -129,7 +130,10 @@ def test_commands_are_found_where_the_shell_finds_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_help_is_printed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_printed_and_explains_every_argument(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    import_module(f'samat_mm.command_line.{name.replace("-", "_")}').add_arguments(parser)
+    assert all(action.help for action in parser._actions)
     with pytest.raises(SystemExit) as end:
         main([name, '--help'])
     assert end.value.code == 0

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT, blocks
-from samat_mm.command_line.main import main
 from shell import commands
+
+from samat_mm.command_line.main import main
 
 EPOCHS = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1')
 SHORT = {
@@ -13,7 +14,7 @@ SHORT = {
     'test': ['--max-samples', '20'],
     'sharpness': ['--batches', '1'],
 }
-ORDER = ['train', 'train', 'test', 'test', 'compare', 'test', 'sharpness', 'sharpness']
+ORDER = ['train', 'train', 'test', 'test', 'test', 'sharpness', 'sharpness']
 
 
 def words_of_the_page(folder: Path) -> list[list[str]]:
@@ -36,7 +37,6 @@ def test_the_commands_run_and_give_what_the_page_says(
         'train',
         'test',
         'test',
-        'compare',
         'test',
         'sharpness',
         'sharpness',
@@ -45,7 +45,5 @@ def test_the_commands_run_and_give_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     for words in given:
         assert main(words) == 0, words
-    assert {'sgd.json', 'sgd.html', 'sam.json', 'sam.html', 'comparison.html'} <= {
-        path.name for path in tmp_path.iterdir()
-    }
+    assert {'sgd.json', 'sgd.html', 'sam.json', 'sam.html'} <= {path.name for path in tmp_path.iterdir()}
     assert capsys.readouterr().out.count('pass') >= 2  # of the sanity checks
