@@ -16,8 +16,8 @@ Generated from the parsers by `python docs/generate`; `samat-mm COMMAND --help` 
 FOOT = """## How commands end
 
 Status 0 is success. A mistake in a command, config or file ends it with a sentence and status 1, or 2 if the command
-cannot be parsed; an interrupt ends it with status 130. A traceback means a bug, yours or samat-mm's, and gives status 1,
-too. Set `SAMAT_MM_DEBUG=1` to see where an error was raised.
+cannot be parsed; an interrupt ends it with status 130. A traceback means a bug, yours or samat-mm's, and gives status
+1, too. Set `SAMAT_MM_DEBUG=1` to see where an error was raised.
 """
 
 
