@@ -7,6 +7,7 @@ import attacks
 import commands
 import methods
 import parts
+import python
 
 import configs
 
@@ -16,6 +17,7 @@ PAGES: dict[str, Callable[[], str]] = {
     'attacks': attacks.document,
     'commands': commands.document,
     'configs': configs.document,
+    'python': python.document,
     **{page.name: (lambda page=page: parts.document(page)) for page in parts.PAGES},
 }
 

@@ -14,7 +14,7 @@ SHORT = {
     'test': ['--max-samples', '20'],
     'sharpness': ['--batches', '1'],
 }
-ORDER = ['train', 'train', 'test', 'test', 'test', 'sharpness', 'sharpness']
+ORDER = ['train', 'train', 'test', 'test', 'compare', 'test', 'sharpness', 'sharpness']
 
 
 def words_of_the_page(folder: Path) -> list[list[str]]:
@@ -45,5 +45,7 @@ def test_the_commands_run_and_give_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     for words in given:
         assert main(words) == 0, words
-    assert {'sgd.json', 'sgd.html', 'sam.json', 'sam.html'} <= {path.name for path in tmp_path.iterdir()}
+    assert {'sgd.json', 'sgd.html', 'sam.json', 'sam.html', 'comparison.html'} <= {
+        path.name for path in tmp_path.iterdir()
+    }
     assert capsys.readouterr().out.count('pass') >= 2  # of the sanity checks
