@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Any
 
 from docstrings import Docstring
-from samat_mm.reports import Comparison, Report
 
 import samat_mm
 from samat_mm.compat import repair_process
@@ -15,6 +14,7 @@ from samat_mm.evaluation import SanityChecks, worst_case_miou
 from samat_mm.perturbations.inputs import Attack, Problem
 from samat_mm.perturbations.weights import WeightPerturbation, perturbed_step
 from samat_mm.presets import build_attacks, preset
+from samat_mm.reports import Comparison, Report
 
 HEAD = """# Python
 
@@ -22,8 +22,9 @@ What the commands do, and the plain torch below them, as functions and classes. 
 `python docs/generate`. [A notebook](../notebooks/first-steps.ipynb) shows the first group at work.
 
 """
+COMMANDS = (samat_mm.train, samat_mm.evaluate, samat_mm.compare, samat_mm.measure_sharpness)
 GROUPS: dict[str, tuple[Any, ...]] = {
-    'Train, evaluate, measure, compare': tuple(getattr(samat_mm, name) for name in samat_mm.FUNCTIONS),
+    'Train, evaluate, compare, measure': COMMANDS,
     'Reports': (Report, Comparison),
     'Plain torch': (perturbed_step, WeightPerturbation, Attack, Problem),
     'Presets and checks': (build_attacks, preset, SanityChecks, worst_case_miou, repair_process),
@@ -40,7 +41,7 @@ def document() -> str:
 
 def place_of(entry: Any) -> str:
     """Return where an entry is imported from: the package of its module, where that has it."""
-    if entry in (getattr(samat_mm, name) for name in samat_mm.FUNCTIONS):
+    if entry in COMMANDS:
         return 'samat_mm'
     package = entry.__module__.rpartition('.')[0]
     known = getattr(import_module(package), entry.__name__, None)

@@ -1,6 +1,7 @@
 """Run the notebooks and save them with their outputs: python docs/notebooks/run.py"""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
+COLOUR = re.compile('\x1b\\[[0-9;]*m')
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 
@@ -28,13 +30,24 @@ def run(notebook: Any, folder: str) -> None:
 
 
 def without_traces(notebook: Any, folder: str) -> None:
-    """Take out what differs from run to run: times of execution, numbers of messages, and the working folder."""
+    """Take out what is no result: times, warnings, progress, folders of this machine, and colours of printed lines."""
     for cell in notebook.cells:
         cell.metadata.pop('execution', None)
-        for output in cell.get('outputs', []):
+        outputs = [output for output in cell.get('outputs', []) if output.get('name') != 'stderr']
+        for output in outputs:
             output.get('metadata', {}).clear()
-            if 'text' in output:
-                output.text = output.text.replace(f'{folder}/', '')
+            data = output.get('data', {})
+            if data.get('text/html', '').startswith('<pre'):
+                del data['text/html']
+                plain = COLOUR.sub('', data['text/plain'])
+                data['text/plain'] = plain.replace(f'{folder}/', '').replace(f'{ROOT}/', '')
+        if 'outputs' in cell:
+            cell.outputs = [output for output in outputs if not _is_progress(output)]
+
+
+def _is_progress(output: Any) -> bool:
+    text = output.get('data', {}).get('text/plain', '').strip()
+    return 'data' in output and (not text or text.endswith(' left') or text.startswith(('log', 'work_dirs')))
 
 
 if __name__ == '__main__':
