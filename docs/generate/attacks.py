@@ -1,27 +1,24 @@
-"""Write docs/attacks.md, one card per registered attack: python docs/make_attacks.py
+"""docs/reference/attacks.md: one card per registered attack.
 
 What an attack does, its parameters and source come from its docstring, defaults from its signature, presets from
 configs/_base_/attacks/.
 """
 
-import sys
-from pathlib import Path
+from cards import Card
+from docstrings import Docstring
 
 from samat_mm.perturbations.inputs import ATTACK_TYPES, Attack, ClassificationAttack, ScaledLogits
 from samat_mm.perturbations.inputs.objectives import OBJECTIVES, PixelObjective
 from samat_mm.perturbations.inputs.objectives.pixelwise import PIXEL_LOSSES
 from samat_mm.presets import presets
 
-DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS))
-from cards import Card  # noqa: E402
-
 HEAD = """# Attacks
 
-Generated from the docstrings by `python docs/make_attacks.py`. Every attack is a config for `AdversarialTrainingHook`
+A card for each attack: what it does, its parameters, its source. Every attack is a config for `AdversarialTrainingHook`
 and `AttackEvaluationHook`, and `ATTACKS.build(config)` makes it for plain torch: `attack(predict, inputs, target)`.
-Radii and step sizes are in [0, 1] pixel units. A preset is what `tools/test.py --attack NAME` runs; `--eps`, `--steps`,
-`--step-size`, `--restarts`, `--queries` and `--seed` change it.
+Radii and step sizes are in [0, 1] pixel units. A preset is what `samat-mm test --attack NAME` runs; `--eps`, `--steps`,
+`--step-size`, `--restarts`, `--queries` and `--seed` change it. Generated from the docstrings by
+`python docs/generate`.
 
 | attack | for | presets |
 |---|---|---|
@@ -45,8 +42,8 @@ def objectives() -> str:
     """Return a section on the losses that PGD and APGD can drive up."""
     rows = ''
     for name, objective in OBJECTIVES.items():
-        card = Card(PIXEL_LOSSES.get(name, type(objective)))
-        rows += f'| `{name}` | {card.text.strip().partition(chr(10))[0]} | {card.source} |\n'
+        said = Docstring(PIXEL_LOSSES.get(name, type(objective)))
+        rows += f'| `{name}` | {said.text.partition(chr(10))[0]} | {said.source} |\n'
     return f'## Objectives\n\n| `objective` of PGD and APGD | what it is | source |\n|---|---|---|\n{rows}\n'
 
 
@@ -63,7 +60,3 @@ def document() -> str:
             f"attack = dict(type='{name}'{REQUIRED.get(name, '')}", f'Presets:\n{sources}' if named else ''
         )
     return HEAD + table + '\n' + cards + objectives()
-
-
-if __name__ == '__main__':
-    (DOCS / 'attacks.md').write_text(document(), encoding='utf-8')

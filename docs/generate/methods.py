@@ -1,34 +1,32 @@
-"""Write docs/methods.md, one card per registered weight perturbation: python docs/make_methods.py
+"""docs/reference/methods.md: one card per registered weight perturbation.
 
 A method's description, equation, parameters and source come from its docstring, defaults from its signature, memory
 from two steps of a small model, cost from docs/step_cost.json, which benchmarks/step_cost.py wrote.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from cards import Card
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
 from samat_mm.perturbations.weights import WEIGHT_PERTURBATION_TYPES
 
-DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS))
-from cards import Card  # noqa: E402
-
+STEP_COST = Path(__file__).parents[1] / 'step_cost.json'
 HEAD = """# Weight perturbations
 
-Generated from the docstrings by `python docs/make_methods.py`. Every method is a `perturbation` of `SAMOptimWrapper`
+A card for each method: equation, parameters, source and cost. Every method is a `perturbation` of `SAMOptimWrapper`
 or of its mixed precision twin `AmpSAMOptimWrapper`; `ASAMOptimWrapper` and `ESAMOptimWrapper` are short for the two
 that the paper uses most. A `direction` is another method, by its config: `dict(type='LookSAM',
 direction=dict(type='ASAM'))` ascends as ASAM on LookSAM's schedule. Pairs that do not fit, such as two methods that
 both mix the gradients of the two passes, are refused. "Memory" is the content of a checkpoint in
 addition to the optimizer's state, in copies of the weights. "Cost" is the processor time of a step in steps of SGD,
-from `python benchmarks/step_cost.py` (see [benchmarks.md](benchmarks.md)).
+from `python benchmarks/step_cost.py` (see [measurements](../results/benchmarks.md)).
+Generated from the docstrings by `python docs/generate`.
 
 | method | cost: {models} | memory |
 |---|---|---|
@@ -84,7 +82,7 @@ def _tensors(state: Any) -> Any:
 
 def document() -> str:
     """Return the whole page."""
-    measured: dict[str, Any] = json.loads((DOCS / 'step_cost.json').read_text(encoding='utf-8'))['results']
+    measured: dict[str, Any] = json.loads(STEP_COST.read_text(encoding='utf-8'))['results']
     steps = next(iter(measured.values()))['steps']
     table, cards = '', ''
     for method in WEIGHT_PERTURBATION_TYPES:
@@ -95,7 +93,3 @@ def document() -> str:
         table += f'| [{name}](#{name.lower()}) | {cost} | {held} |\n'
         cards += Card(method).write(f"perturbation = dict(type='{name}'", f'Cost: {cost}. Memory: {held}.')
     return HEAD.format(models=', '.join(measured)) + table + '\n' + cards + FOOT
-
-
-if __name__ == '__main__':
-    (DOCS / 'methods.md').write_text(document(), encoding='utf-8')

@@ -1,8 +1,9 @@
 """Cards in Markdown from the docstring and the signature of a class."""
 
 import inspect
-import re
 from dataclasses import is_dataclass
+
+from docstrings import Docstring
 
 LINE = 120
 
@@ -16,14 +17,7 @@ class Card:
 
     def __init__(self, described: type) -> None:
         self.name = described.__name__
-        text, _, rest = (inspect.getdoc(described) or '').partition('\nArgs:\n')
-        self.text, _, source = text.partition('\nSource: ')
-        self.source = ' '.join(source.split())
-        parameters = rest.partition('\nRaises:')[0]
-        entries = re.split(r'\n(?=    \*{0,2}\w+: )', '\n' + parameters)[1:]
-        self.meanings = {
-            name.strip().lstrip('*'): ' '.join(text.split()) for name, _, text in (e.partition(':') for e in entries)
-        }
+        self.said = Docstring(described)
         self.parameters = inspect.signature(described).parameters.values()
 
     def write(self, example: str, last: str) -> str:
@@ -40,11 +34,11 @@ class Card:
         }
         plain = {key: value for key, value in defaults.items() if value is not None and not is_dataclass(value)}
         shown = [f'{key}={value!r}' for key, value in plain.items()]
-        rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.meanings[key]} |' for key, value in defaults.items())
+        rows = '\n'.join(f'| `{key}` | `{value!r}` | {self.said.meanings[key]} |' for key, value in defaults.items())
         return (
-            f'## {self.name}\n\n{self.text.strip()}\n\n```python\n{_call(example, shown)}\n```\n\n'
+            f'## {self.name}\n\n{self.said.text}\n\n```python\n{_call(example, shown)}\n```\n\n'
             f'| parameter | default | meaning |\n|---|---|---|\n{rows}\n\n'
-            f'Source: {self.source} {last}\n\n'
+            f'Source: {self.said.source} {last}\n\n'
         )
 
 
