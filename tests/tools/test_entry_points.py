@@ -17,7 +17,7 @@ from samat_mm.sharpness import Measurement
 from samat_mm.sharpness.landscape import LANDSCAPES
 from samat_mm.theory import Training
 
-SLOW = ('torch', 'mmengine', 'matplotlib', 'rich', 'numpy.random')
+SLOW = ('torch', 'mmengine', 'matplotlib')
 IMPORTED = """
 import sys
 from samat_mm.command_line.main import main
