@@ -68,6 +68,7 @@ setup(
         'jinja2>=3',
         'pillow>=10',
     ],
+    entry_points={'console_scripts': ['samat-mm = samat_mm.command_line.main:main']},
     extras_require={
         'mm': OPENMMLAB,
         'tables': TABLES,

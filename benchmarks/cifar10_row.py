@@ -23,7 +23,8 @@ from cifar10.report import show_table
 from cifar10.settings import ATTACKS, CHOSEN, DEFAULT_MODEL, METHODS, Settings
 from records import Deadline, write_json
 
-from samat_mm.command_line import errors_as_sentences, seed_number
+from samat_mm.command_line.arguments import seed_number
+from samat_mm.command_line.endings import errors_as_sentences
 from samat_mm.crafting.crafting import PRECISIONS
 from samat_mm.errors import InputError, MissingFileError
 from samat_mm.files.access import reading

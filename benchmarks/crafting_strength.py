@@ -10,6 +10,7 @@ itself: by any number, and in brackets by more than one label in a hundred. "CPU
 attacks, without scoring.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from rich.progress import track
 from torch import Tensor
 
 from samat_mm.checkpoints.loading import load_for_evaluation
-from samat_mm.command_line import common_parser, errors_as_sentences, load_config
+from samat_mm.command_line.arguments import add_run_arguments, check_run_arguments, config_of
+from samat_mm.command_line.endings import errors_as_sentences
 from samat_mm.crafting.crafting import PRECISIONS, Crafting
 from samat_mm.evaluation.attack_result import attack_result
 from samat_mm.evaluation.attack_run import AttackRun
@@ -47,7 +49,8 @@ class OnTheModel:
 
 
 def main() -> None:
-    parser = common_parser(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_run_arguments(parser)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--attack', nargs='+', default=['pgd-linf'])
@@ -62,7 +65,8 @@ def main() -> None:
 
 
 def measure(args: Any) -> None:
-    config = load_config(args)
+    check_run_arguments(args)
+    config = config_of(args)
     config.load_from, config.test_cfg = None, dict(type='TestLoop')
     runner = Runner.from_cfg(config)
     model, loop = runner.model.eval(), runner.test_loop

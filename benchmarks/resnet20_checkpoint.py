@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 import samat_mm  # noqa: F401  (before torchvision, which mmpretrain imports)
-from samat_mm.command_line import errors_as_sentences
+from samat_mm.command_line.endings import errors_as_sentences
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.errors import InputError
 from samat_mm.files.configs import configs_folder

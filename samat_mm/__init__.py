@@ -1,17 +1,39 @@
 """samat-mm: sharpness-aware minimisation and adversarial training for every OpenMMLab model.
 
 ``custom_imports = dict(imports=['samat_mm'])`` in a config is all that another OpenMMLab project needs. Importing
-samat_mm imports neither MMEngine nor anything else of OpenMMLab: ``samat_mm.perturbations`` is plain torch. Once
-MMEngine is imported, before or after samat_mm, its registries have our parts (`registration.py`).
+samat_mm imports neither torch nor MMEngine nor anything else of OpenMMLab: ``samat_mm.perturbations`` is plain torch.
+Once MMEngine is imported, before or after samat_mm, its registries have our parts (`registration.py`).
 :mod:`samat_mm.compat` lists the other changes to the process.
+
+``samat_mm.train``, ``samat_mm.evaluate`` and ``samat_mm.measure_sharpness`` do in Python what the commands do.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samat_mm import compat
+from samat_mm.version import __version__ as __version__
 
-__version__ = '0.1.0'
+if TYPE_CHECKING:
+    from samat_mm.api.evaluation import evaluate as evaluate
+    from samat_mm.api.sharpness import measure_sharpness as measure_sharpness
+    from samat_mm.api.training import train as train
+
+FUNCTIONS = {  # and where they are; they import MMEngine, so not before they are needed
+    'evaluate': 'samat_mm.api.evaluation',
+    'measure_sharpness': 'samat_mm.api.sharpness',
+    'train': 'samat_mm.api.training',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in FUNCTIONS:
+        return getattr(import_module(FUNCTIONS[name]), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FUNCTIONS})
 
 
 def _register() -> None:

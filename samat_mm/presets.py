@@ -13,7 +13,7 @@ from samat_mm.files.configs import preset_folder, preset_names
 from samat_mm.files.outputs import file_name
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.parametrized import SeededAttack
-from samat_mm.perturbations.units import parse_radius
+from samat_mm.perturbations.units import ANY, Radii, radii_by_norm
 from samat_mm.registry import ATTACKS
 
 
@@ -80,13 +80,14 @@ def listed(attacks: Any) -> list[str | dict[str, Any]]:
 
 
 def build_attacks(
-    attacks: Sequence[str | dict[str, Any]], radii: Sequence[str | float] = (), **overrides: Any
+    attacks: Sequence[str | dict[str, Any]], eps: Radii = (), **overrides: Any
 ) -> dict[str, SeededAttack]:
     """Build attacks by name.
 
     Args:
         attacks: presets or configs.
-        radii: radii in rising order; several radii each make a separate attack, named such as 'pgd-linf@4/255'.
+        eps: a radius, or several in rising order, which each make a separate attack, named such as
+            'pgd-linf@4/255'; or those of each norm, ``{'linf': '4/255', 'l2': '128/255'}``.
         **overrides: parameters to replace in every attack that has them; None leaves a parameter unchanged.
 
     Raises:
@@ -94,25 +95,30 @@ def build_attacks(
             attack has it.
     """
     changes = {key: value for key, value in overrides.items() if value is not None}
-    radii = list(radii) or ([changes['eps']] if 'eps' in changes else [])
-    _check_rising(radii)
-    if radii:
-        changes['eps'] = radii[0]
-    named = [attack_config(entry) for entry in attacks]
-    taken = [_parameters(config) for _, config in named]
-    idle = [key for key in changes if key != 'seed' and not any(key in known for known in taken)]
-    if named and idle:
-        names = ', '.join(name for name, _ in named)
-        raise InputError(f'none of the attacks ({names}) takes {" or ".join(idle)}; leave it out.')
+    by_norm = radii_by_norm(eps)
     built: dict[str, SeededAttack] = {}
-    for (name, config), known in zip(named, taken, strict=True):
+    used: set[str] = set()
+    for name, config in [attack_config(entry) for entry in attacks]:
+        known = _parameters(config)
         own = {key: value for key, value in changes.items() if key in known}
-        if not radii or 'eps' not in known:
+        norm = ANY if ANY in by_norm else str(_norm(config))
+        chosen = by_norm.get(norm, ()) if 'eps' in known else ()
+        used |= {*own, *([norm] if chosen else [])}
+        if not chosen:
             _add(built, name, _changed(config, own))
-            continue
-        for radius in radii:
-            _add(built, f'{name}@{radius}' if len(radii) > 1 else name, _changed(config, {**own, 'eps': radius}))
+        for radius in chosen:
+            _add(built, f'{name}@{radius}' if len(chosen) > 1 else name, _changed(config, {**own, 'eps': radius}))
+    idle = [key for key in changes if key not in used and key != 'seed']
+    idle += ['eps' if norm == ANY else f'eps of {norm}' for norm in by_norm if norm not in used]
+    if built and idle:
+        raise InputError(f'none of the attacks ({", ".join(built)}) takes {" or ".join(idle)}; leave it out.')
     return built
+
+
+def _norm(config: Mapping[str, Any]) -> Any:
+    """Return the norm of the attack that a config builds, or of the one that it runs."""
+    attack = ATTACKS.build(dict(config))
+    return getattr(attack, 'norm', None) or getattr(getattr(attack, 'attack', None), 'norm', None)
 
 
 def image_attacks(attacks: Any) -> dict[str, Attack]:
@@ -170,13 +176,3 @@ def _add(built: dict[str, SeededAttack], name: str, config: dict[str, Any]) -> N
     if file_name(name) in map(file_name, built):
         raise InputError(f'attack {name!r} is given twice; give one of them another name=.')
     built[name] = ATTACKS.build(config)
-
-
-def _check_rising(radii: Sequence[str | float]) -> None:
-    numbers = [parse_radius(radius, 'eps') for radius in radii]
-    for position in range(1, len(numbers)):
-        if numbers[position] <= numbers[position - 1]:
-            raise InputError(
-                f'several radii must rise; got {radii[position]} after {radii[position - 1]}. '
-                f'Give them as {" ".join(str(radii[numbers.index(number)]) for number in sorted(set(numbers)))}.'
-            )

@@ -1,11 +1,9 @@
 """Fixtures that the tests of several modules share."""
 
 import functools
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 # The models are tiny: threads cost more than they bring, and processes that tests start would fight for the cores.
@@ -56,7 +54,8 @@ def quick_runs():
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., tuple]:
-    """Run ``main()`` of a tool in this process; returns its status, output and errors."""
+    """Run a command in this process; returns its status, output and errors."""
+    from samat_mm.command_line.main import run_command
     from samat_mm.compat import TRUST_VARIABLE
 
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
@@ -64,14 +63,10 @@ def tool(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Calla
     monkeypatch.setenv('COLUMNS', '200')
 
     def run(name, *arguments):
-        path = Path(__file__).parents[1] / 'tools' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, arguments)])
         capfd.readouterr()
         try:
-            status = module.main() or 0
+            status = run_command(name.replace('_', '-'), program=name)
         except SystemExit as end:
             status = end.code
         captured = capfd.readouterr()

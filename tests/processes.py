@@ -2,23 +2,21 @@
 
 import multiprocessing
 import os
-import runpy
 import sys
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from helpers import ROOT
+from samat_mm.command_line.main import run_command
 
 
 def start_tool(name: str, *arguments: Any, group: int = 0, **environment: str) -> BaseProcess:
-    """Start ``tools/NAME.py``; a group is the number of the process that leads it, 0 for a new one."""
-    main = runpy.run_path(str(ROOT / 'tools' / f'{name}.py'))['main']
+    """Start a command; a group is the number of the process that leads it, 0 for a new one."""
 
     def work() -> None:
         os.setpgid(0, group)
         os.environ.update(environment)
         sys.argv = [f'{name}.py', *map(str, arguments)]
-        main()
+        sys.exit(run_command(name.replace('_', '-')))
 
     process = multiprocessing.get_context('fork').Process(target=work)
     process.start()

@@ -7,14 +7,17 @@ import re
 import pytest
 import torch
 from helpers import ROOT, SegmentationImages, runner, segmentor
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from samat_mm.command_line import common_parser
+from samat_mm.command_line.arguments import add_run_arguments
+from samat_mm.command_line.main import COMMANDS
+from samat_mm.command_line.prepare_data import COMPLETE
 from samat_mm.compat import load_checkpoint_file
 from samat_mm.engine.hooks import PretrainedBackboneHook
 from samat_mm.engine.resume import resume
+from samat_mm.runners.config_files import parsed_options
 
-SOURCES = sorted([*(ROOT / 'samat_mm').rglob('*.py'), *(ROOT / 'tools').glob('*.py')])
+SOURCES = sorted((ROOT / 'samat_mm').rglob('*.py'))
 
 
 def texts(node):
@@ -44,11 +47,11 @@ def test_every_option_that_is_named_is_one_of_a_tool():
 
 
 def test_every_command_that_is_named_is_one():
-    commands = {command for text in SAID for command in re.findall(r'python (tools/\w+\.py)(?: (\w+))?', text)}
-    assert ('tools/prepare_data.py', 'stanford') in commands
-    for tool, first in commands:
-        source = (ROOT / tool).read_text()
-        assert first in ('', 'CONFIG') or f"'{first}'" in source or first in (ROOT / 'README.md').read_text()
+    named = {command for text in SAID for command in re.findall(r'`samat-mm ([a-z][\w-]*)(?: ([\w-]+))?', text)}
+    assert ('prepare-data', 'stanford') in named
+    for command, first in named:
+        assert command in COMMANDS
+        assert command != 'prepare-data' or first in COMPLETE
 
 
 def test_the_version_that_is_advised_is_the_one_that_is_tested():
@@ -64,10 +67,10 @@ def advised(error, **places):
     """The options that a message advises, as the tools parse them."""
     for name, value in places.items():
         error = error.replace(f'={name}', f'={value}')
-    parser = argparse.ArgumentParser(parents=[common_parser(None)], add_help=False)
-    assert any(isinstance(action, DictAction) for action in parser._actions)
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser)
     found = re.findall(r'--cfg-options (\S+?)(?=[,.]?(?:\s|$))', error)
-    return [parser.parse_args(['--cfg-options', option]).cfg_options for option in found]
+    return [parsed_options(parser.parse_args(['--cfg-options', option]).cfg_options) for option in found]
 
 
 def training(work_dir, hooks=None, **more):

@@ -24,9 +24,10 @@ LAYERS = (
     {'evaluation', 'tables'},
     {'engine'},
     {'text'},
-    {'command_line', 'registration'},
+    {'registration', 'runners'},
     {'api'},
-    {'__init__'},
+    {'command_line'},
+    {'__init__', '__main__'},
 )
 PLAIN_TORCH = {'errors': set(), 'perturbations': {'torch', 'numpy', 'torchattacks'}}
 

@@ -20,7 +20,7 @@ from cifar10.plan import seconds_per_pass
 from cifar10.processes import read
 from cifar10.settings import METHODS, Files, Settings
 from cifar10.training import Training
-from samat_mm.command_line import errors_as_sentences
+from samat_mm.command_line.endings import errors_as_sentences
 
 TIMED = 5.0  # seconds of the measurement, or a sixtieth of the time if this is less
 

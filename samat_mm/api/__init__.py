@@ -1,5 +1,1 @@
-"""The tools as Python functions, which take configs and return values."""
-
-from samat_mm.api.evaluation import EvaluationReport, evaluate
-
-__all__ = ['EvaluationReport', 'evaluate']
+"""The commands as Python functions, which take configs or models and return values."""

@@ -1,7 +1,8 @@
-"""Evaluate a checkpoint, clean and under attacks: from a config to a report."""
+"""Evaluate a model, clean and under attacks: from a config to a report."""
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,19 +10,22 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from torch import nn
 
 from samat_mm.api.test_runner import attacks_of, build_test_runner, run_test
 from samat_mm.checkpoints.loading import load_for_evaluation
-from samat_mm.command_line.configs import load_model
-from samat_mm.compat import repair_process
 from samat_mm.engine.loops import EvaluationLoop
 from samat_mm.evaluation import EvaluationResult, SanityChecks, build_report, describe_evaluation, per_class_section
 from samat_mm.evaluation.attack_run import CLEAN
 from samat_mm.evaluation.provenance import provenance
 from samat_mm.evaluation.subsets import selection_of
-from samat_mm.model_state import unwrapped
+from samat_mm.model_state import frozen, unwrapped
 from samat_mm.perturbations.parametrized import SeededAttack
+from samat_mm.perturbations.units import Radii
 from samat_mm.presets import build_attacks, listed
+from samat_mm.runners.builders import load_model
+from samat_mm.runners.config_files import load_config
+from samat_mm.runners.console import announce, console_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class EvaluationReport:
     """The report of an evaluation.
 
     Attributes:
-        document: the document that ``tools/test.py --out`` writes.
+        document: the document that ``samat-mm test --out`` writes.
         result: the result with the scores of every image.
     """
 
@@ -39,26 +43,35 @@ class EvaluationReport:
 
 def evaluate(
     config: Config | str | Path,
-    checkpoint: str,
+    checkpoint: str | Path | nn.Module,
     attacks: Sequence[str | dict] | Mapping[str, SeededAttack] | None = None,
     *,
+    eps: Radii = (),
+    seed: int | None = None,
     checks: SanityChecks | None = None,
     surrogate: tuple[Config | str | Path, str] | None = None,
     name: str | None = None,
-    seed: int | None = None,
+    work_dir: str | Path | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    verbose: bool = False,
     **options: Any,
 ) -> EvaluationReport:
-    """Evaluate a checkpoint, clean and under attacks.
+    """Evaluate a model, clean and under attacks.
 
     Args:
         config: config of the model, the data and the metrics, or its file; scores of images go to its ``work_dir``.
-        checkpoint: a local checkpoint of that config.
+        checkpoint: a local checkpoint of that config, or the model itself.
         attacks: presets ('pgd-linf') or configs, or attacks by name; by default those that the config names for its
             own test loop and evaluation hooks.
+        eps: radius of attacks that are given as presets or configs, such as '4/255' or 4 / 255; several rising ones
+            for a curve, or those of each norm, ``{'linf': '4/255', 'l2': '128/255'}``; by default their own.
+        seed: seed of attacks that are given as presets or configs; by default their own, which is 0.
         checks: sanity checks to make, such as ``SanityChecks(PGD('linf', '1/255'))``.
         surrogate: config and checkpoint of the model on which the attacks are made; by default the evaluated one.
         name: name of the config in the report; by default its file, or its ``work_dir`` if it has none.
-        seed: seed of attacks that are given as presets or configs; by default their own, which is 0.
+        work_dir: folder of the run; by default that of the config, or else ``work_dirs/NAME``.
+        cfg_options: entries of the config to replace, by their dotted names.
+        verbose: show MMEngine's log on the terminal, too.
         **options: further arguments of the loop, such as ``max_samples`` and ``resume``; where one is None, what the
             config states for its own loop or hooks.
 
@@ -66,24 +79,32 @@ def evaluate(
         ValueError: if an argument does not fit, or the config cannot be built or has no test set or metrics.
         TypeError: if the config names a runner of another kind than MMEngine's.
         OSError: if something cannot be read or written.
+
+    Example:
+        >>> import samat_mm
+        >>> report = samat_mm.evaluate('configs/smallcnn_handwriting_sgd.py', 'smallcnn.pth', ['pgd-linf'], eps='8/255')
+        >>> report.metrics['pgd-linf/accuracy/top1']
     """
-    repair_process()
-    config = config.copy() if isinstance(config, Config) else Config.fromfile(config)
-    if config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / Path(config.filename or 'evaluation').stem)
-    if not isinstance(attacks, Mapping):
-        attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), seed=seed)
-    other = None if surrogate is None else load_model(*surrogate)
-    given = config.copy()  # which the runner changes
-    runner = build_test_runner(config, attacks=attacks, checks=checks, surrogate=other, **options)
-    load_for_evaluation(unwrapped(runner.model), checkpoint)
-    start = time.monotonic()
-    loop: Any = runner.test_loop
-    result = run_test(runner, loop)
+    model = checkpoint if isinstance(checkpoint, nn.Module) else None
+    with console_of(verbose) as console, nullcontext() if model is None else frozen(model):
+        config = load_config(config, options=cfg_options, work_dir=work_dir)
+        if not isinstance(attacks, Mapping):
+            attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), eps, seed=seed)
+        other = None if surrogate is None else load_model(*surrogate)
+        given = config.copy()  # which the runner changes
+        runner = build_test_runner(config, model, attacks=attacks, checks=checks, surrogate=other, **options)
+        if model is None:
+            load_for_evaluation(unwrapped(runner.model), str(checkpoint))
+        start = time.monotonic()
+        loop: Any = runner.test_loop
+        if not verbose:
+            announce(console, runner, {'to test': loop.dataloader}, attacks=', '.join(attacks) or 'none')
+        result = run_test(runner, loop)
+    named = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
+    named['checkpoint'] = None if model is not None else str(checkpoint)
     seconds = time.monotonic() - start
     origin = provenance(given, checkpoint, len(loop.dataloader.dataset))
-    more = dict(config=name or str(config.filename or config.work_dir), checkpoint=checkpoint, seed=seed or 0)
-    return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), provenance=origin, **more), result)
+    return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), provenance=origin, **named), result)
 
 
 def _document(

@@ -7,16 +7,18 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import LOOPS
 from mmengine.runner import Runner
+from torch import nn
 
-from samat_mm.command_line.config_errors import building
-from samat_mm.command_line.configs import build_runner_and_model
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.engine.loops import AttackTestLoop, EvaluationLoop
 from samat_mm.errors import InputError
 from samat_mm.evaluation import EvaluationResult
 from samat_mm.presets import listed
+from samat_mm.runners.builders import build_runner_and_model
+from samat_mm.runners.config_errors import building
+from samat_mm.runners.config_parts import name_of
 
-OPTIONS = {'checks': '--sanity', 'export_dir': '--export'}  # of tools/test.py, where they have other names
+OPTIONS = {'checks': '--sanity', 'export_dir': '--export'}  # of samat-mm test, where they have other names
 STATED = ('pixel_range', 'craft_dtype', 'protocol', 'max_samples')  # settings that numbers depend on
 
 
@@ -29,13 +31,14 @@ def attacks_of(config: Config) -> list[str | dict]:
     return found
 
 
-def build_test_runner(config: Config, **options: Any) -> Runner:
+def build_test_runner(config: Config, model: nn.Module | None = None, **options: Any) -> Runner:
     """Build a runner whose test is an evaluation loop, without hooks that evaluate attacks as well.
 
     The loop is the one that the config names in ``test_cfg``, or else an :class:`AttackTestLoop`.
 
     Args:
         config: config of the model, the data and the metrics; it is changed.
+        model: the model to test, instead of a new one of the config.
         **options: arguments of the loop; where one is None, what the config states for its own loop or hooks.
 
     Raises:
@@ -45,10 +48,10 @@ def build_test_runner(config: Config, **options: Any) -> Runner:
     """
     missing = [name for name in ('test_dataloader', 'test_evaluator') if not config.get(name)]
     if missing:
-        raise InputError(f'config {config.filename} has no {" and no ".join(missing)}, which a test needs; add it.')
+        raise InputError(f'{name_of(config)} has no {" and no ".join(missing)}, which a test needs; add it.')
     half = (config.get('test_cfg') or {}).get('fp16', False)
     if not isinstance(half, bool):
-        raise InputError(f'test_cfg.fp16 of config {config.filename} must be True or False; got {half!r}.')
+        raise InputError(f'test_cfg.fp16 of {name_of(config)} must be True or False; got {half!r}.')
     stated = {
         name: part[name] for part in reversed(_evaluating(config)) for name in STATED if part.get(name) is not None
     }
@@ -61,7 +64,7 @@ def build_test_runner(config: Config, **options: Any) -> Runner:
         name: hook for name, hook in (config.get('default_hooks') or {}).items() if not _evaluates(hook)
     }
     config.test_cfg = dict(type='TestLoop', fp16=half)
-    runner = build_runner_and_model(config)
+    runner = build_runner_and_model(config, model)
     with building(config):
         runner._test_loop = runner.build_test_loop(dict(type=kind, fp16=half, **options))
     return runner

@@ -1,9 +1,18 @@
-"""The options of every command line tool."""
+"""The arguments that commands share."""
 
 import argparse
-from typing import Any
+import os
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import DictAction
+from samat_mm.errors import InputError
+from samat_mm.files.inputs import config_file
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 LARGEST_SEED = 2**32 - 1  # numpy's limit
 STARTED_BY = {  # environment variables that a launcher sets, from which MMEngine finds the other processes
@@ -13,27 +22,6 @@ STARTED_BY = {  # environment variables that a launcher sets, from which MMEngin
 }
 
 
-class Overrides(DictAction):
-    """Entries of the config as ``KEY=VALUE``."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
-    ) -> None:
-        """Add the entries to the existing ones.
-
-        Raises:
-            argparse.ArgumentError: if one is not an entry, or its brackets do not match.
-        """
-        for entry in values:
-            key, sign, _ = entry.partition('=')
-            if not sign or not all(key.strip().split('.')):
-                raise argparse.ArgumentError(self, f'entries are KEY=VALUE, as optim_wrapper.rho=0.1; got {entry!r}')
-            try:
-                super().__call__(parser, namespace, [entry], option_string)
-            except (AssertionError, ValueError, RecursionError) as error:
-                raise argparse.ArgumentError(self, f'{entry!r} cannot be read: {error}') from error
-
-
 def seed_number(text: str) -> int:
     """Return the seed in an argument, within the range that every generator accepts."""
     if not text.strip().isdecimal() or int(text) > LARGEST_SEED:
@@ -41,17 +29,64 @@ def seed_number(text: str) -> int:
     return int(text)
 
 
-def common_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of every tool."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def config_entry(text: str) -> str:
+    """Return an argument that is an entry of a config."""
+    key, sign, _ = text.partition('=')
+    if not sign or not all(key.strip().split('.')):
+        raise argparse.ArgumentTypeError(f'entries are KEY=VALUE, as optim_wrapper.rho=0.1; got {text!r}')
+    return text
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of every command that runs a config."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints; default work_dirs/CONFIG')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=Overrides,
+        action='extend',
+        type=config_entry,
+        default=[],
         metavar='KEY=VALUE',
         help='override the config, for instance optim_wrapper.rho=0.1',
     )
-    parser.add_argument('--launcher', choices=['none', *STARTED_BY], default='none')
+    parser.add_argument('--launcher', choices=['none', *STARTED_BY], default='none', help='what started the processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+    parser.add_argument('--verbose', action='store_true', help="show MMEngine's log, which is always written to a file")
+
+
+def check_run_arguments(args: argparse.Namespace) -> None:
+    """Refuse a config that is no file, and a launcher that did not start this process.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if something else does not fit.
+    """
+    config_file(args.config)
+    unset = [name for name in STARTED_BY.get(args.launcher, ()) if name not in os.environ]
+    if unset:
+        raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')
+
+
+def config_of(args: argparse.Namespace) -> 'Config':
+    """Return the config that the arguments ask for.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a config, or a part of it is of the wrong kind.
+    """
+    from samat_mm.runners.config_files import load_config, parsed_options
+
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    options: dict[str, Any] = parsed_options(args.cfg_options)
+    return load_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
+
+
+def command_with(*more: str, without: Iterable[str] = ()) -> str:
+    """Return the command of this process as it can be typed, with further arguments and without others."""
+    file = Path(sys.argv[0])
+    if file.name == '__main__.py':
+        program = ['python', '-m', file.parent.name]
+    else:
+        program = ['python', sys.argv[0]] if file.suffix == '.py' else [file.name]
+    given = [argument for argument in sys.argv[1:] if argument not in without]
+    return shlex.join([*program, *given, *(argument for argument in more if argument not in given)])

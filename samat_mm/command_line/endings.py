@@ -1,4 +1,4 @@
-"""End the command line tools on an error."""
+"""End the commands on an error."""
 
 import os
 import sys
@@ -6,9 +6,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from samat_mm.command_line.sentences import sentence_of
+from samat_mm.runners.sentences import DEBUG_VARIABLE, sentence_of
 
-DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'
 BUG = 'If this comes from samat-mm and not from your own code, please report it with the traceback above.'
 INTERRUPTED = 130  # as in shells
 
@@ -30,3 +29,13 @@ def errors_as_sentences() -> Iterator[None]:
             traceback.print_exc()
         print(BUG if sentence is None else f'error: {sentence}', file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def saying_on_interrupt(advice: str) -> Iterator[None]:
+    """Print how to go on if the user interrupts the program."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f'\nInterrupted. {advice}', file=sys.stderr)
+        raise

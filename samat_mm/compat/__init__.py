@@ -10,7 +10,8 @@ Three functions change the process. None of them imports MMEngine: they patch it
     configs, ``resume=True`` continues from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves
     out our hooks. torchvision, which OpenMMLab imports, can be imported next to a CPU-only torch.
 :func:`repair_process`, called by the tools: defects of MMEngine and of installations are mended.
-    A checkpoint gets its name when it is complete, and ``mmengine.hub`` does not install packages.
+    A checkpoint gets its name when it is complete, ``mmengine.hub`` does not install packages, and libraries do not
+    print messages for debugging.
 """
 
 import sys
@@ -18,11 +19,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from samat_mm.compat import config_names, distributions, loaders, pickles, registries, runners
+from samat_mm.compat import config_names, distributions, loaders, pickles, registries, runners, terminal
 from samat_mm.compat.checkpoints import TRUST_VARIABLE, load_checkpoint_bytes, load_checkpoint_file
 from samat_mm.compat.distributions import is_installed, versions
 from samat_mm.compat.imports import when_imported
 from samat_mm.compat.pickles import load_pickle_bytes
+from samat_mm.compat.terminal import quiet
 from samat_mm.files.configs import PREFIX, find_config
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     'load_checkpoint_bytes',
     'load_checkpoint_file',
     'load_pickle_bytes',
+    'quiet',
     'repair_process',
     'secure_process',
     'versions',
@@ -69,4 +72,5 @@ def adapt_process(register: Callable[[], object], resume: Callable[[Any], None])
 def repair_process() -> None:
     """Repair defects of MMEngine and of the installed distributions, once per process."""
     when_imported('mmengine.hub', distributions.refuse_installations)
+    when_imported('mmengine.logging', terminal.print_no_debugging_messages)
     when_imported('mmengine.runner', runners.save_checkpoints_whole)

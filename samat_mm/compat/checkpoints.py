@@ -9,9 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from samat_mm.errors import InputError, MissingFileError
+from samat_mm.errors import InputError
+from samat_mm.files.inputs import checkpoint_file
 
 TRUST_VARIABLE = 'SAMAT_MM_TRUST_CHECKPOINTS'
 
@@ -51,7 +50,7 @@ def load_checkpoint_file(filename: str | Path, map_location: Any = 'cpu') -> Any
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is not a checkpoint, is damaged, or holds objects that loading would have to execute.
     """
-    path = _existing(filename)
+    path = checkpoint_file(filename)
     _refuse_damage(path, str(path))
     return _load(path, str(path), map_location=map_location)
 
@@ -78,20 +77,13 @@ def peek_checkpoint_file(filename: str | Path) -> Any:
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is not a checkpoint, or holds objects that loading would have to execute.
     """
-    path = _existing(filename)
+    path = checkpoint_file(filename)
     try:
         with path.open('rb') as file:
             mappable = file.read(len(_ZIP)) == _ZIP
     except OSError as error:
         raise InputError(f'checkpoint {path} cannot be read: {error.strerror or error}.') from None
     return _load(path, str(path), map_location='cpu', mmap=mappable)
-
-
-def _existing(filename: str | Path) -> Path:
-    path = Path(filename).expanduser()
-    if not path.is_file():
-        raise MissingFileError(f'checkpoint {path} is not a file; give the path of a .pth file.')
-    return path
 
 
 def _refuse_damage(source: Path | io.BytesIO, origin: str) -> None:
@@ -110,6 +102,8 @@ def _refuse_damage(source: Path | io.BytesIO, origin: str) -> None:
 
 
 def _load(source: Path | io.BytesIO, origin: str, **options: Any) -> Any:
+    import torch
+
     try:
         if is_trusted():
             return torch.load(source, weights_only=False, **options)

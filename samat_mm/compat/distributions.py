@@ -3,8 +3,6 @@
 from importlib import metadata
 from typing import Any
 
-import torch
-
 from samat_mm.errors import MissingPackageError
 
 # import name -> the maintained distribution that may provide it
@@ -72,6 +70,8 @@ def declare_torchvision_operators() -> None:
     Its compiled operators do not load there, and the import fails because the schemas of two of them are missing. Call
     this after ``torchvision.extension``, which loads them. If they did load, this does nothing.
     """
+    import torch
+
     global _torchvision_library
     if hasattr(torch.ops.torchvision, 'nms'):
         return

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import torch
-
 from samat_mm.compat.checkpoints import TRUST_VARIABLE, is_trusted, load_checkpoint_bytes, load_checkpoint_file
 from samat_mm.errors import FileError, InputError
 
@@ -32,6 +30,8 @@ def _load(file: Any, map_location: Any = None, weights_only: bool | None = None)
 
 def _download_and_load(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True) -> Any:
     """Replace ``torch.hub.load_state_dict_from_url``, with the same file cache."""
+    import torch
+
     folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
     file = folder / Path(urlparse(url).path).name
     if not file.exists():
@@ -55,7 +55,7 @@ def refuse_models_from_checkpoints() -> None:
 
     original = BaseInferencer._init_model
 
-    def init_model(self: Any, cfg: Any, weights: str | None, device: str = 'cpu') -> torch.nn.Module:
+    def init_model(self: Any, cfg: Any, weights: str | None, device: str = 'cpu') -> Any:
         if not cfg and not is_trusted():
             raise InputError(
                 f'the model of {weights} is described in it by a program, which was not run. Give the config, '

@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from samat_mm.compat.checkpoints import TRUST_VARIABLE, UNREADABLE, is_trusted, load_checkpoint_bytes
 from samat_mm.errors import InputError, UserError
@@ -101,6 +100,8 @@ def _admitted() -> dict[str, Any]:
     """Return the constructors of plain data, by their names in pickles of Python 2 and 3, numpy 1 and 2, and torch."""
     import codecs
     from collections import Counter, OrderedDict, defaultdict, deque
+
+    import torch
 
     core = np._core if hasattr(np, '_core') else np.core
     admitted: dict[str, Any] = {

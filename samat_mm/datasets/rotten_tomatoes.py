@@ -90,7 +90,7 @@ class RottenTomatoes(BaseDataset):
         if missing:
             raise MissingFileError(
                 f'Rotten Tomatoes was not found: {data_root} lacks {" and ".join(missing)}; '
-                'run `python tools/prepare_data.py rotten-tomatoes SOURCE`.'
+                'run `samat-mm prepare-data rotten-tomatoes SOURCE`.'
             )
         self.split, self.sentences = split, sentences
         super().__init__(data_root=data_root, **kwargs)
@@ -104,7 +104,7 @@ class RottenTomatoes(BaseDataset):
             if self.sentences is not None and len(sentences) != self.sentences:
                 raise InputError(
                     f'{path} has {len(sentences):,} lines, but must have {self.sentences:,}: another number would '
-                    'change the split; run `python tools/prepare_data.py rotten-tomatoes SOURCE` again.'
+                    'change the split; run `samat-mm prepare-data rotten-tomatoes SOURCE` again.'
                 )
             start, stop = (int(len(sentences) * share + 0.5) for share in SPLITS[self.split])
             label = self.METAINFO['classes'].index(name)

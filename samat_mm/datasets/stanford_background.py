@@ -146,13 +146,13 @@ class StanfordBackgroundDataset(BaseSegDataset):
         if not names or not labels.is_dir():
             raise MissingFileError(
                 f'Stanford Background was not found: expected images/*.jpg and labels/*.regions.txt in '
-                f'{self.data_root}; run `python tools/prepare_data.py stanford SOURCE`.'
+                f'{self.data_root}; run `samat-mm prepare-data stanford SOURCE`.'
             )
         unlabelled = sorted(names - list_names(labels, '.regions.txt'))
         if unlabelled:
             raise MissingFileError(
                 f'{len(unlabelled)} images of {self.data_root} have no labels/ID.regions.txt: {unlabelled[:3]}; '
-                'run `python tools/prepare_data.py stanford SOURCE` again.'
+                'run `samat-mm prepare-data stanford SOURCE` again.'
             )
         folds = names_in_folds(names)
         val = set(folds[self.fold])

@@ -92,7 +92,7 @@ class VOC2012Dataset(PascalVOCDataset):
         if missing:
             raise MissingFileError(
                 f'PASCAL VOC 2012 was not found: {data_root} lacks {", ".join(missing)}; '
-                'run `python tools/prepare_data.py voc SOURCE`.'
+                'run `samat-mm prepare-data voc SOURCE`.'
             )
         if not read_names(root / names):
             raise InputError(f'list {root / names} does not name any image; restore it.')

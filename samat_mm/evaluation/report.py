@@ -40,7 +40,7 @@ def build_report(
         **more: further sections.
 
     Returns:
-        The document that ``tools/test.py --out`` writes.
+        The document that ``samat-mm test --out`` writes.
     """
     results: dict[str, dict[str, Any]] = {'clean': {}, **{name: {} for name in attacks}}
     for key, value in ((str(key), value) for key, value in metrics.items()):

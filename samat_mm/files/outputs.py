@@ -61,30 +61,45 @@ def writable_folder(path: str | Path, option: str) -> Path:
 def writable_report(
     path: str | Path, option: str, inputs: Iterable[str | Path], page_suffix: str | None = None
 ) -> Path:
-    """Return the path of a JSON file after checking that it can be written; create its folder if necessary.
+    """Return the path of a JSON file after checking that it can be written, see :func:`writable_file`.
 
     Args:
         path: path of the file.
         option: the option that needs it, such as '--out'.
         inputs: files that must not be overwritten.
         page_suffix: suffix of another file with the same stem that will also be written.
+    """
+    inputs = list(inputs)
+    file = writable_file(path, option, inputs, '.json')
+    if page_suffix is not None:
+        writable_file(file.with_suffix(page_suffix), option, inputs, page_suffix)
+    return file
+
+
+def writable_file(path: str | Path, option: str, inputs: Iterable[str | Path], suffix: str) -> Path:
+    """Return the path of a file after checking that it can be written; create its folder if necessary.
+
+    Args:
+        path: path of the file.
+        option: the option that needs it, such as '--out'.
+        inputs: files that must not be overwritten.
+        suffix: suffix that it must have, such as '.json'.
 
     Raises:
-        ValueError: if it is not a JSON file, or one of the inputs.
+        ValueError: if it has another suffix, or is one of the inputs.
         OSError: if it cannot be written; the message names it.
     """
     file = Path(path)
-    if file.suffix.lower() != '.json' or file.is_dir():
-        raise InputError(f'{option} needs the name of a .json file; got {str(path)!r}.')
+    if file.suffix.lower() != suffix:
+        raise InputError(f'{option} needs the name of a {suffix} file; got {str(path)!r}.')
     writable_folder(file.parent, option)
-    for written in (file, *([file.with_suffix(page_suffix)] if page_suffix else [])):
-        if any(written.resolve() == Path(given).resolve() for given in inputs):
-            raise InputError(f'{option} {path} would overwrite the input {written}; give another name.')
-        if written.exists() and not written.is_file():
-            raise FileError(f'{option} {path} needs {written}, which is not a regular file; give another name.')
-        try:
-            if written.exists():
-                written.open('ab').close()
-        except OSError as error:
-            raise FileError(f'{option}: {written} cannot be written ({error.strerror}); give another name.') from error
+    if any(file.resolve() == Path(given).resolve() for given in inputs):
+        raise InputError(f'{option} {path} would overwrite the input {file}; give another name.')
+    if file.exists() and not file.is_file():
+        raise FileError(f'{option} {path} needs {file}, which is not a regular file; give another name.')
+    try:
+        if file.exists():
+            file.open('ab').close()
+    except OSError as error:
+        raise FileError(f'{option}: {file} cannot be written ({error.strerror}); give another name.') from error
     return file

@@ -1,12 +1,15 @@
 """Radii and step sizes as people write them: numbers, or fractions such as ``'8/255'``."""
 
 import math
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from samat_mm.errors import InputError
 
 Radius = Any  # a number or a string such as '8/255' when it is given, a float once it is read
+Radii = Any  # a radius, a sequence of them, or a mapping from norms to one or several
+ANY = 'any'  # norm
 
 
 def parse_radius(value: float | str, name: str) -> float:
@@ -57,3 +60,29 @@ def describe_radius(number: float) -> str:
     if math.isfinite(number) and number >= 1:
         return f"Did you mean '{number:g}/255'?"
     return "A usual value is '8/255'."
+
+
+def radii_by_norm(radii: Radii) -> dict[str, list[Radius]]:
+    """Return lists of radii by norm, those for any norm under ``ANY``; norms without radii are left out.
+
+    Args:
+        radii: a radius, or several in rising order, or those of each norm.
+
+    Raises:
+        ValueError: if one is not a radius, or they do not rise.
+    """
+    given = radii if isinstance(radii, Mapping) else {ANY: radii}
+    listed = {norm: [some] if isinstance(some, (str, int, float)) else list(some) for norm, some in given.items()}
+    for some in listed.values():
+        _check_rising(some)
+    return {norm: some for norm, some in listed.items() if some}
+
+
+def _check_rising(radii: Sequence[Radius]) -> None:
+    numbers = [parse_radius(radius, 'eps') for radius in radii]
+    for position in range(1, len(numbers)):
+        if numbers[position] <= numbers[position - 1]:
+            raise InputError(
+                f'several radii must rise; got {radii[position]} after {radii[position - 1]}. '
+                f'Give them as {" ".join(str(radii[numbers.index(number)]) for number in sorted(set(numbers)))}.'
+            )

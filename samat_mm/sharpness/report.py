@@ -22,17 +22,17 @@ def build_report(
     curves: Mapping[str, Any],
     *,
     config: str,
-    checkpoint: str,
+    checkpoint: str | None,
     samples: int,
 ) -> dict[str, Any]:
-    """Return the document for one checkpoint that ``tools/sharpness.py --out`` writes.
+    """Return the document for one checkpoint that ``samat-mm sharpness --out`` writes.
 
     Args:
         results: the measured values by name.
         measurement: the settings of the measurement.
         curves: the data of the figures, as lists of numbers.
         config: path of the config.
-        checkpoint: path of the checkpoint.
+        checkpoint: path of the checkpoint; None for a model in memory.
         samples: number of training images.
     """
     return {

@@ -85,7 +85,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One run of tools/test.py on a training: the cells of its attacks.
+    """One run of samat-mm test on a training: the cells of its attacks.
 
     Args:
         training: The training.

@@ -50,7 +50,7 @@ class Estimate:
     Args:
         table: Its name.
         trainings: Number of trainings.
-        tests: Number of runs of tools/test.py with the attacks of the columns.
+        tests: Number of runs of samat-mm test with the attacks of the columns.
         examinations: Number of other measurements of the trained models; their time is not estimated.
         training_hours: Hours of all trainings.
         test_hours: Hours of all tests.

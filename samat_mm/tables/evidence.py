@@ -19,12 +19,12 @@ class Evidence:
     """The finished measurements of one training.
 
     Attributes:
-        results: By attack, 'clean' among them, its metrics as in the reports of tools/test.py.
+        results: By attack, 'clean' among them, its metrics as in the reports of samat-mm test.
         samples: Number of images, or of what ``unit`` says, that were tested.
         unit: What a sample is.
         versions: Versions of the packages.
         sanity: The verdicts of the sanity checks.
-        sharpness: Values of tools/sharpness.py by name.
+        sharpness: Values of samat-mm sharpness by name.
         seconds_per_step: Median time of a training step, None if no log tells it.
     """
 

@@ -86,12 +86,12 @@ def commands_of(training: Training) -> list[str]:
         OSError: if the training is not done.
     """
     work, checkpoint = training.work_dir(), checkpoint_of(training)
-    commands = [f'python tools/train.py {training.config_file} --resume --work-dir {work}']
+    commands = [f'samat-mm train {training.config_file} --resume --work-dir {work}']
     for evaluation in training.evaluations:
         if evaluation.report_file.exists():
             twin = evaluation.twin
             surrogate = [] if twin is None else [f'--surrogate {twin.config_file} {checkpoint_of(twin)}']
-            test = [f'python tools/test.py {evaluation.config_file} {checkpoint}', *surrogate]
+            test = [f'samat-mm test {evaluation.config_file} {checkpoint}', *surrogate]
             commands.append(' '.join([*test, f'--work-dir {work}/{evaluation.name} --out {evaluation.report_file}']))
     return commands
 

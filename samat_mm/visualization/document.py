@@ -1,4 +1,4 @@
-"""Read values for figures and pages from the document that ``tools/test.py --out`` writes."""
+"""Read values for figures and pages from the document that ``samat-mm test --out`` writes."""
 
 from collections.abc import Mapping
 from typing import Any

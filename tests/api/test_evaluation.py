@@ -8,7 +8,8 @@ import torch
 from helpers import SegmentationImages, runner, segmentor, segmentor_config
 from mmengine.config import Config
 
-from samat_mm.api import evaluate, test_runner
+from samat_mm.api import test_runner
+from samat_mm.api.evaluation import evaluate
 from samat_mm.api.test_runner import attacks_of, build_test_runner
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.evaluation import SanityChecks
@@ -92,7 +93,7 @@ def test_settings_that_numbers_depend_on_are_those_of_the_config_unless_others_a
     built = []
 
     class Built:
-        def __init__(self, given):
+        def __init__(self, given, model):
             built.append(given)
 
         def build_test_loop(self, given):

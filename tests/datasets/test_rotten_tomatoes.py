@@ -55,7 +55,7 @@ def test_a_missing_file_and_an_unknown_split(root, tmp_path):
     with pytest.raises(ValueError, match=r"split must be one of train, val, test; got 'dev'"):
         RottenTomatoes(root, 'dev')
     (tmp_path / 'rt/rt-polarity.pos').unlink()
-    with pytest.raises(FileNotFoundError, match=r'lacks rt-polarity\.pos; run `python tools/prepare_data\.py rotten-'):
+    with pytest.raises(FileNotFoundError, match=r'lacks rt-polarity\.pos; run `samat-mm prepare-data rotten-'):
         RottenTomatoes(root)
     with pytest.raises(FileNotFoundError, match=r'absent is missing'):
         read_sentences(tmp_path / 'absent')

@@ -121,7 +121,7 @@ def test_an_undecodable_image_is_named(scenes, content, split):
 
 
 def test_what_is_missing_is_said(scenes, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'nowhere.*python tools/prepare_data\.py stanford SOURCE'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere.*samat-mm prepare-data stanford SOURCE'):
         StanfordBackgroundDataset(tmp_path / 'nowhere')
     (scenes / f'labels/{NAMES[3]}.regions.txt').unlink()
     with pytest.raises(FileNotFoundError, match=rf'1 images.*{NAMES[3]}'):

@@ -151,9 +151,7 @@ def test_a_list_that_names_nothing_is_named(devkit, content, words):
 @pytest.mark.parametrize('lazy', [False, True])
 def test_what_is_missing_is_said(devkit, lazy):
     (devkit / 'ImageSets/Segmentation/val.txt').unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r'lacks ImageSets/Segmentation/val\.txt; run `python tools/prepare_data'
-    ):
+    with pytest.raises(FileNotFoundError, match=r'lacks ImageSets/Segmentation/val\.txt; run `samat-mm prepare-data'):
         VOC2012Dataset(devkit, 'val', lazy_init=lazy)
     with pytest.raises(FileNotFoundError, match='lacks JPEGImages, SegmentationClass, '):
         VOC2012Dataset(devkit / 'nowhere', lazy_init=lazy)

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import runpy
 import signal
 import sys
 import time
@@ -17,9 +16,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from processes import start_tool
-from small_models import REPOSITORY
 from torch import Tensor
 
+from samat_mm.command_line.main import run_command
 from samat_mm.engine.hooks import NonFiniteGuardHook
 
 # A project of its own: a model with dropout, and samples augmented with the random numbers of three libraries.
@@ -179,7 +178,7 @@ def test_a_killed_run_resumes_bit_for_bit(project: Path, capfd: pytest.CaptureFi
     resumed.join(120)
     said = ''.join(capfd.readouterr())
     assert resumed.exitcode == 0, said[-2000:]
-    assert 'resumed' in said
+    assert 'Resumes from' in said
     found, expected = (torch.load(project / run / 'iter_20.pth', weights_only=False) for run in ('killed', 'whole'))
     assert_bitwise_same(found['state_dict'], expected['state_dict'])
     moments = [[entry['momentum_buffer'] for entry in run['optimizer']['state'].values()] for run in (found, expected)]
@@ -191,7 +190,6 @@ def test_a_killed_run_resumes_bit_for_bit(project: Path, capfd: pytest.CaptureFi
 
 def test_the_command_line_says_what_it_resumes(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     """A fresh folder is begun and said to be; a torn checkpoint and an empty pointer are passed by."""
-    main = runpy.run_path(str(REPOSITORY / 'tools/train.py'))['main']
 
     def train(*resume: str) -> str:
         name = f'experiment_name=cli-{next(run_numbers)}'
@@ -199,7 +197,7 @@ def test_the_command_line_says_what_it_resumes(project: Path, monkeypatch: pytes
         command = ['train.py', str(project / 'toy.py'), '--work-dir', str(run), *resume, *options, 'val_evaluator=None']
         monkeypatch.setattr(sys, 'argv', command)
         capfd.readouterr()
-        main()
+        run_command('train')
         return ''.join(capfd.readouterr())
 
     run = project / 'run'
@@ -209,7 +207,7 @@ def test_the_command_line_says_what_it_resumes(project: Path, monkeypatch: pytes
     torn.write_bytes(torn.read_bytes()[:-3000])
     said = train('--resume')
     assert f'skipped: checkpoint {torn} is damaged' in said
-    assert f'resuming from {run / "iter_4.pth"}, of iteration 4 and epoch 0.' in said
+    assert f'Resumes from {run / "iter_4.pth"}, after 4 of 8 iterations.' in said
     assert torch.load(torn, weights_only=False)['meta']['iter'] == 8
     with pytest.raises(SystemExit) as end:
         train('--resume', '')

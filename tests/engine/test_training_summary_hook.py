@@ -1,17 +1,17 @@
 """Every training says what it maximises its loss over, in the first line of its log."""
 
 import logging
-import runpy
 
 import pytest
 import torch
-from helpers import ROOT, ClassificationImages, classifier, runner
+from helpers import ClassificationImages, classifier, runner
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from small_models import PlainNet, plain_batches
 
+from samat_mm.api.training import log_the_maximisations
 from samat_mm.engine.hooks.training_summary_hook import log_summary
 from samat_mm.engine.training_summary import attack_summary
 from samat_mm.presets import build_attacks
@@ -192,7 +192,7 @@ def test_several_optimizers(tmp_path):
 )
 def test_the_tool_adds_the_hook_to_any_config(hooks, changed):
     config = Config(hooks)
-    runpy.run_path(str(ROOT / 'tools/train.py'))['log_the_maximisations'](config)
+    log_the_maximisations(config)
     assert config.default_hooks.to_dict() == {'training_summary': SUMMARY, **changed}
 
 

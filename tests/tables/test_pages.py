@@ -30,7 +30,7 @@ def document():
     reports = {'SGD': {seed: report(90.0 + seed, {'autoattack-l2': 10.0, 'stadv': 20.0}) for seed in range(3)}}
     for number, key in enumerate(('SAM_rho-0.1', 'SAM_rho-0.2', 'SAM_rho-0.3')):
         reports[key] = {seed: report(91.0, {'autoattack-l2': 10.0 + number, 'stadv': 21.0 + seed}) for seed in range(2)}
-    return document_of(table, reports, {'SGD/seed0': ['python tools/train.py a_b.py']})
+    return document_of(table, reports, {'SGD/seed0': ['samat-mm train a_b.py']})
 
 
 def row(document, name):
@@ -73,7 +73,7 @@ def test_markdown_and_latex_set_ours_next_to_the_papers(document):
     assert '| SGD | 91.0 ± 1.0 (94.5) | 10.0 ± 0.0 (31.7) | 20.0 ± 0.0 (35.2) |' in markdown
     assert '| Adam | -- (93.9) | -- (13.9) | -- (20.4) |' in markdown
     assert r'SGD & 91.0 $\pm$ 1.0 (94.5) & 10.0 $\pm$ 0.0 (31.7) & 20.0 $\pm$ 0.0 (35.2) \\' in latex
-    assert 'python tools/train.py a_b.py' in markdown
+    assert 'samat-mm train a_b.py' in markdown
     assert latex.count(r'\toprule') == latex.count(r'\bottomrule') == 1
     for text in (markdown, latex):  # the contradiction within the paper carries a mark and its explanation
         assert '(57.8*)' in text and 'table 2 of the paper has 47.8' in text

@@ -313,7 +313,7 @@ def test_a_config_with_attacks_of_its_own(tool, folder, tmp_path):
         (['--sanity', '--export', 'files', '--eps', '1/255'], '--export needs --attack NAME'),
         (['--attack', 'pixle', '--sanity'], 'vary the radius and the steps'),
         (['--protocol', 'paper-compat'], '--protocol needs --attack NAME'),
-        (['--surrogate', 'a.py', 'b.pth'], '--surrogate needs --attack NAME'),
+        (['--surrogate', 'a.py', 'b.pth'], 'config a.py is not a file'),
         (['--attack', 'pgd-linf', '--surrogate', 'a.py', 'b.pth'], 'config a.py is not a file'),
         (['--attack', 'pgd-linf', '--sanity', '--protocol', 'paper-compat'], 'leave out --sanity'),
         (['--attack', 'pixle'], 'Pixle'),

@@ -228,7 +228,7 @@ def test_options_of_the_config(name, tool, folder, work):
     files = [folder / 'config.py', *([] if name == 'train' else [folder / 'right.pth'])]
     for entry in ('x', '=3', 'a..b=3', 'a=[(],'):
         status, _, errors = tool(name, *files, '--cfg-options', entry)
-        assert status == 2
+        assert status == (1 if entry == 'a=[(],' else 2)  # whether it is an entry at all is seen before the config
         assert repr(entry) in refused(status, errors)
     status, _, errors = tool(name, *files, '--cfg-options', 'model.type.x=1')
     assert re.search('--cfg-options do not fit config .*config.py: type=', refused(status, errors))
@@ -306,7 +306,7 @@ def test_a_runner_without_a_model_trains_but_is_not_tested(tool, folder, work):
     [
         (['--out', 'report.html'], "--out needs the name of a .json file; got 'report.html'"),
         (['--out', 'a_folder'], "--out needs the name of a .json file; got 'a_folder'"),
-        (['--out', 'a_folder.json'], "got 'a_folder.json'"),
+        (['--out', 'a_folder.json'], 'a_folder.json, which is not a regular file'),
         (['--out', 'page.json'], 'needs page.html, which is not a regular file'),
         (['--out', ''], "got ''"),
         (['--out', 'a_file/report.json'], 'a_file is a file'),

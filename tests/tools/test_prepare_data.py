@@ -1,7 +1,6 @@
 import bz2
 import errno
 import gzip
-import importlib.util
 import io
 import lzma
 import os
@@ -17,24 +16,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samat_mm.command_line.main import run_command
 from samat_mm.datasets import StanfordBackgroundDataset, VOC2012Dataset, decompression, preparation
 from samat_mm.errors import UserError
 
-TOOL = Path(__file__).parents[2] / 'tools/prepare_data.py'
 STANFORD, VOC = 'stanford_background', 'VOCdevkit/VOC2012'
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, capsys):
     """Return a function that runs the command and returns its exit status and output."""
-    spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
 
     def run_tool(*arguments):
-        monkeypatch.setattr('sys.argv', ['prepare_data.py', *map(str, arguments), '--out', str(tmp_path / 'data')])
         try:
-            status = tool.main()
+            status = run_command('prepare-data', [*map(str, arguments), '--out', str(tmp_path / 'data')])
         except SystemExit as end:
             status = end.code
         captured = capsys.readouterr()

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import ROOT
 
+from samat_mm.command_line import reproduce
 from samat_mm.tables.cells import trainings
 from samat_mm.tables.reading import read_table
 from samat_mm.tables.results import collect
@@ -56,7 +56,7 @@ def test_mistakes_are_one_sentence(arguments, message, tmp_path):
 
 
 def test_all_tables_are_rebuilt_one_after_the_other_until_one_fails(monkeypatch):
-    one_by_one, calls = runpy.run_path(str(TOOL))['one_by_one'], []
+    one_by_one, calls = reproduce.one_by_one, []
 
     def rebuild(call):
         calls.append(call)
@@ -66,8 +66,8 @@ def test_all_tables_are_rebuilt_one_after_the_other_until_one_fails(monkeypatch)
     args = SimpleNamespace(budget='smoke', protocol='strict', seeds=[4, 5], out=Path('out'))
     with pytest.raises(SystemExit, match='3'):
         one_by_one(args, ['--cores', '2'])
-    assert [call[2] for call in calls] == ['duality', 'duality-segmentation', 'table2']
-    assert list(map(str, calls[-1][3:])) == (
+    assert [call[4] for call in calls] == ['duality', 'duality-segmentation', 'table2']
+    assert list(map(str, calls[-1][5:])) == (
         ['--budget', 'smoke', '--protocol', 'strict', '--seeds', '4', '5', '--out', 'out/table2-smoke', '--cores', '2']
     )
 
@@ -76,18 +76,17 @@ def test_a_table_that_was_not_measured_has_no_estimate(tmp_path, capsys):
     times = tmp_path / 'times.json'
     times.write_text('{"networks": {}}')
     args = SimpleNamespace(budget='paper', protocol='strict', rows=['SGD'], seeds=[0], step_times=times)
-    runpy.run_path(str(TOOL))['announce'](['table2'], args)
+    reproduce.announce(['table2'], args)
     said = capsys.readouterr().out
     assert said.startswith("No estimate for table2: the measured times have no 'preactresnet18_cifar10'")
 
 
 def test_a_folder_belongs_to_one_run_until_it_ends(tmp_path):
-    claim = runpy.run_path(str(TOOL))['claim']
     with (tmp_path / '.lock').open('w') as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match='another process rebuilds a table'):
-            claim(tmp_path)
-    claim(tmp_path)
+            reproduce.claim(tmp_path)
+    reproduce.claim(tmp_path)
 
 
 def test_configs_are_written_again_only_if_they_change(tmp_path):
@@ -118,5 +117,5 @@ def test_the_document_is_made_of_the_finished_reports(tmp_path):
     assert document == json.loads((tmp_path / 'table8.json').read_text())
     assert document['rows'][0]['cells']['linf-PGD'] == {'mean': 50.0, 'std': None, 'n': 1, 'published': 57.3}
     commands = document['commands']['SGD/seed0']
-    assert commands[0].startswith(f'python tools/train.py {tmp_path}/cells/SGD/seed0/train.py --resume --work-dir')
+    assert commands[0].startswith(f'samat-mm train {tmp_path}/cells/SGD/seed0/train.py --resume --work-dir')
     assert 'work/iter_100.pth' in commands[1] and list(document['commands']) == ['SGD/seed0']

@@ -1,14 +1,14 @@
-"""tools/sharpness.py as its users meet it: a table, a report, figures, or one sentence."""
+"""samat-mm sharpness as its users meet it: a table, a report, figures, or one sentence."""
 
-import importlib.util
 import json
 import sys
 
 import cv2
 import pytest
 import torch
-from helpers import ROOT, classifier, segmentor, segmentor_config
+from helpers import classifier, segmentor, segmentor_config
 
+from samat_mm.command_line.main import run_command
 from samat_mm.compat import TRUST_VARIABLE
 
 CONFIG = """
@@ -43,21 +43,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def tool(monkeypatch, capfd, folder):
-    """Run ``main()`` in this process on checkpoints of the folder; returns its status, output and errors."""
+    """Run the command in this process on checkpoints of the folder; returns its status, output and errors."""
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
     monkeypatch.delenv('SAMAT_MM_DEBUG', raising=False)
     monkeypatch.setenv('COLUMNS', '200')
 
     def run(checkpoints, *options, config='config.py'):
-        spec = importlib.util.spec_from_file_location('tool_sharpness', ROOT / 'tools' / 'sharpness.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         paths = [folder / config, *(folder / name for name in checkpoints)]
         monkeypatch.setattr(sys, 'argv', ['tools/sharpness.py', *map(str, [*paths, *options])])
         capfd.readouterr()
         try:
-            module.main()
-            status = 0
+            status = run_command('sharpness')
         except SystemExit as end:
             status = end.code
         captured = capfd.readouterr()

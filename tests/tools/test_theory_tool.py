@@ -1,12 +1,11 @@
-"""tools/theory.py as its users meet it: tables, a file, figures, or one sentence."""
+"""samat-mm theory as its users meet it: tables, a file, figures, or one sentence."""
 
-import importlib.util
 import json
 import sys
 
 import pytest
-from helpers import ROOT
 
+from samat_mm.command_line.main import run_command
 from samat_mm.theory import (
     FeatureModel,
     adversarial_weight,
@@ -22,18 +21,14 @@ QUICK = (*ONE, '--samples', 40, '--data-sets', 2)
 
 @pytest.fixture
 def tool(monkeypatch, capsys):
-    """Run ``main()`` in this process; returns its status, output and errors."""
+    """Run the command in this process; returns its status, output and errors."""
     monkeypatch.setenv('COLUMNS', '160')
     monkeypatch.delenv('SAMAT_MM_DEBUG', raising=False)
 
     def run(*options):
-        spec = importlib.util.spec_from_file_location('tool_theory', ROOT / 'tools' / 'theory.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', ['tools/theory.py', *map(str, options)])
         try:
-            module.main()
-            status = 0
+            status = run_command('theory')
         except SystemExit as end:
             status = end.code
         captured = capsys.readouterr()

@@ -17,7 +17,7 @@ KEY = 'adversarial_training'  # where our configs have their hook, in default_ho
 class TrainingSummaryHook(Hook):
     """Logs whether the training maximises its loss over weights, inputs or neither, and how.
 
-    The first line of the log thus shows a config that inherits a method and loses it. ``tools/train.py`` adds the hook
+    The first line of the log thus shows a config that inherits a method and loses it. ``samat-mm train`` adds the hook
     to every config; where it is absent, the hooks that perturb inputs and the sharpness-aware optimizer wrappers log
     the sentence.
     """
@@ -41,6 +41,11 @@ class TrainingSummaryHook(Hook):
 
 def log_summary(runner: Runner) -> None:
     """Log the sentence on the training of a runner."""
+    runner.logger.info(summary_of(runner))
+
+
+def summary_of(runner: Runner) -> str:
+    """Return the sentence on the training of a runner, whose optimizer wrappers then do not log it themselves."""
     wrapper, schedulers = runner.optim_wrapper, runner.param_schedulers or []
     wrappers = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
     aware = {name: entry for name, entry in wrappers.items() if isinstance(entry, SharpnessAwareMixin)}
@@ -50,7 +55,7 @@ def log_summary(runner: Runner) -> None:
         weights.append(ascent_summary(entry, schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers))
     model = unwrapped(runner.model)
     inputs = [hook.maximiser(model) for hook in runner.hooks if hasattr(hook, 'maximiser')]
-    runner.logger.info(training_summary(weights, inputs))
+    return training_summary(weights, inputs)
 
 
 def has_summary(runner: Runner) -> bool:

@@ -16,10 +16,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from samat_mm.command_line.endings import DEBUG_VARIABLE
-from samat_mm.command_line.sentences import message_of, sentence_of
-from samat_mm.command_line.traces import built_by, frames_of, is_user_code, module_of
 from samat_mm.errors import InputError, UserError
+from samat_mm.runners.config_parts import name_of
+from samat_mm.runners.sentences import DEBUG_VARIABLE, message_of, sentence_of
+from samat_mm.runners.traces import built_by, frames_of, is_user_code, module_of
 
 LONGEST = 400  # characters of a reason
 # Functions of runners and loops:
@@ -56,12 +56,12 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def merging(path: str | Path) -> Iterator[None]:
+def merging(config: Config) -> Iterator[None]:
     """Turn errors in options that are merged into a config into an :class:`InputError`."""
     try:
         yield
     except Exception as error:
-        raise _mistake(f'--cfg-options do not fit config {path}', error) from error
+        raise _mistake(f'--cfg-options do not fit {name_of(config)}', error) from error
 
 
 @contextmanager
@@ -81,14 +81,13 @@ def building(config: Config) -> Iterator[None]:
             raise
         part = _part(frames_of(end))
         raise InputError(
-            f'config {config.filename}: {part} ends the program (exit status {end.code or 0}) while it is built; '
-            'remove that.'
+            f'{name_of(config)}: {part} ends the program (exit status {end.code or 0}) while it is built; remove that.'
         ) from end
     except Exception as error:
         frames = frames_of(error)
         if sentence_of(error) is not None or not _is_mistake(error, frames):
             raise
-        raise _mistake(f'config {config.filename} cannot be built: {_part(frames)}', error) from error
+        raise _mistake(f'{name_of(config)} cannot be built: {_part(frames)}', error) from error
 
 
 def _mistake(what: str, error: BaseException) -> InputError:

@@ -6,10 +6,10 @@ import logging
 import re
 from urllib.error import URLError
 
-import torch
-
-from samat_mm.command_line.traces import frames_of
 from samat_mm.errors import UserError
+from samat_mm.runners.traces import frames_of
+
+DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'  # if it is 1, the tools show where an error was raised
 
 ADVICE = {
     errno.ENOSPC: 'free some space or write somewhere else',
@@ -41,7 +41,7 @@ def sentence_of(error: BaseException) -> str | None:
         return f'a file could not be downloaded ({error.reason}); connect to the network, or give a local file.'
     if isinstance(error, OSError):
         return _refusal_of_system(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':  # the latter is torch's
         return f'out of memory ({message_of(error).rstrip(".")}); make batches or images smaller.'
     return None
 

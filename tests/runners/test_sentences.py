@@ -7,8 +7,8 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from samat_mm.command_line.sentences import sentence_of
 from samat_mm.errors import InputError, UnsupportedError
+from samat_mm.runners.sentences import sentence_of
 
 
 def raised(action, *arguments):

@@ -32,11 +32,12 @@ def is_user_code(frame: FrameType) -> bool:
     """Tell the user's or samat-mm's code from that of libraries."""
     module = module_of(frame)
     inside = module.partition('.')[0] in OPENMMLAB or module.startswith(AROUND)
-    return not inside and not _is_in_library(frame.f_code.co_filename)
+    return not inside and not is_in_library(frame.f_code.co_filename)
 
 
 @cache
-def _is_in_library(name: str) -> bool:
+def is_in_library(name: str) -> bool:
+    """Tell whether a source file is of an installed library; ours count as the user's, wherever they are."""
     file = Path(name)
     if not file.is_absolute():
         return True  # compiled code

@@ -1,0 +1,101 @@
+"""Build runners and models from configs."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, RUNNERS, DefaultScope
+from mmengine.runner import Runner
+from torch import nn
+
+from samat_mm.checkpoints.loading import load_for_evaluation
+from samat_mm.errors import UnsupportedError
+from samat_mm.files.outputs import writable_folder
+from samat_mm.runners.config_errors import building
+from samat_mm.runners.config_files import load_config
+from samat_mm.runners.config_parts import name_of
+
+_numbers = count(1)  # of the runners that this process has built
+
+
+def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
+    """Return the model of a config with the weights of a checkpoint, on the CPU, without the rest of a run.
+
+    Args:
+        config: the config, or its file.
+        checkpoint: a local checkpoint of it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the model cannot be built, or the checkpoint is of another one.
+    """
+    config = load_config(config)
+    parts = config.model.copy()
+    if config.get('data_preprocessor') is not None:
+        parts.setdefault('data_preprocessor', config.data_preprocessor)
+    with building(config), DefaultScope.overwrite_default_scope(config.get('default_scope')):
+        model = MODELS.build(parts)
+    model = revert_sync_batchnorm(model)  # as MMEngine's runner does with a model on one device
+    load_for_evaluation(model, checkpoint)
+    return model
+
+
+def build_runner(config: Config, model: nn.Module | None = None) -> Any:
+    """Build the runner that a config names in ``runner_type``, by default MMEngine's.
+
+    Each runner of a process has an experiment name of its own: by that name, MMEngine shares the default scope, the
+    logger, the message hub and the visualizer, and runners of the same file name and second would get the same one.
+
+    Args:
+        config: the config.
+        model: the model to run, instead of a new one of the config.
+
+    Raises:
+        ValueError: if the config cannot be built; the message has MMEngine's reason.
+        OSError: if the folder of the run cannot be written to.
+    """
+    writable_folder(config.work_dir, '--work-dir')
+    config = _with_own_name(config, next(_numbers))
+    if model is not None:
+        config = config.copy()
+        config.model = dict(type=_returning(model))
+    with building(config):
+        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+
+
+def build_runner_and_model(config: Config, model: nn.Module | None = None) -> Runner:
+    """Build a runner like :func:`build_runner`, and require that it has its model before it runs.
+
+    Raises:
+        ValueError: if the config cannot be built; the message has MMEngine's reason.
+        TypeError: if the runner builds its model later, as MMEngine's FlexibleRunner does.
+        OSError: if the folder of the run cannot be written to.
+    """
+    runner = build_runner(config, model)
+    if not isinstance(getattr(runner, 'model', None), nn.Module):
+        raise UnsupportedError(
+            f'the {type(runner).__name__} of {name_of(config)} has no model until it runs, but weights must be loaded '
+            'into it before; use --cfg-options runner_type=Runner.'
+        )
+    return runner
+
+
+def _with_own_name(config: Config, number: int) -> Config:
+    """Return the config with a numbered experiment name, if it is not the first of the process and sets none."""
+    if number == 1 or config.get('experiment_name'):
+        return config
+    named = config.copy()
+    named.experiment_name = f'{Path(config.filename or "runner").stem}-{number}'  # MMEngine adds the time
+    return named
+
+
+def _returning(model: nn.Module) -> Callable[..., nn.Module]:
+    """Return a function that a config can name as the type of its model, because MMEngine copies configs."""
+
+    def model_in_memory(**ignored: Any) -> nn.Module:
+        return model
+
+    return model_in_memory

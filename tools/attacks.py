@@ -1,0 +1,6 @@
+"""``samat-mm attacks`` from a checkout: python tools/attacks.py."""
+
+from samat_mm.command_line.main import run_command
+
+if __name__ == '__main__':
+    raise SystemExit(run_command('attacks'))
