@@ -6,8 +6,8 @@ from pathlib import Path
 from setuptools import find_namespace_packages, find_packages, setup
 
 ROOT = Path(__file__).parent
-# The version stands in samat_mm/__init__.py, which is read and not imported: its dependencies may not be installed.
-VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'samat_mm/__init__.py').read_text(encoding='utf-8'), re.M)[1]
+# The version stands in samat_mm/version.py, which is read: importing the package needs what may not be installed.
+VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'samat_mm/version.py').read_text(encoding='utf-8'), re.M)[1]
 
 OPENMMLAB = [  # the maintained distributions of mmengine, mmcv, mmsegmentation and mmpretrain
     'onedl-mmengine>=0.10.12',
