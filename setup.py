@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_namespace_packages, find_packages, setup
 
 ROOT = Path(__file__).parent
-# The version stands in samat_mm/version.py, which is read: importing the package needs what may not be installed.
+# The version stands in samat_mm/version.py, which is read and not imported: its dependencies may not be installed.
 VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'samat_mm/version.py').read_text(encoding='utf-8'), re.M)[1]
 
 OPENMMLAB = [  # the maintained distributions of mmengine, mmcv, mmsegmentation and mmpretrain

@@ -14,8 +14,8 @@ MOST_LINES = 200
 
 # The modules and packages directly in samat_mm, from the bottom up: each imports itself and lower layers only.
 LAYERS = (
-    {'errors', 'version', 'workflow'},
-    {'files'},
+    {'errors', 'version'},
+    {'files', 'workflow'},
     {'compat', 'networks', 'perturbations'},
     {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
     {'presets', 'replay', 'tasks', 'words'},

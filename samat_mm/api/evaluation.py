@@ -90,8 +90,8 @@ def evaluate(
         config = load_config(config, options=cfg_options, work_dir=work_dir)
         if not isinstance(attacks, Mapping):
             attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), eps, seed=seed)
-        other = None if surrogate is None else load_model(*surrogate)
         given = config.copy()  # which the runner changes
+        other = None if surrogate is None else load_model(*surrogate)
         runner = build_test_runner(config, model, attacks=attacks, checks=checks, surrogate=other, **options)
         if model is None:
             load_for_evaluation(unwrapped(runner.model), str(checkpoint))
@@ -100,11 +100,11 @@ def evaluate(
         if not verbose:
             announce(console, runner, {'to test': loop.dataloader}, attacks=', '.join(attacks) or 'none')
         result = run_test(runner, loop)
-    named = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
+    named: dict[str, Any] = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
     named['checkpoint'] = None if model is not None else str(checkpoint)
     seconds = time.monotonic() - start
-    origin = provenance(given, checkpoint, len(loop.dataloader.dataset))
-    return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), provenance=origin, **named), result)
+    named['provenance'] = provenance(given, checkpoint, len(loop.dataloader.dataset))
+    return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), **named), result)
 
 
 def _document(

@@ -55,13 +55,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_run_arguments(args: argparse.Namespace) -> None:
-    """Refuse a config that is no file, and a launcher that did not start this process.
+    """Find the config by its name, and refuse a launcher that did not start this process.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if something else does not fit.
     """
-    config_file(args.config)
+    args.config = str(config_file(args.config))
     unset = [name for name in STARTED_BY.get(args.launcher, ()) if name not in os.environ]
     if unset:
         raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')

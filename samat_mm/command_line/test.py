@@ -111,7 +111,7 @@ def publish(report: 'EvaluationReport', args: argparse.Namespace) -> None:
     from samat_mm.visualization.html_report import write_html
 
     document, folder = report.document, report.result.folder
-    document['provenance'] = {'command': command_with(), **document['provenance']}
+    document['provenance']['command'] = command_with()
     unit = document.get('evaluation', {}).get('unit', 'image')
     print_report(document)
     print_verdicts(document.get('sanity', []))

@@ -9,16 +9,16 @@ CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def config_file(path: str | Path) -> Path:
-    """Return the path of a config file, given as a path or as ``samat_mm::NAME``.
+    """Return the path of a config file, given so or as ``samat_mm::NAME``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is a file of another kind.
     """
-    found = find_config(path)
-    if found.suffix not in CONFIG_SUFFIXES:
+    file = find_config(path)
+    if file.suffix not in CONFIG_SUFFIXES:
         raise InputError(f'the config comes first and is a .py file; got {path}.')
-    return found
+    return file
 
 
 def checkpoint_file(path: str | Path) -> Path:

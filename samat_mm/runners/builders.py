@@ -58,12 +58,12 @@ def build_runner(config: Config, model: nn.Module | None = None) -> Any:
         OSError: if the folder of the run cannot be written to.
     """
     writable_folder(config.work_dir, '--work-dir')
-    config = _with_own_name(config, next(_numbers))
+    named = _with_own_name(config, next(_numbers))
     if model is not None:
-        config = config.copy()
-        config.model = dict(type=_returning(model))
+        named = named.copy()
+        named.model = dict(type=_returning(model))
     with building(config):
-        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        return RUNNERS.build(named) if 'runner_type' in named else Runner.from_cfg(named)
 
 
 def build_runner_and_model(config: Config, model: nn.Module | None = None) -> Runner:
