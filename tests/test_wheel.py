@@ -87,6 +87,7 @@ def test_a_training_a_test_and_a_dry_run_from_an_empty_folder(call, installed, t
     assert report['versions']['samat-mm'] == samat_mm.__version__
     assert report['provenance']['command'].startswith('samat-mm test samat_mm::smallcnn_handwriting_sgd.py work_dirs/')
     assert report['provenance']['code'] == {}  # it is no checkout, although this repository is one
+    assert report['config'] == 'samat_mm::smallcnn_handwriting_sgd.py'
     assert str(installed) not in json.dumps(report)
     said = call('reproduce', 'table2', '--budget', 'smoke', '--seeds', 0, '--dry-run').stdout
     assert 'rule train' in said
