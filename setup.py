@@ -53,9 +53,10 @@ setup(
     package_dir={'samat_mm.configs': 'configs'},
     package_data={
         'samat_mm': ['py.typed'],
-        'samat_mm.visualization': ['report.html.jinja'],
+        'samat_mm.reports': ['*.jinja'],
         'samat_mm.tables': ['step_times.json'],
-        'samat_mm.tables.pages': ['table.html.jinja'],
+        'samat_mm.tables.pages': ['*.jinja'],
+        'samat_mm.visualization': ['*.jinja'],
         'samat_mm.workflow': ['Snakefile'],
     },
     install_requires=[

@@ -41,8 +41,8 @@ OPTIONS = {text for text in SAID if re.fullmatch(r'--[a-z][a-z_-]*', text)}  # a
 
 def test_every_option_that_is_named_is_one_of_a_tool():
     named = {option for text in SAID for option in re.findall(r'(?<![\w(-])--[a-z][a-z_-]*', text)}
-    # pip's, in the advice on torchattacks
-    assert named - OPTIONS <= {'--no-deps'}
+    # pip's, in the advice on torchattacks, and git's
+    assert named - OPTIONS <= {'--no-deps', '--abbrev', '--exclude'}
     assert {'--resume', '--cfg-options', '--work-dir', '--attack'} <= OPTIONS
 
 

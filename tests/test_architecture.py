@@ -15,13 +15,14 @@ MOST_LINES = 200
 # The modules and packages directly in samat_mm, from the bottom up: each imports itself and lower layers only.
 LAYERS = (
     {'errors', 'version'},
-    {'files', 'workflow'},
+    {'files', 'terminal', 'workflow'},
     {'compat', 'networks', 'perturbations'},
     {'checkpoints', 'datasets', 'model_state', 'registry', 'theory'},
     {'presets', 'replay', 'tasks', 'words'},
     {'pixels', 'sharpness'},
     {'crafting', 'visualization'},
     {'evaluation', 'tables'},
+    {'reports'},
     {'engine'},
     {'text'},
     {'registration', 'runners'},

@@ -9,7 +9,7 @@ from types import ModuleType
 from samat_mm.command_line.endings import errors_as_sentences
 from samat_mm.version import __version__
 
-COMMANDS = ('train', 'test', 'sharpness', 'attacks', 'reproduce', 'theory', 'prepare-data', 'demo')
+COMMANDS = ('train', 'test', 'compare', 'sharpness', 'attacks', 'reproduce', 'theory', 'prepare-data', 'demo')
 USAGE = """usage: samat-mm COMMAND [arguments]
        samat-mm COMMAND --help
        samat-mm --version

@@ -23,7 +23,7 @@ PRECISIONS = (*DTYPES, MIXED)
 
 
 class Crafting:
-    """Runs attacks on a copy of a model with folded normalisation, in channels-last layout and a chosen precision.
+    """Runs attacks on a copy of a model with folded normalisation, in the faster memory layout and a chosen precision.
 
     The copy takes the model's current weights at each attack. If the model cannot be copied, or its copy would compute
     something else, attacks run on the model itself and a log line says so. Attacks that stop at the first error attack

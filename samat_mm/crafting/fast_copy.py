@@ -54,7 +54,7 @@ class FastCopy:
             self._fuse(trace.pairs())
             if not self._computes(expected, probe):
                 self._unfuse()
-            self._lay_out(torch.channels_last)
+            self._lay_out(faster_layout(dtype, expected.device))
             if not self._computes(expected, probe):
                 self._lay_out(torch.contiguous_format)
             if dtype != torch.float32:
@@ -137,6 +137,16 @@ class FastCopy:
                 vars(module)['forward'] = MethodType(_in_single_precision, module)
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
                 module.to(dtype)
+
+
+def faster_layout(dtype: torch.dtype, device: torch.device) -> torch.memory_format:
+    """Return the memory format in which convolutions of this type are faster on this device.
+
+    It is channels last, which oneDNN and tensor cores work in. Without TF32, convolutions in float32 do not use tensor
+    cores, and a copy in channels last kept an H200 busy longer than the model itself did: docs/benchmarks.md.
+    """
+    without_tensor_cores = device.type == 'cuda' and dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
+    return torch.contiguous_format if without_tensor_cores else torch.channels_last
 
 
 def _copied(model: nn.Module) -> nn.Module:

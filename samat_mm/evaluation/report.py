@@ -12,8 +12,7 @@ from samat_mm.evaluation.attack_result import AttackResult
 from samat_mm.evaluation.attack_run import CLEAN, EXPORTED
 from samat_mm.perturbations.inputs import Attack
 from samat_mm.perturbations.parametrized import SeededAttack
-
-RESERVED = ('attack', 'exported', 'minimal_norm', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
+from samat_mm.visualization.document import RESERVED
 
 
 def build_report(
@@ -146,8 +145,3 @@ def _plain(value: Any) -> Any:
     except (TypeError, ValueError):
         return str(value)
     return number if math.isfinite(number) else None
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a metric is a number that a table can show."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

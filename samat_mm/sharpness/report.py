@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from samat_mm.compat import versions
 from samat_mm.errors import InputError
 from samat_mm.sharpness.measurement import Measurement
+from samat_mm.terminal import FittingTable
 
 ERRORS = {'top_eigenvalue': 'top_eigenvalue_error', 'trace': 'trace_standard_error'}
 
@@ -78,13 +78,11 @@ def print_report(reports: Sequence[Mapping[str, Any]], console: Console | None =
     """Print one table, with a row per value and a column per checkpoint."""
     first = reports[0]
     settings = first['settings']
-    table = Table(
-        title=f'{first["samples"]} training images, seed {first["seed"]}, rho {settings["rho"]:g} (SAM) and '
+    title = (
+        f'{first["samples"]} training images, seed {first["seed"]}, rho {settings["rho"]:g} (SAM) and '
         f'{settings["asam_rho"]:g} (ASAM)'
     )
-    table.add_column('sharpness')
-    for label in labels_of([report['checkpoint'] for report in reports]):
-        table.add_column(label, justify='right', overflow='fold')
+    table = FittingTable(title, ['sharpness', *labels_of([report['checkpoint'] for report in reports])])
     for name in first['results']:
         if name not in ERRORS.values():
             table.add_row(name, *(_cell(report['results'], name) for report in reports))

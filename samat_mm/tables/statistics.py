@@ -4,8 +4,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.stats import spearmanr
-
 Values = Mapping[int, float | None]
 
 
@@ -24,6 +22,30 @@ def summary_of(values: Sequence[float | None], digits: int = 2) -> dict[str, Any
     }
 
 
+def in_words(cell: Mapping[str, Any], decimals: int = 1, missing: str = '--') -> str:
+    """Return a summary as '64.3 ± 0.2', without a deviation as '64.3'.
+
+    Args:
+        cell: as :func:`summary_of` returns it.
+        decimals: Number of decimals.
+        missing: What stands for a mean that is missing.
+    """
+    if cell['mean'] is None:
+        return missing
+    mean = f'{cell["mean"]:.{decimals}f}'
+    return mean if cell['std'] is None else f'{mean} ± {cell["std"]:.{decimals}f}'
+
+
+def separated(best: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether the spreads of two summaries leave a gap: mean - std of the one is above mean + std of the other.
+
+    False where one of them has fewer than two values, and so no spread.
+    """
+    if best['std'] is None or other['std'] is None:
+        return False
+    return bool(best['mean'] - best['std'] > other['mean'] + other['std'])
+
+
 def differences(values: Values, reference: Values) -> list[float]:
     """Return value minus reference for each seed that has both."""
     pairs = [(values[seed], reference[seed]) for seed in sorted(values.keys() & reference.keys())]
@@ -35,10 +57,3 @@ def verdict_of(gains: Sequence[float]) -> str:
     if len(gains) < 2:
         return 'undecided'
     return 'yes' if min(gains) > 0 else 'no' if max(gains) < 0 else 'undecided'
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Return Spearman's correlation of two series, None where one of them is constant or shorter than 3."""
-    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
-        return None
-    return float(spearmanr(first, second).statistic)

@@ -1,17 +1,16 @@
 """The effect of attacks on each class."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from samat_mm.visualization.document import CLEAN, attacks_of, family_of
-from samat_mm.visualization.landscape import COLOURS, STYLE
+from samat_mm.visualization.legends import narrow_figure
+from samat_mm.visualization.style import COLOURS, STYLE
 
 MOST_ATTACKS = 6
 MOST_CLASSES = 24
@@ -20,39 +19,42 @@ NAME = 20  # letters
 CLEAN_COLOUR = '#B4B4B4'
 
 
-def draw_class_bars(report: Mapping[str, Any]) -> Figure | None:
+def draw_class_bars(report: Mapping[str, Any]) -> list[Figure]:
     """Draw a bar per class for the clean images, and within it a thinner one for each attack.
 
     Classes are sorted by their loss of score, averaged over the attacks shown, with the largest first. The first 24
-    classes are drawn, and up to six attacks: one radius of every attack before the next radius of any.
+    classes are drawn, and up to six attacks: one radius of every attack before the next radius of any. The page has
+    the key to the colours, which is :func:`class_key`.
 
     Args:
         report: the document of an evaluation.
 
     Returns:
-        The figure, or None if the document has no values per class.
+        One figure, two for more than ten classes, or none if the document has no values per class.
     """
-    per_class = report.get('per_class')
-    names = shown_attacks(report)
+    per_class, names = report.get('per_class'), shown_attacks(report)
     if not per_class or not names:
-        return None
+        return []
     values = np.array([per_class['values'][name] for name in (CLEAN, *names)], dtype=float)  # None becomes NaN
-    order = sorted_by_drop(values)
-    shown = order[:MOST_CLASSES]
+    shown = sorted_by_drop(values)[:MOST_CLASSES]
     columns = np.array_split(shown, 1 if len(shown) <= ONE_COLUMN else 2)
     row_height = max(0.24, 0.14 + 0.065 * len(names))  # inches
+    classes = [_short(name) for name in per_class['classes']]
+    figures = []
     with matplotlib.rc_context({**STYLE, 'text.parse_math': False, 'axes.grid.axis': 'x'}):
-        height = row_height * len(columns[0]) + 0.8 + 0.2 * math.ceil((1 + len(names)) / 4)
-        figure = Figure(figsize=(7.8 if len(columns) > 1 else 5.4, height), layout='constrained')
-        FigureCanvasAgg(figure)
-        for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+        for column in columns:
+            figure, axes = narrow_figure(row_height * len(columns[0]) + 0.7)
             _draw_column(axes, values[:, column], names)
             axes.set_ylim(len(columns[0]) - 0.5, -0.5)
-            axes.set_yticks(range(len(column)), [_short(per_class['classes'][index]) for index in column])
+            axes.set_yticks(range(len(column)), [classes[index] for index in column])
             axes.set_xlabel(f'{per_class["metric"]} (%)')
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc='outside upper left', ncols=4, handlelength=1.2, columnspacing=1.4)
-    return figure
+            figures.append(figure)
+    return figures
+
+
+def class_key(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the colours of the bars, as '#RRGGBB', and whose they are."""
+    return [(CLEAN_COLOUR, CLEAN), *zip(COLOURS, shown_attacks(report), strict=False)]
 
 
 def shown_attacks(report: Mapping[str, Any]) -> list[str]:

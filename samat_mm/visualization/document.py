@@ -1,5 +1,6 @@
 """Read values for figures and pages from the document that ``samat-mm test --out`` writes."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from samat_mm.errors import InputError
 
 CLEAN = 'clean'
 MAIN_METRICS = ('mIoU', 'accuracy/top1')
+RESERVED = ('attack', 'exported', 'minimal_norm', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
 
 
 def main_metric(report: Mapping[str, Any]) -> str:
@@ -50,3 +52,15 @@ def in_255ths(radius: float) -> str:
 def units(report: Mapping[str, Any]) -> str:
     """Return what was tested, in the plural: 'images', 'sentences'."""
     return f'{report.get("evaluation", {}).get("unit", "image")}s'
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a metric is a number that a table can show."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def title_of(name: str, attack: Mapping[str, Any]) -> str:
+    """Return the name of an attack with its radius: 'pgd-linf, 4/255'."""
+    family, _, radius = name.partition('@')
+    eps = radius or (in_255ths(attack['eps']) if is_number(attack.get('eps')) else '')
+    return f'{family}, {eps}' if eps else family

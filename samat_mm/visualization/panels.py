@@ -6,23 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 from torch import Tensor
 
-from samat_mm.files.access import writing
 from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.tasks import Classification, Segmentation
 from samat_mm.tasks.segmentation import class_map
 from samat_mm.visualization.iou_bars import draw_iou_bars, image_ious
-from samat_mm.visualization.lettering import INK, LINE, font, shorten
+from samat_mm.visualization.strips import GAP, Panel, Row, displayed_size, save_figure
 
 IGNORED_COLOUR = (235, 235, 235)
-SIDE = 320  # pixels, the maximum length of a picture's longer side
-GAP = 8  # pixels between pictures
 FIRST_ROW = 4  # panels of a segmentor's image in the first of two rows
 HUE_STEP = 0.618  # between neighbouring classes without a palette colour
 INVISIBLE = 1e-5  # a change of pixels below 0.003/255 comes from rounding
-Panel = tuple[str, np.ndarray]
 
 
 def panel_rows(
@@ -48,29 +43,12 @@ def panel_rows(
         name = Path(str(clean[index].metainfo.get('img_path') or f'image {index}')).stem
         titles, maps = ('clean image', 'adversarial image'), []
         if isinstance(space.task, Segmentation) and 'pred_sem_seg' in clean[index]:
-            maps = _maps(space.task, clean[index], attacked[index], meta, _displayed_size(image))
+            maps = _maps(space.task, clean[index], attacked[index], meta, displayed_size(image))
         elif isinstance(space.task, Classification) and 'pred_label' in clean[index]:
             titles = _verdicts(clean[index], attacked[index], meta)
         panels = [*zip(titles, (image, adversarial), strict=True), _difference(image, adversarial), *maps]
         rows.append((name, panels))
     return rows
-
-
-def save_figure(rows: Sequence[tuple[str, Sequence[Panel]]], path: str | Path) -> None:
-    """Write rows of titled pictures, each row under its name; the file suffix selects the format.
-
-    Small pictures are enlarged by a whole factor, without smoothing; large ones are scaled down.
-    """
-    strips = [_strip(name, panels) for name, panels in rows]
-    width = max(strip.width for strip in strips) + 2 * GAP
-    figure = Image.new('RGB', (width, sum(strip.height + GAP for strip in strips) + GAP), 'white')
-    top = GAP
-    for strip in strips:
-        figure.paste(strip, (GAP, top))
-        top += strip.height + GAP
-    with writing(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.save(path, compress_level=3)  # PNG compression takes most of the time
 
 
 def save_panels(
@@ -88,11 +66,15 @@ def save_panels(
         The paths of the pictures.
     """
     paths = []
-    for number, (name, panels) in zip(numbers, panel_rows(space, pixels, clean, attacked, meta), strict=True):
-        rows = [(name, panels[:FIRST_ROW]), ('', panels[FIRST_ROW:])]
-        paths.append(folder / f'{number:06d}-{name}.png')
-        save_figure([row for row in rows if row[1]], paths[-1])
+    for number, row in zip(numbers, panel_rows(space, pixels, clean, attacked, meta), strict=True):
+        paths.append(folder / f'{number:06d}-{row[0]}.png')
+        save_figure(in_two_rows(*row), paths[-1])
     return paths
+
+
+def in_two_rows(name: str, panels: Sequence[Panel]) -> list[Row]:
+    """Return the panels of one image as the rows of its picture: the images, and beneath them maps and bars."""
+    return [row for row in ((name, panels[:FIRST_ROW]), ('', panels[FIRST_ROW:])) if row[1]]
 
 
 def _difference(image: np.ndarray, adversarial: np.ndarray) -> Panel:
@@ -121,40 +103,6 @@ def _verdicts(clean: Any, attacked: Any, meta: dict[str, Any]) -> tuple[str, str
     truth = clean.gt_label if 'gt_label' in clean else clean.gt_score.argmax()
     label, before, after = (_class_name(value, meta) for value in (truth, clean.pred_label, attacked.pred_label))
     return f'label: {label}\nclean: {before}', f'under attack: {after}'
-
-
-def _strip(name: str, panels: Sequence[Panel]) -> Image.Image:
-    """Return the pictures side by side at the same height, below their titles."""
-    height, _ = _displayed_size(panels[0][1])
-    tiles = [_resize(picture, height) for _, picture in panels]
-    lines = max(title.count('\n') + 1 for title, _ in panels)
-    top = LINE * (lines + bool(name))
-    strip = Image.new('RGB', (sum(tile.width + GAP for tile in tiles) - GAP, top + height), 'white')
-    draw = ImageDraw.Draw(strip)
-    draw.text((0, 0), shorten(name, strip.width), INK, font())
-    left = 0
-    for (title, _), tile in zip(panels, tiles, strict=True):
-        for number, line in enumerate(reversed(title.split('\n')), 1):
-            draw.text((left, top - LINE * number), shorten(line, tile.width), INK, font())
-        strip.paste(tile, (left, top))
-        left += tile.width + GAP
-    return strip
-
-
-def _displayed_size(picture: np.ndarray) -> tuple[int, int]:
-    """Return the height and width at which a picture is shown."""
-    longer = max(picture.shape[:2])
-    factor = SIDE // longer if longer <= SIDE else SIDE / longer
-    height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
-    return height, width
-
-
-def _resize(picture: np.ndarray, height: int) -> Image.Image:
-    """Return an 8-bit picture of a given height; values in [0, 1] are rounded to 8 bits."""
-    array = picture if picture.dtype == np.uint8 else np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(array))
-    size = (max(1, round(image.width * height / image.height)), height)
-    return image.resize(size, Image.Resampling.NEAREST if height >= image.height else Image.Resampling.BOX)
 
 
 def _to_rgb(space: PixelSpace, pixels: Tensor) -> np.ndarray:

@@ -1,50 +1,67 @@
 """The score as a function of the radius of an attack."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from samat_mm.visualization.document import CLEAN, attacks_of, family_of, main_metric
-from samat_mm.visualization.landscape import COLOURS, MARKERS, STYLE, STYLES
+from samat_mm.visualization.legends import narrow_figure, put_legend
+from samat_mm.visualization.style import COLOURS, MARKERS, STYLE, STYLES
 
 Curve = list[tuple[float, float]]
 
 
-def draw_curves(report: Mapping[str, Any]) -> Figure | None:
-    """Draw the main metric against the radius, a line per attack and axes per norm.
+def draw_curves(report: Mapping[str, Any]) -> list[Figure]:
+    """Draw the main metric against the radius, a line per attack and a figure per norm.
 
     Args:
         report: the document of an evaluation. An attack that was run at several radii is called 'NAME@RADIUS'; all
             entries of one NAME form one line, which starts with the clean images at radius 0.
 
     Returns:
-        The figure, or None if no attack has a curve.
+        The figures, none if no attack has a curve.
     """
     norms = curves_of(report)
-    if not norms:
-        return None
+    top = max((value for curves in norms.values() for curve in curves.values() for _, value in curve), default=0.0)
+    return [
+        draw_lines(curves, f'radius ({norm}) in 1/255', main_metric(report), top=top) for norm, curves in norms.items()
+    ]
+
+
+def draw_lines(
+    curves: Mapping[str, Curve],
+    xlabel: str,
+    ylabel: str,
+    *,
+    top: float,
+    spreads: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
+    """Draw curves over the radius.
+
+    Args:
+        curves: (radius in [0, 1] pixel units, value) pairs by the name of their line.
+        xlabel: title of the horizontal axis.
+        ylabel: title of the vertical axis.
+        top: the largest value of the figures that stand side by side.
+        spreads: by name, how far the bar of each point extends in either direction; no bars by default.
+    """
     with matplotlib.rc_context({**STYLE, 'text.parse_math': False}):
-        figure = Figure(figsize=(4.9 if len(norms) == 1 else 3.9 * len(norms), 3.6), layout='constrained')
-        FigureCanvasAgg(figure)
-        every_axes = figure.subplots(1, len(norms), squeeze=False, sharey=True)[0]
-        for axes, (norm, curves) in zip(every_axes, norms.items(), strict=True):
-            for number, (name, curve) in enumerate(curves.items()):
-                radii, values = zip(*curve, strict=True)
-                look: dict[str, Any] = {
-                    'color': COLOURS[number % len(COLOURS)],
-                    'linestyle': STYLES[number % len(STYLES)],
-                    'marker': MARKERS[number % len(MARKERS)],
-                }
-                axes.plot([255 * radius for radius in radii], values, label=name, markersize=5, clip_on=False, **look)
-            axes.set_xlim(left=0)
-            axes.set_ylim(bottom=0)
-            axes.set_xlabel(f'radius ({norm}) in 1/255')
-            axes.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
-        every_axes[0].set_ylabel(main_metric(report))
+        figure, axes = narrow_figure()
+        for number, (name, curve) in enumerate(curves.items()):
+            radii, values = [255 * radius for radius, _ in curve], [value for _, value in curve]
+            look: dict[str, Any] = {'color': COLOURS[number % len(COLOURS)]}
+            if spreads and any(spreads[name]):
+                axes.errorbar(radii, values, spreads[name], fmt='none', capsize=3, elinewidth=1, **look)
+            look |= {'linestyle': STYLES[number % len(STYLES)], 'marker': MARKERS[number % len(MARKERS)]}
+            axes.plot(radii, values, label=name, markersize=5, clip_on=False, **look)
+        axes.set_xlim(left=0)
+        axes.set_ylim(0, 1.05 * top or 1)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        put_legend(figure, axes)
     return figure
 
 

@@ -21,7 +21,7 @@ from samat_mm.theory import (
     sam_weight_paper,
     standard_weight,
 )
-from samat_mm.visualization.landscape import COLOURS, STYLE, STYLES
+from samat_mm.visualization.style import COLOURS, STYLE, STYLES
 
 POINTS = 81
 TOP = 2.8  # W_R in units of W_ST up to which the weights are drawn

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from samat_mm.crafting.fast_copy import FastCopy
+from samat_mm.crafting.fast_copy import FastCopy, faster_layout
 from samat_mm.crafting.folding import ForwardTrace, close, fold
 from samat_mm.networks.preact_resnet import PreActResNet
 from samat_mm.networks.wide_resnet import WideResNet
@@ -312,6 +312,14 @@ def test_channels_last_where_the_model_can():
     copied = assert_copies(Viewing(), 1)
     assert copied.memory_format == torch.contiguous_format
     assert all(parameter.is_contiguous() for parameter in copied.model.parameters())
+
+
+@pytest.mark.parametrize('tf32', [True, False])
+def test_channels_last_on_a_gpu_where_its_tensor_cores_compute(tf32, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', tf32)
+    gpu = torch.device('cuda')
+    assert faster_layout(torch.bfloat16, gpu) == torch.channels_last
+    assert (faster_layout(torch.float32, gpu) == torch.channels_last) is tf32
 
 
 def test_parameters_of_five_axes_stay_as_they_are():

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.profiler import profile
 
+from samat_mm.perturbations import vectors
 from samat_mm.perturbations.weights import ASAM, AWP, SAM, Displacement, FisherSAM, Need, WeightPerturbation
 from samat_mm.registry import WEIGHT_PERTURBATIONS
 
@@ -196,6 +199,17 @@ def test_half_precision_weights_have_finite_offsets(method: str) -> None:
     offset = flat(built(method).ascend(weights, gradients))
     assert offset.dtype == torch.bfloat16
     assert bool(torch.isfinite(offset).all())
+
+
+def test_asam_takes_no_more_scratch_memory_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, 'BLOCK', 1 << 12)
+    weights = {f'{index}.weight': torch.randn(64, 64) for index in range(4)}
+    grads = [torch.randn(64, 64) for _ in weights]
+    with profile(profile_memory=True) as profiler:
+        ASAM().ascend(weights, grads)
+    events = profiler.profiler.kineto_results.events()
+    changes = accumulate(event.nbytes() for event in events if event.name() == '[memory]')
+    assert 4 << 12 <= max(changes) <= (4 << 12) + 1024
 
 
 def test_with_eta_zero_a_zero_weight_never_moves() -> None:

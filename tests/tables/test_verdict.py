@@ -10,7 +10,8 @@ from samat_mm.tables.pages import PAGES
 from samat_mm.tables.pages.figures import figures_of
 from samat_mm.tables.reading import read_table
 from samat_mm.tables.results import document_of
-from samat_mm.tables.statistics import differences, rank_correlation, summary_of, verdict_of
+from samat_mm.tables.statistics import differences, summary_of, verdict_of
+from samat_mm.tables.verdict.correlation import rank_correlation
 
 TOP, ECE, CONFIDENCE = 'accuracy/top1', 'calibration/ECE', 'calibration/confidence'
 RADII = ('autoattack-x0.5', 'autoattack', 'autoattack-x2', 'autoattack-x4', 'autoattack-x8')

@@ -10,7 +10,7 @@ from PIL import Image
 
 from samat_mm.visualization.html_report import write_html
 
-VOID = {'meta', 'img', 'br', 'link', 'input', 'hr'}
+VOID = {'meta', 'wbr', 'img', 'br', 'link', 'input', 'hr'}
 REPORT = {
     'config': 'configs/deeplabv3_voc_sam.py',
     'checkpoint': 'work_dirs/voc/iter_30000.pth',

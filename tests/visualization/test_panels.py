@@ -11,7 +11,8 @@ from samat_mm.pixels.pixel_space import PixelSpace
 from samat_mm.tasks import Segmentation
 from samat_mm.visualization.iou_bars import ATTACKED_COLOUR, CLEAN_COLOUR, draw_iou_bars, image_ious
 from samat_mm.visualization.lettering import font, shorten
-from samat_mm.visualization.panels import panel_rows, save_figure, save_panels
+from samat_mm.visualization.panels import panel_rows, save_panels
+from samat_mm.visualization.strips import save_figure
 
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]
 LONG_NAME = 'Cardigan, Cardigan Welsh corgi, which is a name of ImageNet'

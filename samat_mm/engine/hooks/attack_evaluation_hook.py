@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
@@ -16,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from samat_mm.crafting.crafting import Crafting
+from samat_mm.engine.pictures import add_picture
 from samat_mm.errors import InputError
 from samat_mm.evaluation.attacked_batch import AttackedBatch
 from samat_mm.evaluation.metric_copies import evaluator_for
@@ -26,7 +28,8 @@ from samat_mm.perturbations.inputs import Attack
 from samat_mm.pixels.pixel_range import parse_range, stated_range
 from samat_mm.presets import image_attacks
 from samat_mm.tasks import Task, task_of
-from samat_mm.visualization.panels import save_panels
+from samat_mm.visualization.panels import in_two_rows, panel_rows, save_panels
+from samat_mm.visualization.strips import compose
 
 
 @HOOKS.register_module()
@@ -44,9 +47,12 @@ class AttackEvaluationHook(Hook):
         show_dir: folder for one picture per image and attack.
         craft_dtype: precision of the attacks, 'float32', 'bfloat16' or 'mixed'; scores are always the model's own.
         pixel_range: values of the images that stand for the pixels 0 and 1; by default the config's, or 0 and 255.
+        pictures: number of images, the first of the data set, whose pictures the visualizer's backends (TensorBoard,
+            MLflow, ...) get at each validation, one per attack; of several processes, those that the first one sees.
 
     Raises:
-        ValueError: if an attack is unknown or given twice, ``interval`` is below 1, or the precision is another one.
+        ValueError: if an attack is unknown or given twice, ``interval`` is below 1 or ``pictures`` below 0, or the
+            precision is another one.
     """
 
     # Ahead of the hooks that log (RuntimeInfoHook, VERY_HIGH), save the best checkpoint or stop early by the metrics.
@@ -59,13 +65,16 @@ class AttackEvaluationHook(Hook):
         show_dir: str | None = None,
         craft_dtype: str | None = None,
         pixel_range: Sequence[float] | None = None,
+        pictures: int = 0,
     ) -> None:
         if interval < 1:
             raise InputError(f'interval must be at least 1; got {interval}.')
+        if pictures < 0:
+            raise InputError(f'pictures must be a number of images, 0 or more; got {pictures}.')
         Crafting.check(craft_dtype)
         self.attacks = image_attacks(attacks)
         self.interval, self.craft_dtype, self.pixel_range = interval, craft_dtype, parse_range(pixel_range)
-        self.show_dir = Path(show_dir) if show_dir else None
+        self.show_dir, self.pictures = Path(show_dir) if show_dir else None, pictures
         self._evaluators: dict[str, Evaluator] = {}
         self._numbers: list[list[int]] = []
         self._results: dict[str, dict[str, Any]] = {}
@@ -99,9 +108,7 @@ class AttackEvaluationHook(Hook):
             pixels = self._crafting.attack(batch.space, batch.task.fitted(self.attacks[name]), numbers)
             attacked = batch.predict(pixels)
             evaluator.process(data_samples=attacked, data_batch=self._batch)
-            if self.show_dir is not None:
-                meta = evaluator.dataset_meta or {}
-                save_panels(self.show_dir / file_name(name), numbers, batch.space, pixels, outputs, attacked, meta)
+            self._show(runner, name, numbers, (batch.space, pixels, outputs, attacked, evaluator.dataset_meta or {}))
             self._advance(name, len(numbers))
         if batch_idx == len(self._numbers) - 1:  # before the clean metrics, whose files are then the last to be written
             self._evaluate(runner)
@@ -121,6 +128,16 @@ class AttackEvaluationHook(Hook):
         self._batch, self._crafting, self._task = None, None, None
 
     after_test_epoch = after_val_epoch
+
+    def _show(self, runner: Runner, name: str, numbers: list[int], attacked: tuple[Any, ...]) -> None:
+        """Draw the images under an attack, for files and for the visualizer, as far as they are asked for."""
+        if self.show_dir is not None:
+            save_panels(self.show_dir / file_name(name), numbers, *attacked)
+        if min(numbers) < self.pictures:
+            for number, row in zip(numbers, panel_rows(*attacked), strict=True):
+                if number < self.pictures:
+                    picture, _ = compose(in_two_rows(*row))
+                    add_picture(runner, f'{name}/{number:06d}', np.asarray(picture))
 
     def _evaluate(self, runner: Runner) -> None:
         self._shown.close()

@@ -8,6 +8,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from samat_mm.engine.hooks.attack_evaluation_hook import validation_number
+from samat_mm.engine.pictures import add_picture
 from samat_mm.errors import InputError
 from samat_mm.model_state import unwrapped
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, prepare
@@ -98,7 +99,7 @@ class SharpnessHook(Hook):
             with loss_surface(unwrapped(runner.model), self._batches(runner)) as surface:
                 landscape = loss_landscape(surface, dimensions, seed=self.measurement.seed)
             figure = draw_plane(landscape) if dimensions == 2 else draw_lines({'': landscape})
-            runner.visualizer.add_image('loss_landscape', to_rgb(figure), step=runner.iter)
+            add_picture(runner, 'loss_landscape', to_rgb(figure))
         self._prepared = []
 
     def _batches(self, runner: Runner) -> list[dict[str, Any]]:

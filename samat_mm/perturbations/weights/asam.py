@@ -44,6 +44,11 @@ class ASAM(WeightPerturbation):
         factors_of = [weight for weight, is_scaled in zip(weights.values(), scaled, strict=True) if is_scaled]
         multiplied = [vector for vector, is_scaled in zip(vectors, scaled, strict=True) if is_scaled]
         for block in blocks(factors_of):
-            factors = torch._foreach_abs([weight.detach() for weight in factors_of[block]])
-            torch._foreach_add_(factors, self.eta)
-            torch._foreach_mul_(multiplied[block], factors)
+            _multiply(multiplied[block], factors_of[block], self.eta)
+
+
+def _multiply(vectors: list[Tensor], weights: list[Tensor], eta: float) -> None:
+    # Not within the loop over blocks: there, the factors of one block would live until those of the next exist.
+    factors = torch._foreach_abs([weight.detach() for weight in weights])
+    torch._foreach_add_(factors, eta)
+    torch._foreach_mul_(vectors, factors)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from samat_mm.tables.booktabs import booktabs, escaped
 from samat_mm.tables.pages.wording import (
     MISSING,
     Document,
@@ -16,8 +17,6 @@ from samat_mm.tables.pages.wording import (
     published,
     verdict_note,
 )
-
-LATEX = {'%': r'\%', '&': r'\&', '_': r'\_', '±': r'$\pm$', '#': r'\#'}
 
 
 def as_markdown(document: Document) -> str:
@@ -54,23 +53,13 @@ def _answer(answer: Mapping[str, Any]) -> list[str]:
 
 def as_latex(document: Document) -> str:
     """Return the table for a paper, with the rules of the package booktabs; published numbers are in parentheses."""
-    marks, columns = notes(document), list(document['columns'])
-    lines = [
-        r'% needs \usepackage{booktabs}',
-        r'\begin{table}',
-        r'\centering',
-        rf'\caption{{{_latex(heading(document))}. {_latex(measured(document))}}}',
-        rf'\begin{{tabular}}{{l{"c" * len(columns)}}}',
-        r'\toprule',
-        rf'Method & {" & ".join(map(_latex, columns))} \\',
-        r'\midrule',
+    marks = notes(document)
+    rows = [
+        (row['name'], [_both(escaped(ours(cell)), published(cell, marks)) for cell in row['cells'].values()])
+        for row in document['rows']
     ]
-    for row in document['rows']:
-        cells = [_both(_latex(ours(cell)), published(cell, marks)) for cell in row['cells'].values()]
-        lines.append(rf'{_latex(row["name"])} & {" & ".join(cells)} \\')
-    lines += [r'\bottomrule', r'\end{tabular}']
-    lines += [rf'\par\footnotesize {mark} {_latex(note)}' for note, mark in marks.items()]
-    return '\n'.join([*lines, r'\end{table}', ''])
+    explained = [f'{mark} {escaped(note)}' for note, mark in marks.items()]
+    return booktabs(f'{heading(document)}. {measured(document)}', list(document['columns']), rows, explained)
 
 
 def as_csv(document: Document) -> str:
@@ -90,7 +79,3 @@ def _both(own: str, theirs: str) -> str:
 
 def _plain(cell: Mapping[str, Any], key: str) -> Any:
     return '' if cell[key] is None else cell[key]
-
-
-def _latex(text: str) -> str:
-    return ''.join(LATEX.get(letter, letter) for letter in text)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from samat_mm.tables.statistics import in_words
+
 Document = Mapping[str, Any]
 MISSING = '--'
 
@@ -43,11 +45,9 @@ def verdict_note(document: Document) -> str:
     )
 
 
-def ours(cell: Mapping[str, Any], plus_minus: str = ' ± ') -> str:
+def ours(cell: Mapping[str, Any]) -> str:
     """Return our number, '64.3 ± 0.2'; a dash where it is missing."""
-    if cell['mean'] is None:
-        return MISSING
-    return f'{cell["mean"]:.1f}' if cell['std'] is None else f'{cell["mean"]:.1f}{plus_minus}{cell["std"]:.1f}'
+    return in_words(cell, missing=MISSING)
 
 
 def number(cell: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """Questions about what else distinguishes the models: confidence, flatness, sane attacks, cost."""
 
 from samat_mm.tables.evidence import CLEAN
-from samat_mm.tables.statistics import rank_correlation
 from samat_mm.tables.verdict.answer import Answer, listing, points
 from samat_mm.tables.verdict.comparison import Comparison, Read, answered, entry
+from samat_mm.tables.verdict.correlation import rank_correlation
 
 ECE, CONFIDENCE = 'calibration/ECE', 'calibration/confidence'
 
