@@ -75,7 +75,7 @@ def test_the_wheel_has_the_whole_package_and_nothing_else(wheel):
     assert {name for name in names if '.dist-info/' not in name} == expected
 
 
-def test_a_training_a_test_and_a_dry_run_from_an_empty_folder(call, installed, tmp_path):
+def test_training_test_comparison_and_dry_run_from_an_empty_folder(call, installed, tmp_path):
     (tmp_path / 'mine.py').write_text(CONFIG)
     call('train', 'mine.py')
     checkpoint = tmp_path / 'work_dirs/mine/epoch_1.pth'
@@ -89,6 +89,8 @@ def test_a_training_a_test_and_a_dry_run_from_an_empty_folder(call, installed, t
     assert report['provenance']['code'] == {}  # it is no checkout, although this repository is one
     assert report['config'] == 'samat_mm::smallcnn_handwriting_sgd.py'
     assert str(installed) not in json.dumps(report)
+    call('compare', 'report.json', '--out', 'page.html')
+    assert 'fgsm-linf' in (tmp_path / 'page.html').read_text()
     said = call('reproduce', 'table2', '--budget', 'smoke', '--seeds', 0, '--dry-run').stdout
     assert 'rule train' in said
     assert not (tmp_path / 'tables' / 'table2.json').exists()
