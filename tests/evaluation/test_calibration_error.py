@@ -12,7 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
-from samat_mm.api import evaluate
+from samat_mm.api.evaluation import evaluate
 from samat_mm.evaluation.calibration_error import CalibrationError
 from samat_mm.evaluation.image_score import ImageScore, metric_results
 from samat_mm.evaluation.image_score import evaluate as metrics_of
