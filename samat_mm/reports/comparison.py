@@ -20,7 +20,7 @@ from samat_mm.visualization.document import CLEAN, MAIN_METRICS, main_metric, ti
 DIGITS = 4  # decimals of means and spreads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Methods by attacks, with mean and spread over the trainings of a method.
 
@@ -156,6 +156,10 @@ class Comparison:
             'best': {name: self.best(name) for name in self.attacks},
             'remarks': list(self.remarks),
         }
+
+    def __repr__(self) -> str:
+        methods = ', '.join(method.name for method in self.methods)
+        return f'Comparison({self.metric} on {self.samples} {self.units} of {methods} under {", ".join(self.attacks)})'
 
     def _repr_html_(self) -> str:
         from samat_mm.reports.html import table_html

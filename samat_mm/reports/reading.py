@@ -9,7 +9,12 @@ from samat_mm.errors import InputError
 from samat_mm.files.access import reading
 from samat_mm.visualization.document import CLEAN
 
-NEEDED = {'config': str, 'checkpoint': str, 'samples': int, 'results': Mapping}
+NEEDED: dict[str, Any] = {
+    'config': str,
+    'checkpoint': (str, type(None)),
+    'samples': int,
+    'results': Mapping,
+}  # None: in memory
 SECTIONS = ('evaluation', 'versions', 'provenance')
 ADVICE = 'give a file that the command test wrote with --out'
 
@@ -37,7 +42,7 @@ def fault_of(document: Any) -> str:
     """Return why a value is no document of an evaluation, '' if it is one."""
     if not isinstance(document, Mapping):
         return 'it is not a JSON object'
-    wrong = [name for name, kind in NEEDED.items() if not isinstance(document.get(name), kind)]
+    wrong = [name for name, kind in NEEDED.items() if name not in document or not isinstance(document[name], kind)]
     if wrong:
         return f'it lacks {", ".join(wrong)}, or has another kind of it'
     results = document['results']

@@ -222,6 +222,16 @@ def test_reports_of_one_config_are_one_method_only_if_the_trainings_differ_in_th
     assert remark.startswith('voc_sgd has several checkpoints of the training seed 0; their spread is not')
 
 
+def test_models_in_memory_are_told_apart_by_their_weights():
+    first, second = ({**report('sgd', 0), 'checkpoint': None} for _ in range(2))
+    with pytest.raises(ValueError, match='the checkpoint a model in memory twice'):
+        Comparison.of([Report(first), Report(second)])
+    for number, document in enumerate((first, second)):
+        document['provenance'] = {'checkpoint': {'weights': str(number)}}
+    (method,) = Comparison.of([Report(first), Report(second)]).methods
+    assert method.checkpoints == ('a model in memory', 'a model in memory') and len(method.results) == 2
+
+
 def test_details_that_differ_are_said():
     document = changed('evaluation', craft_dtype='bfloat16', device='cuda:0', mode='slide')
     document['versions']['torch'] = '2.7.0'
@@ -307,4 +317,7 @@ def test_the_page_needs_nothing_but_itself_and_names_are_text(tmp_path):
     assert '<script' not in page and '<b>' not in page and 'src="http' not in page and page.count('<svg') == 1
     ET.fromstring(page[page.index('<svg') : page.index('</svg>') + 6])
     assert r'<b>\$x\_1\$ \% \textbackslash{} & 2 &' in latex
+    assert repr(swept()) == (
+        'Comparison(mIoU on 100 images of voc_sgd, voc_sam under clean, pgd-linf, apgd@1/255, apgd@2/255, apgd@4/255)'
+    )
     assert '<table' in comparison._repr_html_() and '<html' not in comparison._repr_html_()
