@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from samat_mm.errors import InputError
 from samat_mm.reports.columns import with_common_names
-from samat_mm.visualization.document import CLEAN, attacks_of, checkpoint_of, main_metric
+from samat_mm.visualization.document import CLEAN, attacks_of, main_metric
 
 Document = Mapping[str, Any]
 
@@ -121,7 +121,7 @@ def method_of(name: str, documents: Mapping[str, Document]) -> Method:
         if twice or (found and not attacks_of(document)):
             other = known[twice[0]] if twice else next(iter(known.values()))
             raise InputError(
-                f'{name} has the checkpoint {checkpoint_of(document)} twice under {twice[0] if twice else "no attack"}, '
+                f'{name} has the checkpoint {document["checkpoint"]} twice under {twice[0] if twice else "no attack"}, '
                 f'in {other} and {source}; the spread is over trainings, so give one report of each.'
             )
         found.update(document['results'])
@@ -129,7 +129,7 @@ def method_of(name: str, documents: Mapping[str, Document]) -> Method:
     return Method(
         name,
         tuple(dict.fromkeys(document['config'] for document in documents.values())),
-        tuple({_training(document): checkpoint_of(document) for document in documents.values()}.values()),
+        tuple({_training(document): document['checkpoint'] for document in documents.values()}.values()),
         tuple(trainings.values()),
     )
 

@@ -42,7 +42,7 @@ def fault_of(document: Any) -> str:
     """Return why a value is no document of an evaluation, '' if it is one."""
     if not isinstance(document, Mapping):
         return 'it is not a JSON object'
-    wrong = [name for name, kind in NEEDED.items() if name not in document or not isinstance(document[name], kind)]
+    wrong = [name for name, kind in NEEDED.items() if not isinstance(document.get(name), kind)]
     if wrong:
         return f'it lacks {", ".join(wrong)}, or has another kind of it'
     results = document['results']

@@ -54,11 +54,6 @@ def units(report: Mapping[str, Any]) -> str:
     return f'{report.get("evaluation", {}).get("unit", "image")}s'
 
 
-def checkpoint_of(report: Mapping[str, Any]) -> str:
-    """Return the checkpoint that was tested, in words if the model had none."""
-    return report['checkpoint'] or 'a model in memory'
-
-
 def is_number(value: Any) -> bool:
     """Tell whether a metric is a number that a table can show."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

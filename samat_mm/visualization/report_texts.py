@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from samat_mm.visualization.document import CLEAN, attacks_of, checkpoint_of, in_255ths, main_metric, units
+from samat_mm.visualization.document import CLEAN, attacks_of, in_255ths, main_metric, units
 
 COST = ('forwards', 'backwards', 'seconds')
 RADII = ('eps', 'step_size', 'bound')  # parameters in [0, 1] pixel units
@@ -81,7 +81,7 @@ def measured(report: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings that identify the evaluation, by their names on the page."""
     entries = {
         'config': report['config'],
-        'checkpoint': checkpoint_of(report),
+        'checkpoint': report['checkpoint'],
         'seed': report['seed'],
         units(report): report['samples'],
     }

@@ -223,7 +223,7 @@ def test_reports_of_one_config_are_one_method_only_if_the_trainings_differ_in_th
 
 
 def test_models_in_memory_are_told_apart_by_their_weights():
-    first, second = ({**report('sgd', 0), 'checkpoint': None} for _ in range(2))
+    first, second = ({**report('sgd', 0), 'checkpoint': 'a model in memory'} for _ in range(2))
     with pytest.raises(ValueError, match='the checkpoint a model in memory twice'):
         Comparison.of([Report(first), Report(second)])
     for number, document in enumerate((first, second)):
