@@ -9,12 +9,7 @@ from samat_mm.errors import InputError
 from samat_mm.files.access import reading
 from samat_mm.visualization.document import CLEAN
 
-NEEDED: dict[str, Any] = {
-    'config': str,
-    'checkpoint': (str, type(None)),
-    'samples': int,
-    'results': Mapping,
-}  # None: in memory
+NEEDED = {'config': str, 'checkpoint': str, 'samples': int, 'results': Mapping}
 SECTIONS = ('evaluation', 'versions', 'provenance')
 ADVICE = 'give a file that the command test wrote with --out'
 
