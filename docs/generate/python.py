@@ -67,7 +67,7 @@ def _entry(entry: Any) -> str:
         text += f'Returns: {said.returns}\n\n'
     if said.raises:
         text += 'Raises:\n\n' + ''.join(f'- `{name}` {when}\n' for name, when in said.raises.items()) + '\n'
-    return text + (f'```pycon\n{said.example}\n```\n\n' if said.example else '')
+    return text + (f'```text\n{said.example}\n```\n\n' if said.example else '')
 
 
 def _signature(entry: Any) -> str:
