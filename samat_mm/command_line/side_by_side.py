@@ -97,5 +97,6 @@ def _follow(chain: Sequence[Step], progress: Progress) -> Generator[Step, None, 
             said = [f'{step.title} failed with status {process.returncode}; the end of {step.log}:', *lines]
             progress.console.print('\n'.join(said), soft_wrap=True, markup=False)
             sys.exit(process.returncode)
-        progress.update(bar, completed=1, total=1)
+        total = max(1, step.count()[1])
+        progress.update(bar, completed=total, total=total)
         progress.stop_task(bar)
