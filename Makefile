@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test bench-cpu lint format install gpu gpu-pack clean
+.PHONY: demo test docs bench-cpu lint format install gpu gpu-pack clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/installed
@@ -21,6 +21,11 @@ demo: install
 
 test: install
 	$(RUN) -m pytest --numprocesses auto --dist worksteal
+
+# Write the generated pages and build the site into build/site; a broken link or anchor is an error.
+docs: install
+	$(RUN) docs/generate
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 # Measure the cost of attacks and training steps on this processor, in about 10 minutes.
 bench-cpu: OUT ?= docs/bench_cpu.json

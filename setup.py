@@ -27,6 +27,7 @@ TEST = [
 TABLES = ['snakemake>=9.20']  # runs the trainings and tests of the paper's tables
 TABLES_SLURM = [*TABLES, 'snakemake-executor-plugin-slurm>=2.8']  # on a cluster; not in dev, because it needs pandas
 TEXT = ['transformers>=5', 'tokenizers>=0.22', 'safetensors>=0.4']
+DOCS = ['mkdocs-material>=9.8', 'mkdocs>=1.6', 'nbclient>=0.10', 'ipykernel>=7']  # the site and its notebooks
 LINT = ['ruff>=0.6', 'mypy>=1.10', 'pre-commit']
 
 setup(
@@ -77,6 +78,7 @@ setup(
         'text': TEXT,
         'test': TEST,
         'lint': LINT,
-        'dev': [*OPENMMLAB, *TABLES, *TEXT, *TEST, *LINT],
+        'docs': DOCS,
+        'dev': [*OPENMMLAB, *TABLES, *TEXT, *TEST, *LINT, *DOCS],
     },
 )

@@ -5,7 +5,7 @@ samat_mm imports neither torch nor MMEngine nor anything else of OpenMMLab: ``sa
 Once MMEngine is imported, before or after samat_mm, its registries have our parts (`registration.py`).
 :mod:`samat_mm.compat` lists the other changes to the process.
 
-``samat_mm.train``, ``samat_mm.evaluate`` and ``samat_mm.measure_sharpness`` do in Python what the commands do.
+``samat_mm.train``, ``evaluate``, ``compare`` and ``measure_sharpness`` do in Python what the commands do.
 """
 
 from importlib import import_module
@@ -15,11 +15,15 @@ from samat_mm import compat
 from samat_mm.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from samat_mm.api.comparison import compare as compare
     from samat_mm.api.evaluation import evaluate as evaluate
     from samat_mm.api.sharpness import measure_sharpness as measure_sharpness
     from samat_mm.api.training import train as train
+    from samat_mm.reports import Report as Report
 
-FUNCTIONS = {  # and where they are; they import MMEngine, so not before they are needed
+WHERE = {  # by name; these modules import MMEngine, so not before they are needed
+    'Report': 'samat_mm.reports',
+    'compare': 'samat_mm.api.comparison',
     'evaluate': 'samat_mm.api.evaluation',
     'measure_sharpness': 'samat_mm.api.sharpness',
     'train': 'samat_mm.api.training',
@@ -27,13 +31,13 @@ FUNCTIONS = {  # and where they are; they import MMEngine, so not before they ar
 
 
 def __getattr__(name: str) -> Any:
-    if name in FUNCTIONS:
-        return getattr(import_module(FUNCTIONS[name]), name)
+    if name in WHERE:
+        return getattr(import_module(WHERE[name]), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS})
+    return sorted({*globals(), *WHERE})
 
 
 def _register() -> None:

@@ -100,3 +100,9 @@ def test_a_config_that_inherits_adversarial_training_and_adds_a_hook(hooks, expe
     assert found == expected
     assert [hook.type for hook in config.custom_hooks] == ['EMAHook']
     assert config.default_hooks.checkpoint.type == 'CheckpointHook'
+
+
+def test_learning_rates_are_for_the_batch_size_of_the_config(configs):
+    for name in (path.stem for path in CONFIGS if path.parent == configs_folder()):
+        config = configs[name]
+        assert config.auto_scale_lr == dict(enable=False, base_batch_size=config.train_dataloader.batch_size), name

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,12 @@ from samat_mm.model_state import frozen, unwrapped
 from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.perturbations.units import Radii
 from samat_mm.presets import build_attacks, listed
+from samat_mm.reports import Report
 from samat_mm.runners.builders import load_model
 from samat_mm.runners.config_files import load_config
 from samat_mm.runners.console import announce, console_of
 
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """The report of an evaluation.
-
-    Attributes:
-        document: the document that ``samat-mm test --out`` writes.
-        result: the result with the scores of every image.
-    """
-
-    document: dict[str, Any]
-    result: EvaluationResult
+IN_MEMORY = 'a model in memory'  # the checkpoint of such a model in reports
 
 
 def evaluate(
@@ -55,7 +45,7 @@ def evaluate(
     cfg_options: Mapping[str, Any] | None = None,
     verbose: bool = False,
     **options: Any,
-) -> EvaluationReport:
+) -> Report:
     """Evaluate a model, clean and under attacks.
 
     Args:
@@ -101,10 +91,10 @@ def evaluate(
             announce(console, runner, {'to test': loop.dataloader}, attacks=', '.join(attacks) or 'none')
         result = run_test(runner, loop)
     named: dict[str, Any] = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
-    named['checkpoint'] = None if model is not None else str(checkpoint)
+    named['checkpoint'] = IN_MEMORY if model is not None else str(checkpoint)
     seconds = time.monotonic() - start
     named['provenance'] = provenance(given, checkpoint, len(loop.dataloader.dataset))
-    return EvaluationReport(_document(loop, result, seconds, _made_on(surrogate), **named), result)
+    return Report(_document(loop, result, seconds, _made_on(surrogate), **named), result)
 
 
 def _document(

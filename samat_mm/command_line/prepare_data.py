@@ -19,7 +19,7 @@ COMPLETE = {  # as published; trainaug is optional
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a preparation."""
-    parser.add_argument('dataset', choices=sorted(COMPLETE))
+    parser.add_argument('dataset', choices=sorted(COMPLETE), help='the data set')
     parser.add_argument(
         'source', type=Path, help='archive (.tar, .tar.gz, .tar.bz2, .tar.xz, .zip) or folder; it is not changed'
     )

@@ -6,6 +6,7 @@ where it stopped. A page with all results is written next to --out, or into that
 """
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,11 @@ from samat_mm.command_line.test_arguments import (
     radii_of,
     refuse_idle_options,
 )
-from samat_mm.files.outputs import write_text
 
 __all__ = ['add_arguments', 'run']
 
 if TYPE_CHECKING:
-    from samat_mm.api.evaluation import EvaluationReport
+    from samat_mm.reports import Report
 
 CHANGES = ('steps', 'step_size', 'restarts', 'queries', 'seed')  # applied to attacks that have such a parameter
 
@@ -50,10 +50,13 @@ def run(args: argparse.Namespace) -> None:
         build_attacks(args.attack, radii, **changes)  # mistakes come before the slow imports
         from samat_mm.api.evaluation import evaluate
         from samat_mm.api.test_runner import attacks_of
+        from samat_mm.evaluation.radius_remarks import radius_remarks
 
         config = config_of(args)
         attacks = build_attacks(args.attack or attacks_of(config), radii, **changes)
         refuse_idle_options(args, attacks)
+        for remark in radius_remarks(attacks):
+            print(f'note: {remark}', file=sys.stderr)
         make_outputs(args)
         report = evaluate(
             with_predictions(config, args.predictions),
@@ -98,28 +101,27 @@ def sanity_checks(attacks: Mapping[str, Any], radii: Any, **parameters: Any) -> 
     return SanityChecks.of(chosen)
 
 
-def publish(report: 'EvaluationReport', args: argparse.Namespace) -> None:
+def publish(report: 'Report', args: argparse.Namespace) -> None:
     """Print a report, and write it as JSON and as a page.
 
     Raises:
         OSError: if a file cannot be written.
     """
-    import json
-
     from samat_mm.evaluation import print_report, print_verdicts
-    from samat_mm.visualization.document import has_metric
-    from samat_mm.visualization.html_report import write_html
+    from samat_mm.reports import Report
 
-    document, folder = report.document, report.result.folder
-    document['provenance']['command'] = command_with()
-    unit = document.get('evaluation', {}).get('unit', 'image')
-    print_report(document)
-    print_verdicts(document.get('sanity', []))
+    pictures = sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ()
+    provenance = {**report.document['provenance'], 'command': command_with()}
+    report = Report({**report.document, 'provenance': provenance}, report.result, pictures)
+    print_report(report.document)
+    print_verdicts(report.document.get('sanity', []))
+    assert report.result is not None
+    folder, unit = report.result.folder, report.document.get('evaluation', {}).get('unit', 'image')
     page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
     if args.out:
-        write_text(Path(args.out), json.dumps(document, indent=2) + '\n')
-    if has_metric(document):
-        write_html(document, page, sorted(Path(args.show_dir).rglob('*.png')) if args.show_dir else ())
+        report.save(args.out)
+    if report.has_numbers:
+        report.save(page)
         print(f'Report: {page}. Results by {unit}: {folder}.')
     else:
         print(f'The metrics gave no numbers, so there is no page to write. Results by {unit}: {folder}.')

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--eps', nargs='+', default=[], help='radius, such as 4/255, or by norm, linf=4/255 l2=128/255; several rise'
     )
-    parser.add_argument('--steps', type=int)
+    parser.add_argument('--steps', type=int, help='steps of the attacks that have steps')
     parser.add_argument('--step-size', help="such as '1/255'; follows eps by default")
-    parser.add_argument('--restarts', type=int)
+    parser.add_argument('--restarts', type=int, help='random starts of each image, of which the worst counts')
     parser.add_argument('--queries', type=int, help='model queries per image of Square and AutoAttack')
     parser.add_argument('--seed', type=seed_number, help='seed of the random starts; default 0')
     parser.add_argument('--max-samples', type=int, help='number of images, or of sentences, to test, spread evenly')
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--surrogate', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='another model, to make the attacks on'
     )
     parser.add_argument('--resume', action='store_true', help='continue a stopped evaluation, or fail if there is none')
-    parser.add_argument('--tta', action='store_true', help='not supported, see docs/evaluation.md')
+    parser.add_argument('--tta', action='store_true', help='not supported, see docs/reference/evaluation.md')
     add_run_arguments(parser)
 
 

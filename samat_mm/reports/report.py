@@ -67,6 +67,11 @@ class Report:
             for key, value in _metrics(values).items()
         }
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any metric gave a number, without which there is no page, table or comparison."""
+        return has_metric(self.document)
+
     def rows(self) -> list[dict[str, Any]]:
         """Return a dictionary for each attack and radius, clean images first: the radius, the metrics and the cost.
 

@@ -1,6 +1,5 @@
 """Build runners and models from configs."""
 
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -92,10 +91,11 @@ def _with_own_name(config: Config, number: int) -> Config:
     return named
 
 
-def _returning(model: nn.Module) -> Callable[..., nn.Module]:
-    """Return a function that a config can name as the type of its model, because MMEngine copies configs."""
+def _returning(model: nn.Module) -> type:
+    """Return a type that a config can name for its model, because MMEngine copies configs and prints their types."""
 
-    def model_in_memory(**ignored: Any) -> nn.Module:
-        return model
+    class ModelInMemory:
+        def __new__(cls, **ignored: Any) -> Any:
+            return model
 
-    return model_in_memory
+    return ModelInMemory

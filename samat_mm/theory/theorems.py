@@ -1,7 +1,7 @@
 """Theorems 4.1 to 4.5 of the duality paper as functions, with the ranges in which they hold.
 
 Each returns a robust feature weight W_R, or a radius. The proofs of 4.4 and 4.5 lose a factor 1/(2n); both the paper's
-formula and the corrected one are here. docs/theory.md derives the latter.
+formula and the corrected one are here. docs/results/theory.md derives the latter.
 """
 
 import math

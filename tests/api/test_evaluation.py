@@ -8,11 +8,13 @@ import torch
 from helpers import SegmentationImages, runner, segmentor, segmentor_config
 from mmengine.config import Config
 
+import samat_mm
 from samat_mm.api import test_runner
 from samat_mm.api.evaluation import evaluate
 from samat_mm.api.test_runner import attacks_of, build_test_runner
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.evaluation import SanityChecks
+from samat_mm.evaluation.radius_remarks import radius_remarks
 from samat_mm.perturbations.inputs import PGD
 
 LINF, L2 = dict(type='PGD', norm='linf'), dict(type='PGD', norm='l2')
@@ -144,3 +146,42 @@ def test_the_protocol_is_the_config_s_unless_another_one_is_asked_for(checkpoint
     assert asked.document['evaluation']['protocol'] == 'strict'
     assert stated.document['results']['clean']['mIoU'] == asked.document['results']['clean']['mIoU']
     assert stated.document['results']['pgd-linf']['mIoU'] != asked.document['results']['pgd-linf']['mIoU']
+
+
+def test_a_model_in_memory_gives_the_numbers_of_its_checkpoint_and_stays_as_it_was(tmp_path):
+    model = segmentor()
+    model.train()
+    model.backbone.eval()
+    modes = [module.training for module in model.modules()]
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
+    loaded = samat_mm.evaluate(runnable(tmp_path / 'file'), tmp_path / 'model.pth', [STRONG])
+    given = samat_mm.evaluate(runnable(tmp_path / 'memory'), model, [STRONG])
+    assert given.metrics == loaded.metrics and 'pgd-linf/mIoU' in given.metrics
+    assert given.document['checkpoint'] == 'a model in memory'
+    assert [module.training for module in model.modules()] == modes
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    for name in ('report.json', 'report.html', 'report.csv', 'report.tex'):
+        given.save(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 100
+    assert samat_mm.Report.load(tmp_path / 'report.json').metrics == given.metrics
+
+
+def test_radii_by_norm(tmp_path):
+    radii = {'linf': ['1/255', '4/255'], 'l2': '128/255'}
+    report = samat_mm.evaluate(runnable(tmp_path), segmentor(), ['fgsm-linf', 'pgd-l2'], eps=radii, max_samples=1)
+    used = {name: values['attack']['eps'] for name, values in report.document['results'].items() if name != 'clean'}
+    assert used == {'fgsm-linf@1/255': 1 / 255, 'fgsm-linf@4/255': 4 / 255, 'pgd-l2': 128 / 255}
+    with pytest.raises(ValueError, match=r'none of the attacks \(pgd-l2\) takes eps of linf'):
+        samat_mm.evaluate(runnable(tmp_path), segmentor(), ['pgd-l2'], eps={'linf': '1/255'})
+
+
+def test_a_radius_for_another_norm_gets_a_word():
+    attacks = {
+        'tiny': PGD('l2', '4/255'),
+        'huge': PGD('linf', '128/255'),
+        'fine': PGD('l2', '32/255'),
+        'no': PGD(eps=0),
+    }
+    remarks = radius_remarks(attacks)
+    assert [remark.partition(':')[0] for remark in remarks] == ['tiny', 'huge']
+    assert 'Was it meant for linf?' in remarks[0] and '4 grey levels' in remarks[0]

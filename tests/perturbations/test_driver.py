@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
-from small_models import FAMILY, REPOSITORY, PlainNet, plain_batches
+from small_models import FAMILY, PlainNet, plain_batches
 from torch import Tensor
 
 from samat_mm.perturbations.inputs import PGD
@@ -86,14 +86,6 @@ def test_the_radius_of_a_group_is_that_of_its_layer_and_no_setting_of_the_optimi
         step(torch.optim.Adadelta(model.parameters()))
     with pytest.raises(ValueError, match=r'a method in use, such as SAM\(\).start\(\); got SAM\(rho=0.05, steps=1\)'):
         perturbed_step(SAM(), lambda: model(**batch, mode='loss')['loss'], model, optimizer)
-
-
-def test_the_loop_of_the_documentation_runs() -> None:
-    page = (REPOSITORY / 'docs' / 'plain-torch.md').read_text(encoding='utf-8')
-    found: dict[str, Any] = {}
-    exec(page.split('```python\n')[1].split('```')[0], found)
-    assert bool(torch.isfinite(found['loss']))
-    assert found['optimizer'].param_groups[0]['rho'] == 0.05
 
 
 # From outside the package: one class, and one row of the registry

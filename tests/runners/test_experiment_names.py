@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from samat_mm.runners.builders import build_runner
 from samat_mm.files.configs import configs_folder
+from samat_mm.runners.builders import build_runner
 
 CONFIGS = ('smallcnn_handwriting_sgd.py', 'deeplabv3_digits_sgd.py')  # of two scopes
 

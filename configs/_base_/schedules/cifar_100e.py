@@ -4,3 +4,4 @@ param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[75, 90], 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
+auto_scale_lr = dict(enable=False, base_batch_size=128)  # for --auto-scale-lr

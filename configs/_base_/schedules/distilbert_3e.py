@@ -11,3 +11,4 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=1)
 val_cfg = dict()
 test_cfg = dict(type='TextAttackTestLoop')
+auto_scale_lr = dict(enable=False, base_batch_size=8)  # for --auto-scale-lr

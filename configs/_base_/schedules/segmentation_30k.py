@@ -4,3 +4,4 @@ param_scheduler = [dict(type='PolyLR', eta_min=0, power=0.9, begin=0, end=30000,
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=30000, val_interval=2000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
+auto_scale_lr = dict(enable=False, base_batch_size=16)  # for --auto-scale-lr

@@ -65,8 +65,15 @@ class FreeIterBasedTrainLoop(_FreeTraining, IterBasedTrainLoop):
 class FreeEpochBasedTrainLoop(_FreeTraining, EpochBasedTrainLoop):
     """Free adversarial training by epochs; resumes in the middle of an epoch, too, unless epochs have another length.
 
-    Takes ``max_epochs`` and the other arguments of :class:`mmengine.runner.EpochBasedTrainLoop`, and those of
-    :class:`FreeIterBasedTrainLoop`.
+    Args:
+        runner: the runner that trains.
+        dataloader: the training set.
+        replays: number of optimizer steps on each batch, m of the paper.
+        perturbation: arguments of :class:`FreePerturbationHook`, such as ``dict(norm='linf', eps='8/255')``.
+        **schedule: ``max_epochs`` and the other arguments of :class:`mmengine.runner.EpochBasedTrainLoop`.
+
+    Raises:
+        ValueError: if a value is out of its range.
     """
 
     _batches: RepeatedBatches | None = None

@@ -91,7 +91,7 @@ def metafile_of(document: Document, configs: Mapping[str, Values], files: Mappin
             'Attacks': {name: attacks for name in document['columns'] if (attacks := _attacks(document, name))},
         },
         'Paper': PAPER.copy(),
-        'README': 'docs/tables.md',
+        'README': 'docs/how-to/paper-tables.md',
     }
     return json.loads(json.dumps({'Collections': [collection], 'Models': models}))  # no other types than JSON's
 
