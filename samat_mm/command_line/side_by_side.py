@@ -60,8 +60,8 @@ class Step:
 def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None:
     """Run the steps of each chain one after the other, and the chains at the same time.
 
-    If a step fails, the process exits with its status, after the end of its log. If this process is interrupted, so is
-    what still runs.
+    If a step fails, the process exits with its status, after the end of its log. If this process is interrupted or
+    terminated, what still runs is interrupted.
 
     Raises:
         OSError: if a log cannot be written.
@@ -69,6 +69,7 @@ def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         following = [_follow(chain, progress) for chain in chains]
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while following:
                 following = [steps for steps in following if next(steps, None)]
@@ -76,6 +77,7 @@ def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None
         finally:
             for steps in following:
                 steps.close()
+            signal.signal(signal.SIGTERM, before)
 
 
 def _follow(chain: Sequence[Step], progress: Progress) -> Generator[Step, None, None]:
