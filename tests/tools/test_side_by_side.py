@@ -62,9 +62,10 @@ def test_a_failure_ends_the_others_and_shows_its_log(tmp_path):
 
 
 @pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_reaches_what_runs(sent, tmp_path):
+def test_an_interrupt_reaches_what_runs_and_what_that_has_started(sent, tmp_path):
     told = tmp_path / 'told'
-    waiting = step(f'trap "touch {told}; exit" INT; echo ready; while true; do sleep 0.01; done', tmp_path / 'a.log')
+    inner = f'trap "touch {told}; exit" INT; echo ready; while true; do sleep 0.01; done'
+    waiting = step(f"sh -c '{inner}'; true", tmp_path / 'a.log')
 
     def interrupt():
         while not (waiting.log.exists() and waiting.log.read_text()):
