@@ -88,7 +88,9 @@ def evaluate(
         start = time.monotonic()
         loop: Any = runner.test_loop
         if not verbose:
-            announce(console, runner, {'to test': loop.dataloader}, attacks=', '.join(attacks) or 'none')
+            tested, whole = len(loop.numbers), len(loop.dataloader.dataset)
+            use = 'to test' if tested == whole else f'in the test set, {tested:,} of them to test'
+            announce(console, runner, {use: loop.dataloader}, attacks=', '.join(attacks) or 'none')
         result = run_test(runner, loop)
     named: dict[str, Any] = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
     named['checkpoint'] = IN_MEMORY if model is not None else str(checkpoint)

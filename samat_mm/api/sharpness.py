@@ -17,7 +17,7 @@ from samat_mm.perturbations.weights import SAM
 from samat_mm.runners.builders import build_runner_and_model
 from samat_mm.runners.config_errors import building
 from samat_mm.runners.config_files import load_config
-from samat_mm.runners.console import console_of
+from samat_mm.runners.console import announce, console_of
 from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_surface, one_step_rises, prepare
 from samat_mm.sharpness.landscape import POINTS, Landscape
 from samat_mm.sharpness.objective import sample_count
@@ -131,12 +131,15 @@ def measure_each(
         cfg_options: entries of the config to replace.
         verbose: show MMEngine's log.
     """
-    with console_of(verbose):
+    with console_of(verbose) as console:
         config = load_config(config, options=cfg_options, work_dir=work_dir)
         config.load_from, config.resume = None, False
-        model = unwrapped(build_runner_and_model(config, model).model)
+        runner = build_runner_and_model(config, model)
+        model = unwrapped(runner.model)
         with building(config):
             drawn = draw_batches(config.get('train_dataloader'), batches, measurement.seed)
+        if not verbose:
+            announce(console, runner, {}, batches=f'{batches} of the training data')
         prepared = prepare(model, drawn, measurement.seed)
     passes = measurement.most_passes() + 1 + len(radii) + (POINTS**dimensions if dimensions else 0)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

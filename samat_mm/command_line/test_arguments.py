@@ -10,7 +10,7 @@ from samat_mm.files.configs import preset_names
 from samat_mm.files.inputs import checkpoint_file, config_file
 from samat_mm.files.outputs import writable_file, writable_folder, writable_report
 
-PRECISIONS = ('float32', 'bfloat16', 'float16', 'mixed')
+PRECISIONS = ('float32', 'bfloat16', 'mixed')
 PROTOCOLS = ('strict', 'paper-compat')
 SANITY_OPTIONS = ('eps', 'steps', 'step-size', 'restarts', 'craft-dtype')
 ATTACK_OPTIONS = (

@@ -8,7 +8,12 @@ from functools import wraps
 from typing import Any
 
 # MMEngine warns of these on every run, and nobody who runs a config can change them.
-IDLE = ('will be deprecated in future', 'and the former will be deprecated', 'so skip saving parameter schedulers')
+IDLE = (
+    'will be deprecated in future',
+    'and the former will be deprecated',
+    'so skip saving parameter schedulers',
+    'The prefix is not set in metric class',
+)
 
 
 def print_no_debugging_messages() -> None:

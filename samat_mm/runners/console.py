@@ -35,7 +35,7 @@ def announce(console: Console, runner: Runner, data: Mapping[str, Any], **more: 
     lines = {
         'config': str(runner.cfg.filename or 'in memory'),
         'model': model_line(unwrapped(runner.model)),
-        'data': '; '.join(f'{data_line(loader)} {use}' for use, loader in data.items()),
+        **({'data': '; '.join(f'{data_line(loader)} {use}' for use, loader in data.items())} if data else {}),
         **more,
         'log': str(runner.logger.log_file or runner.log_dir),
     }

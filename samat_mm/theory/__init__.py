@@ -3,7 +3,8 @@
 `model.py` is the model; `theorems.py` has the theorems as functions, the paper's and the corrected ones. Exact optima:
 `adversarial.py` (also of standard training), `sharpness_aware.py`, and `all_weights.py` for SAM whose ball holds all
 weights. `training.py` reaches them by training on samples with the parts of :mod:`samat_mm.perturbations`, where SAM
-has to look on both sides (`two_sided.py`). `grid.py`, `cases.py` and `report.py` make the tables of docs/results/theory.md.
+has to look on both sides (`two_sided.py`). `grid.py`, `cases.py` and `report.py` make the tables of
+docs/results/theory.md.
 """
 
 from samat_mm.theory.adversarial import INPUT_BALLS, exact_adversarial_weight, exact_standard_weight

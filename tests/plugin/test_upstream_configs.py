@@ -32,7 +32,9 @@ RHO = 0.05
 # Relative. What is left is the rounding of w + offset in float32: 9.8e-4 of rho with the 9e7 weights of ViT-B/32.
 TOLERANCE = 2e-3
 KINDS = {'mmseg': 'segmentation', 'mmpretrain': 'classification', 'mmdet': 'detection'}
-needs_mmdet = pytest.mark.skipif(find_spec('mmdet') is None, reason='mmdet is not installed, see docs/reference/compatibility.md')
+needs_mmdet = pytest.mark.skipif(
+    find_spec('mmdet') is None, reason='mmdet is not installed, see docs/reference/compatibility.md'
+)
 
 
 def case(config: str, kind: str = '', size: int = 32, slow: bool = False) -> Any:
