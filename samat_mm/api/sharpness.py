@@ -85,8 +85,9 @@ def measure_sharpness(
 
     Example:
         >>> import samat_mm
-        >>> sharpness = samat_mm.measure_sharpness('configs/smallcnn_handwriting_sgd.py', 'smallcnn.pth')
-        >>> sharpness.metrics['top_eigenvalue']
+        >>> sharpness = samat_mm.measure_sharpness('samat_mm::smallcnn_handwriting_sgd.py', 'sgd.pth', batches=1)
+        >>> sharpness.metrics['sam'] > 0
+        True
     """
     given = isinstance(checkpoint, nn.Module)
     label, path = ('model', None) if given else (Path(str(checkpoint)).name, str(checkpoint))
