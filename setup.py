@@ -41,7 +41,7 @@ setup(
     license_files=['LICENSE'],
     keywords=['sharpness-aware minimisation', 'adversarial training', 'robustness', 'OpenMMLab', 'MMEngine'],
     python_requires='>=3.11',
-    classifiers=[  # versions on which the pins of constraints.txt were installed
+    classifiers=[  # versions on which the pins were installed and the wheel was used
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',

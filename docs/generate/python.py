@@ -61,13 +61,13 @@ def _entry(entry: Any) -> str:
         text += '| attribute | meaning |\n|---|---|\n'
         text += ''.join(f'| `{name}` | {meaning} |\n' for name, meaning in said.attributes.items()) + '\n'
     if inspect.isclass(entry) and (methods := list(_methods(entry))):
-        text += '| method | what it does |\n|---|---|\n'
+        text += '| member | what it is or does |\n|---|---|\n'
         text += ''.join(f'| `{name}` | {summary} |\n' for name, summary in methods) + '\n'
     if said.returns:
         text += f'Returns: {said.returns}\n\n'
     if said.raises:
-        text += ''.join(f'- `{name}`: {when}\n' for name, when in said.raises.items()) + '\n'
-    return text + (f'```pycon\n{said.example}\n```\n\n' if said.example else '')
+        text += 'Raises:\n\n' + ''.join(f'- `{name}` {when}\n' for name, when in said.raises.items()) + '\n'
+    return text + (f'```text\n{said.example}\n```\n\n' if said.example else '')
 
 
 def _signature(entry: Any) -> str:
@@ -82,7 +82,7 @@ def _signature(entry: Any) -> str:
         stars = {parameter.VAR_POSITIONAL: '*', parameter.VAR_KEYWORD: '**'}.get(parameter.kind, '')
         parts.append(f'{stars}{parameter.name}{default}')
     called = f'from {place_of(entry)} import {entry.__name__}\n\n{entry.__name__}('
-    return called + textwrap.fill(', '.join(parts), 100, subsequent_indent='    ') + ')'
+    return called + textwrap.fill(', '.join(parts), 78, subsequent_indent='    ') + ')'
 
 
 def _row(name: str, parameters: Any, meaning: str) -> str:

@@ -39,6 +39,9 @@ def without_traces(notebook: Any, folder: str) -> None:
             data = output.get('data', {})
             if data.get('text/html', '').startswith('<pre'):
                 del data['text/html']
+            if 'text/html' in data:
+                data.pop('text/plain', None)
+            if 'text/plain' in data:
                 plain = COLOUR.sub('', data['text/plain'])
                 data['text/plain'] = plain.replace(f'{folder}/', '').replace(f'{ROOT}/', '')
         if 'outputs' in cell:
@@ -46,8 +49,10 @@ def without_traces(notebook: Any, folder: str) -> None:
 
 
 def _is_progress(output: Any) -> bool:
-    text = output.get('data', {}).get('text/plain', '').strip()
-    return 'data' in output and (not text or text.endswith(' left') or text.startswith(('log', 'work_dirs')))
+    data = output.get('data', {})
+    text = data.get('text/plain', '').strip()
+    said = text.endswith(' left') or text.startswith(('log', 'work_dirs')) or 'Warning' in text
+    return data.keys() == {'text/plain'} and (not text or said)
 
 
 if __name__ == '__main__':

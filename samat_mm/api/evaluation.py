@@ -72,8 +72,10 @@ def evaluate(
 
     Example:
         >>> import samat_mm
-        >>> report = samat_mm.evaluate('configs/smallcnn_handwriting_sgd.py', 'smallcnn.pth', ['pgd-linf'], eps='8/255')
-        >>> report.metrics['pgd-linf/accuracy/top1']
+        >>> report = samat_mm.evaluate('samat_mm::smallcnn_handwriting_sgd.py', 'sgd.pth', ['pgd-linf'], eps='8/255')
+        >>> sorted(report.metrics)
+        ['accuracy/top1', 'pgd-linf/accuracy/top1']
+        >>> report.save('sgd.html')
     """
     model = checkpoint if isinstance(checkpoint, nn.Module) else None
     with console_of(verbose) as console, nullcontext() if model is None else frozen(model):

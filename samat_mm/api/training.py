@@ -57,8 +57,10 @@ def train(
 
     Example:
         >>> import samat_mm
-        >>> runner = samat_mm.train('configs/smallcnn_handwriting_sam.py', cfg_options={'train_cfg.max_epochs': 2})
+        >>> runner = samat_mm.train('samat_mm::smallcnn_handwriting_sam.py', cfg_options={'train_cfg.max_epochs': 1})
         >>> report = samat_mm.evaluate(runner.cfg, runner.model, ['pgd-linf'])
+        >>> report.name
+        'smallcnn_handwriting_sam'
     """
     if resume_from is not None:
         check(resume_from)

@@ -55,13 +55,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_run_arguments(args: argparse.Namespace) -> None:
-    """Find the config by its name, and refuse a launcher that did not start this process.
+    """Refuse a config that is no file, and a launcher that did not start this process.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if something else does not fit.
     """
-    args.config = str(config_file(args.config))
+    config_file(args.config)  # the report has the name as it was given
     unset = [name for name in STARTED_BY.get(args.launcher, ()) if name not in os.environ]
     if unset:
         raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--surrogate', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='another model, to make the attacks on'
     )
     parser.add_argument('--resume', action='store_true', help='continue a stopped evaluation, or fail if there is none')
-    parser.add_argument('--tta', action='store_true', help='not supported, see docs/reference/evaluation.md')
+    parser.add_argument('--tta', action='store_true', help='not supported, and refused with the reason')
     add_run_arguments(parser)
 
 

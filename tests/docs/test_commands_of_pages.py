@@ -114,6 +114,24 @@ def test_every_command_can_be_run(block: Block, tmp_path: Path) -> None:
         check_other(words) if own is None else check_own(*own, tmp_path)
 
 
+def cheap(words: list[str]) -> bool:
+    """Whether a command of samat-mm takes seconds and needs no file; the plan of a table takes many."""
+    name, arguments = words[1], words[2:]
+    return name == 'attacks' or arguments == ['--attack', 'list'] or (name == 'theory' and '--samples' in arguments)
+
+
+def test_cheap_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for number, block in enumerate(SHELL):
+        place = tmp_path / str(number)
+        place.mkdir()
+        found += [words for words in commands(block.text, place) if words[0] == 'samat-mm' and cheap(words)]
+    monkeypatch.chdir(tmp_path)
+    for words in {tuple(words) for words in found}:
+        assert main(list(words[1:])) == 0, words
+    assert {words[1] for words in found} >= {'attacks', 'theory'}
+
+
 def test_commands_are_found_where_the_shell_finds_them(tmp_path: Path) -> None:
     loop = 'for m in sgd sam; do\n  samat-mm train c_$m.py \\\n    --work-dir {x,y} # "no\ndone'
     text = f'N="a b"\n{loop}\nX=1 pip $N | grep $(cat f)'

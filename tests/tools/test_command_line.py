@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -268,6 +269,20 @@ def test_the_protocol_and_the_surrogate_are_printed_and_reported(tool, folder, t
     assert ', paper-compat, made on ' in ' '.join(text.split())
     page = (tmp_path / 'report.html').read_text().replace('<wbr>', '')
     assert 'paper-compat' in page and f'config {other[0]}, checkpoint {other[1]}' in page
+
+
+def test_predictions_are_written_for_each_attack(tool, folder, tmp_path):
+    report, _ = evaluated(
+        tool, folder, tmp_path, '--attack', 'pgd-linf', '--eps', '32/255', '--steps', 2, '--max-samples', 3,
+        '--predictions', tmp_path / 'predictions.pkl',
+    )  # fmt: skip
+    found = {
+        name: [sample['pred_sem_seg']['data'] for sample in pickle.loads((tmp_path / file).read_bytes())]
+        for name, file in (('clean', 'predictions.pkl'), ('pgd-linf', 'predictions-pgd-linf.pkl'))
+    }
+    assert {name: len(labels) for name, labels in found.items()} == {'clean': 3, 'pgd-linf': 3}
+    assert report['results']['clean'] != report['results']['pgd-linf']
+    assert any(not torch.equal(clean, attacked) for clean, attacked in zip(*found.values(), strict=True))
 
 
 def test_exported_images_are_reported(tool, folder, tmp_path):
