@@ -23,6 +23,7 @@ TEST = [
     'pytest-xdist>=3',
     'hypothesis>=6',
     'tqdm',  # serves torchattacks, see the Makefile
+    'tensorboard>=2.18',  # 55 MB with all that it needs
 ]
 TABLES = ['snakemake>=9.20']  # runs the trainings and tests of the paper's tables
 TABLES_SLURM = [*TABLES, 'snakemake-executor-plugin-slurm>=2.8']  # on a cluster; not in dev, because it needs pandas

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from samat_mm.checkpoints.loading import load_for_evaluation
+from samat_mm.evaluation.progress import shows_bars
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.weights import SAM
 from samat_mm.runners.builders import build_runner_and_model
@@ -145,7 +145,7 @@ def measure_each(
     passes = measurement.most_passes() + 1 + len(radii) + (POINTS**dimensions if dimensions else 0)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     measured: dict[str, Sharpness] = {}
-    with Progress(*columns, transient=True, disable=not is_main_process()) as progress:
+    with Progress(*columns, transient=True, disable=not shows_bars()) as progress:
         for label, checkpoint in checkpoints.items():
             if checkpoint is not None:
                 load_for_evaluation(model, checkpoint)

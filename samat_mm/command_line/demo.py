@@ -1,29 +1,26 @@
 """Demonstrate the main use on built-in data: train with SGD and with SAM, attack both, compare.
 
 Three chains of commands run side by side, in 8 minutes on two cores: a small DeepLabv3 on scenes of digits, trained
-with SGD and with SAM, one seed each, and attacked (sgd.json, sam.json and a page beside each, attack.png); and
-table 2 of the paper in miniature on handwritten digits, three seeds (digits/demo.html). If the demo is killed, run it
-again to continue where it stopped.
+with SGD and with SAM, one seed each, and attacked (scenes.html, sgd.html, sam.html, attack.png); and table 2 of the
+paper in miniature on handwritten digits, three seeds (digits/demo.html). If the demo is killed, run it again to
+continue where it stopped.
 """
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from samat_mm.command_line.side_by_side import Step, run_side_by_side
-from samat_mm.files.configs import PREFIX, find_config
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from samat_mm.files.configs import PREFIX
 
 METHODS = {'sgd': 'SGD', 'sam': 'SAM, rho 0.05'}
 ATTACKS = ('pgd-linf', 'pgd-l2')
 ITERATIONS = 700
 SHOWN = (0, 5)  # images of the validation set
+FILES = ('scenes.html', 'sgd.html', 'sgd.json', 'sam.html', 'sam.json', 'attack.png', 'digits/demo.html')
 MEANING = (
-    'The digits have three seeds: a difference beyond the spread (±) is one of these small networks on these small '
-    'images. The scenes have one seed, so they rank no method; they show the tools at work.'
+    'Beyond the spread (±) of three seeds, a difference on the digits holds for this small network and these small '
+    'images; it says nothing about larger ones, and the scenes, with one seed, rank no methods.'
 )
 
 
@@ -40,31 +37,32 @@ def run(args: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from samat_mm.tables.pages.terminal import as_terminal_table
+    from samat_mm.reports import Comparison, Report
+    from samat_mm.reports.text import as_terminal_table
+    from samat_mm.runners.console import console_of
+    from samat_mm.tables.pages import terminal
 
-    console, out = Console(), args.out
+    console, out = Console(highlight=False), args.out
     run_side_by_side([*(on_scenes(method, out) for method in METHODS), on_digits(out)], console)
-    draw(out, out / 'attack.png')
-    console.print(scenes_table(out))
-    console.print(as_terminal_table(json.loads((out / 'digits' / 'demo.json').read_text(encoding='utf-8'))))
-    console.print(MEANING)
-    files = [*(f'{method}.{kind}' for method in METHODS for kind in ('json', 'html')), 'digits/demo.html', 'attack.png']
-    console.print(f'Files in {out}: {", ".join(files)}.', markup=False)
+    with console_of(verbose=False):
+        draw(out, out / 'attack.png')
+    scenes = Comparison.of({name: Report.load(out / f'{method}.json') for method, name in METHODS.items()})
+    scenes.save(out / 'scenes.html')
+    console.rule(f'DeepLabv3 on scenes of digits, {ITERATIONS} iterations')
+    console.print(as_terminal_table(scenes.as_document()))
+    console.rule()
+    console.print(terminal.as_terminal_table(json.loads((out / 'digits' / 'demo.json').read_text(encoding='utf-8'))))
+    console.print(f'{MEANING}\n', markup=False)
+    console.print(f'Files in {out}: {", ".join(FILES)}.', markup=False)
 
 
 def on_scenes(method: str, out: Path) -> list[Step]:
     """Return the training of the segmentor by a method, and its test."""
-    config, work_dir, title = config_of(method), out / method, f'scenes, {METHODS[method]}'
-    train = [
-        'train',
-        config,
-        '--work-dir',
-        str(work_dir),
-        '--resume',
-        '--cfg-options',
-        f'train_cfg.max_iters={ITERATIONS}',
+    config, title = config_of(method), f'scenes, {METHODS[method]}'
+    length = [
+        f'{key}={ITERATIONS}' for key in ('train_cfg.max_iters', 'train_cfg.val_interval', 'param_scheduler.1.end')
     ]
-    train += [f'train_cfg.val_interval={ITERATIONS}', f'param_scheduler.1.end={ITERATIONS}']
+    train = ['train', config, '--work-dir', str(out / method), '--resume', '--cfg-options', *length]
     test = ['test', config, str(checkpoint_of(method, out)), '--attack', *ATTACKS, '--out', str(out / f'{method}.json')]
     test += ['--work-dir', str(out / f'{method}_test')]
     return [
@@ -89,27 +87,9 @@ def checkpoint_of(method: str, out: Path) -> Path:
     return out / method / f'iter_{ITERATIONS}.pth'
 
 
-def scenes_table(out: Path) -> 'Table':
-    """Return the mIoU of each method, clean and attacked."""
-    from rich.table import Table
-
-    reports = {name: json.loads((out / f'{key}.json').read_text(encoding='utf-8')) for key, name in METHODS.items()}
-    results = {name: report['results'] for name, report in reports.items()}
-    (images,) = {report['samples'] for report in reports.values()}
-    table = Table(title=f'DeepLabv3 on {images} scenes of digits, {ITERATIONS} iterations, one seed', caption='mIoU')
-    table.add_column('method')
-    for attack, values in next(iter(results.values())).items():
-        radius = f', {values["attack"]["eps"] * 255:g}/255' if values.get('attack') else ''
-        table.add_column(f'{attack}{radius}', justify='right')
-    for name, of_attacks in results.items():
-        table.add_row(name, *(f'{values["mIoU"]:.2f}' for values in of_attacks.values()))
-    return table
-
-
 def draw(out: Path, path: Path) -> None:
     """Draw the effect of the l2 attack on both models, image by image; its perturbation is easier to see."""
     import torch
-    from mmengine.config import Config
     from mmengine.registry import init_default_scope
     from mmengine.runner import Runner
     from mmengine.utils import import_modules_from_strings
@@ -117,13 +97,14 @@ def draw(out: Path, path: Path) -> None:
     from samat_mm.checkpoints.loading import load_for_evaluation
     from samat_mm.pixels.pixel_space import PixelSpace
     from samat_mm.presets import image_attacks
+    from samat_mm.runners.config_files import load_config
     from samat_mm.visualization.panels import panel_rows
     from samat_mm.visualization.strips import save_figure
 
     (attack,) = image_attacks([ATTACKS[1]]).values()
     rows = []
     for method in METHODS:
-        config = Config.fromfile(find_config(config_of(method)))
+        config = load_config(config_of(method))
         import_modules_from_strings(**config.custom_imports)
         init_default_scope(config.default_scope)
         from mmseg.registry import DATASETS, MODELS

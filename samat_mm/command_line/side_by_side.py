@@ -19,6 +19,7 @@ from samat_mm.files.access import writing
 SECONDS = 0.5  # between two looks at what runs
 COUNT = re.compile(r'(\d+) of (\d+) ')  # iterations of a training, steps of Snakemake
 TAIL = 4096  # bytes of a log in which the last count is looked for
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what ends this process ends those that it runs
 LINES = 15  # of the log of a command that failed
 
 
@@ -44,8 +45,10 @@ class Step:
         with output:
             return subprocess.Popen(
                 [sys.executable, '-m', 'samat_mm', *self.arguments],
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                process_group=0,  # so that an interrupt also reaches the processes that it has started
                 env={**os.environ, 'OMP_NUM_THREADS': '1'},
             )
 
@@ -60,8 +63,8 @@ class Step:
 def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None:
     """Run the steps of each chain one after the other, and the chains at the same time.
 
-    If a step fails, the process exits with its status, after the end of its log. If this process is interrupted, so is
-    what still runs.
+    If a step fails, the process exits with its status, after the end of its log. If this process is interrupted or
+    terminated, what still runs is interrupted.
 
     Raises:
         OSError: if a log cannot be written.
@@ -69,6 +72,7 @@ def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         following = [_follow(chain, progress) for chain in chains]
+        before = {number: signal.signal(number, signal.default_int_handler) for number in ENDINGS}
         try:
             while following:
                 following = [steps for steps in following if next(steps, None)]
@@ -76,6 +80,8 @@ def run_side_by_side(chains: Sequence[Sequence[Step]], console: Console) -> None
         finally:
             for steps in following:
                 steps.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _follow(chain: Sequence[Step], progress: Progress) -> Generator[Step, None, None]:
@@ -90,12 +96,13 @@ def _follow(chain: Sequence[Step], progress: Progress) -> Generator[Step, None, 
                 yield step
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)
                 process.wait()
         if process.returncode:
             lines = step.log.read_text(encoding='utf-8', errors='replace').splitlines()[-LINES:]
             said = [f'{step.title} failed with status {process.returncode}; the end of {step.log}:', *lines]
             progress.console.print('\n'.join(said), soft_wrap=True, markup=False)
             sys.exit(process.returncode)
-        progress.update(bar, completed=1, total=1)
+        total = max(1, step.count()[1])
+        progress.update(bar, completed=total, total=total)
         progress.stop_task(bar)

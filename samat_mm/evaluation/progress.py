@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from mmengine.dist import is_main_process
+from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 MINUTE = 60.0  # seconds
+
+
+def shows_bars() -> bool:
+    """Tell whether this process shows bars: the first one, on a terminal or in a notebook."""
+    console = get_console()
+    return is_main_process() and (console.is_terminal or console.is_jupyter)
 
 
 @contextmanager
@@ -29,7 +36,7 @@ def progress_by_attack(images: Mapping[str, int], logger: logging.Logger) -> Ite
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, transient=True, disable=not is_main_process()) as progress:
+    with Progress(*columns, transient=True, disable=not shows_bars()) as progress:
         tasks = {name: progress.add_task(name, total=count, start=False) for name, count in images.items() if count}
         logged = time.monotonic()
 

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
+from samat_mm.checkpoints.training import training_of
 from samat_mm.evaluation.fingerprint import digest
 
 CHECKOUT = Path(__file__).parents[2]
@@ -32,10 +33,12 @@ def provenance(config: Config, checkpoint: str | Path | nn.Module, samples: int)
         :func:`settings_digest`. ``checkpoint``: SHA-256 and bytes of the file, or a digest of the model's weights.
         ``data``: the entries of the test set in the config, without its pipeline, and the number of samples.
         ``code``: :func:`code_state`; {} if samat_mm is installed from a distribution, whose version the report has.
-        Paths are as they were given; nothing else of the machine is in it. ``samat-mm test`` adds its ``command``.
+        ``training``: :func:`training_of` the file. Paths are as they were given; nothing else of the machine is in it.
+        ``samat-mm test`` adds its ``command``.
 
     Raises:
         OSError: if the checkpoint cannot be read.
+        ValueError: if it cannot be loaded safely.
     """
     data = _plain(config.test_dataloader.dataset)
     return {
@@ -43,6 +46,7 @@ def provenance(config: Config, checkpoint: str | Path | nn.Module, samples: int)
         'checkpoint': {'weights': digest(checkpoint)} if isinstance(checkpoint, nn.Module) else file_digest(checkpoint),
         'data': {**(_without(data, ('pipeline',)) if isinstance(data, dict) else {'type': data}), 'samples': samples},
         'code': code_state(),
+        **({} if isinstance(checkpoint, nn.Module) else {'training': training_of(checkpoint)}),
     }
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from samat_mm.reports.agreement import details, failed_checks, other_settings, refuse_disagreement
+from samat_mm.reports.columns import attack_parameters
 from samat_mm.reports.formats import csv_of, refuse_format, to_frame, write
-from samat_mm.reports.methods import Method, Tested, attack_parameters, method_of, mixed_configs, named_documents
+from samat_mm.reports.methods import Method, Tested, method_of, mixed_trainings, named_documents
 from samat_mm.reports.text import as_latex
 from samat_mm.tables.statistics import separated, summary_of
 from samat_mm.visualization.document import CLEAN, MAIN_METRICS, main_metric, title_of, units
@@ -19,7 +20,7 @@ from samat_mm.visualization.document import CLEAN, MAIN_METRICS, main_metric, ti
 DIGITS = 4  # decimals of means and spreads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Methods by attacks, with mean and spread over the trainings of a method.
 
@@ -64,6 +65,7 @@ class Comparison:
         refuse_disagreement(documents)
         first = next(iter(documents.values()))
         methods = tuple(method_of(name, by_label) for name, by_label in named.items())
+        mixed = [each for name, by_label in named.items() for each in mixed_trainings(name, by_label.values())]
         settings = [each for name, by_label in named.items() for each in other_settings(name, by_label)]
         return cls(
             metric=main_metric(first),
@@ -71,7 +73,7 @@ class Comparison:
             units=units(first),
             attacks={CLEAN: {}, **attack_parameters(documents.values())},
             methods=methods,
-            remarks=(*mixed_configs(methods), *settings, *failed_checks(documents), *details(documents)),
+            remarks=(*mixed, *settings, *failed_checks(documents), *details(documents)),
         )
 
     @property
@@ -154,6 +156,10 @@ class Comparison:
             'best': {name: self.best(name) for name in self.attacks},
             'remarks': list(self.remarks),
         }
+
+    def __repr__(self) -> str:
+        methods = ', '.join(method.name for method in self.methods)
+        return f'Comparison({self.metric} on {self.samples} {self.units} of {methods} under {", ".join(self.attacks)})'
 
     def _repr_html_(self) -> str:
         from samat_mm.reports.html import table_html

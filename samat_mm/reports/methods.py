@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from samat_mm.errors import InputError
+from samat_mm.reports.columns import with_common_names
 from samat_mm.visualization.document import CLEAN, attacks_of, main_metric
 
 Document = Mapping[str, Any]
@@ -64,25 +65,41 @@ def named_documents(
     if not named:
         raise InputError('a comparison needs at least one report; got none.')
     found: dict[str, dict[str, Document]] = {}
-    labels: set[str] = set()
+    labels: dict[str, tuple[str, Document]] = {}
     for number, (name, report) in enumerate(named, 1):
         label = str(report.path or f'report {number}')
         if label in labels:
             raise InputError(f'{label} is given twice; give each report once.')
-        labels.add(label)
-        found.setdefault(name, {})[label] = report.document
+        labels[label] = name, report.document
+    documents = with_common_names({label: document for label, (_, document) in labels.items()})
+    for label, (name, _) in labels.items():
+        found.setdefault(name, {})[label] = documents[label]
     return found
 
 
 def method_names(documents: Sequence[Document]) -> list[str]:
     """Return the name of the method of each report: its config, with as much of the path as tells them apart.
 
+    Trainings of one config with other settings than its own, overridden or edited, are methods of their own.
+
     Example:
         >>> method_names([{'config': 'configs/voc_sgd.py'}, {'config': 'a/test.py'}, {'config': 'b/test.py'}])
         ['voc_sgd', 'a/test', 'b/test']
     """
     paths = [PurePath(document['config']).with_suffix('').parts for document in documents]
-    return [_shortest(path, set(paths)) for path in paths]
+    names = [_shortest(path, set(paths)) for path in paths]
+    settings: dict[str, list[Any]] = {name: [] for name in names}
+    stated = [(name, training_settings(document)) for name, document in zip(names, documents, strict=True)]
+    for name, digest in stated:
+        if digest not in settings[name]:
+            settings[name].append(digest)
+    several = [name for name, known in settings.items() if len(set(known) - {None}) > 1]
+    return [f'{name}, settings {settings[name].index(each) + 1}' if name in several else name for name, each in stated]
+
+
+def training_settings(document: Document) -> str | None:
+    """Return the digest of the settings of the training, but for the seed; None where the report does not say."""
+    return (document.get('provenance', {}).get('training') or {}).get('settings')
 
 
 def method_of(name: str, documents: Mapping[str, Document]) -> Method:
@@ -117,17 +134,24 @@ def method_of(name: str, documents: Mapping[str, Document]) -> Method:
     )
 
 
-def mixed_configs(methods: Iterable[Method]) -> list[str]:
-    """Return a sentence for each method whose reports are of several configs."""
-    return [f'{each.name} combines the configs {", ".join(each.configs)}.' for each in methods if len(each.configs) > 1]
-
-
-def attack_parameters(documents: Iterable[Document]) -> dict[str, Mapping[str, Any]]:
-    """Return the parameters of each attack by name, in the order in which the attacks first occur."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for document in documents:
-        for name, values in attacks_of(document).items():
-            found[name] = found.get(name) or values.get('attack') or {}
+def mixed_trainings(method: str, documents: Iterable[Document]) -> list[str]:
+    """Return a sentence for each reason why the reports of a method differ in more than the seed of the training."""
+    known = list(documents)
+    configs = list(dict.fromkeys(document['config'] for document in known))
+    found = [f'{method} combines the configs {", ".join(configs)}.'] if len(configs) > 1 else []
+    if len({training_settings(document) for document in known} - {None}) > 1:
+        found.append(f'{method} combines trainings of several settings.')
+    seeds: dict[Any, set[Any]] = {}
+    for document in known:
+        seed = (document.get('provenance', {}).get('training') or {}).get('seed')
+        if seed is not None:
+            seeds.setdefault(seed, set()).add(_training(document))
+    several = [str(seed) for seed, trainings in seeds.items() if len(trainings) > 1]
+    if several:
+        found.append(
+            f'{method} has several checkpoints of the training seed {", ".join(several)}; their spread is not that '
+            'between seeds.'
+        )
     return found
 
 

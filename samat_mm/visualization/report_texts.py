@@ -95,13 +95,15 @@ def measured(report: Mapping[str, Any]) -> dict[str, str]:
 def origin(report: Mapping[str, Any]) -> dict[str, str]:
     """Return what the numbers can be made again from, by its names on the page; without the text of the config."""
     found = report.get('provenance', {})
-    data, checkpoint, code = (found.get(key) or {} for key in ('data', 'checkpoint', 'code'))
+    data, checkpoint, code, training = (found.get(key) or {} for key in ('data', 'checkpoint', 'code', 'training'))
+    seed = training.get('seed')
     entries = {
         'command': found.get('command'),
         'config, SHA-256': (found.get('config') or {}).get('sha256'),
         'checkpoint, SHA-256': checkpoint.get('sha256'),
         'checkpoint, bytes': checkpoint.get('bytes'),
         'weights, digest': checkpoint.get('weights'),
+        'seed of the training': None if seed is None else str(seed),
         'data set': ', '.join(f'{key} {value}' for key, value in data.items() if value not in (None, {}, [])),
         'commit of samat-mm': code.get('commit') and code['commit'] + (' and changes' if code.get('dirty') else ''),
     }

@@ -22,11 +22,18 @@ from torch import nn
 import samat_mm.text  # noqa: F401
 from samat_mm.presets import build_attacks, listed
 from samat_mm.registry import ATTACKS, WEIGHT_PERTURBATIONS
+from samat_mm.reports import Report
 
 PYTHON = blocks('python')
 OPTIMIZER = dict(type='SGD', lr=0.1, momentum=0.9)  # for `optimizer=...`
+REPORT = {'config': 'voc_sgd.py', 'samples': 9, 'results': {'clean': {'mIoU': 70.0}, 'pgd-linf': {'mIoU': 9.0}}}
 # What an example may take for granted.
-GIVEN = {'predict': TinyClassifier(), 'inputs': torch.rand(2, 3, 8, 8), 'target': torch.tensor([0, 1])}
+GIVEN = {
+    'predict': TinyClassifier(),
+    'inputs': torch.rand(2, 3, 8, 8),
+    'target': torch.tensor([0, 1]),
+    'reports': [Report({**REPORT, 'checkpoint': f'{seed}.pth', 'seed': 0}) for seed in range(3)],
+}
 
 
 def imported(block: Block) -> set[str]:

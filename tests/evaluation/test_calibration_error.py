@@ -12,7 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
-from samat_mm.api import evaluate
+from samat_mm.api.evaluation import evaluate
 from samat_mm.evaluation.calibration_error import CalibrationError
 from samat_mm.evaluation.image_score import ImageScore, metric_results
 from samat_mm.evaluation.image_score import evaluate as metrics_of
@@ -186,4 +186,4 @@ def test_a_test_reports_it_clean_and_under_attack(tmp_path, capsys):
     write_html(report, tmp_path / 'report.html')
     page = (tmp_path / 'report.html').read_text()
     assert f'accuracy/top1 {clean["accuracy/top1"]:.2f} on 100 clean images' in page
-    assert '>calibration/ECE<' in page and f'{clean["calibration/ECE"]:.2f}' in page
+    assert '>calibration/<wbr>ECE<' in page and f'{clean["calibration/ECE"]:.2f}' in page

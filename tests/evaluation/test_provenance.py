@@ -6,6 +6,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+import torch
 from helpers import segmentor
 from mmengine.config import Config
 from mmseg.datasets import ADE20KDataset
@@ -65,9 +66,11 @@ def test_classes_count_by_their_names():
 
 def test_everything_that_a_number_depends_on_is_stated(tmp_path):
     file = tmp_path / 'weights.pth'
-    file.write_bytes(b'some weights')
+    torch.save({'state_dict': {}, 'meta': {'seed': 7, 'cfg': 'a = 1'}}, file)
     found = json.loads(json.dumps(provenance(config(work_dir='here'), file, samples=123)))
-    assert found['checkpoint'] == {'sha256': hashlib.sha256(b'some weights').hexdigest(), 'bytes': 12}
+    content = file.read_bytes()
+    assert found['checkpoint'] == {'sha256': hashlib.sha256(content).hexdigest(), 'bytes': len(content)}
+    assert found['training']['seed'] == 7
     assert found['data']['type'] == 'DigitScenes'
     assert found['data']['samples'] == 123
     assert 'pipeline' not in json.dumps(found['data'])

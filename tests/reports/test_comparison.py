@@ -99,6 +99,20 @@ def test_configs_of_one_file_name_in_several_folders_are_several_methods():
     assert [method.name for method in comparison.methods] == ['SGD/seed/test', 'SAM/seed/test']
 
 
+def test_an_attack_at_one_radius_is_one_column_however_its_test_called_it():
+    several = report('sam')
+    several['results']['pgd-linf@4/255'] = several['results'].pop('pgd-linf')
+    several['results']['pgd-linf@8/255'] = {'mIoU': 1.0, 'attack': {'norm': 'linf', 'eps': 8 / 255}}
+    comparison = Comparison.of([Report(report('sgd')), Report(several)])
+    assert list(comparison.columns.values()) == ['clean', 'pgd-linf, 4/255', 'pgd-linf, 8/255']
+    assert comparison.cell('voc_sgd', 'pgd-linf@4/255')['mean'] == ROBUST['sgd'][0]
+    assert comparison.cell('voc_sam', 'pgd-linf@4/255')['mean'] == ROBUST['sam'][0]
+    assert comparison.cell('voc_sgd', 'pgd-linf@8/255')['n'] == 0
+    several['results']['pgd-linf@4/255']['attack']['steps'] = 11
+    with pytest.raises(ValueError, match='steps of pgd-linf@4/255 is 10 in'):
+        Comparison.of([Report(report('sgd')), Report(several)])
+
+
 def test_a_number_that_is_missing_is_left_out_and_said():
     documents = [report('sgd', seed) for seed in range(3)]
     documents[1]['results']['pgd-linf']['mIoU'] = None
@@ -187,6 +201,37 @@ def test_the_digests_of_a_report_say_which_trainings_and_data_it_is_of():
     )
 
 
+def trained(seed, settings, checkpoint):
+    document = report('sgd', checkpoint)
+    provenance = {'checkpoint': {'sha256': str(checkpoint)}, 'training': {'seed': seed, 'settings': settings}}
+    return Report({**document, 'provenance': provenance})
+
+
+def test_reports_of_one_config_are_one_method_only_if_the_trainings_differ_in_the_seed():
+    same = Comparison.of([trained(0, 'rho 0.1', 0), trained(1, 'rho 0.1', 1)])
+    assert [method.name for method in same.methods] == ['voc_sgd'] and same.remarks == ()
+    several = [trained(0, 'rho 0.1', 0), trained(1, 'rho 0.2', 1), trained(2, 'rho 0.1', 2)]
+    apart = Comparison.of(several)
+    assert [(method.name, len(method.results)) for method in apart.methods] == [
+        ('voc_sgd, settings 1', 2), ('voc_sgd, settings 2', 1),
+    ]  # fmt: skip
+    older = Comparison.of([trained(0, 'rho 0.1', 0), Report(report('sgd', 1))])
+    assert [method.name for method in older.methods] == ['voc_sgd']
+    assert Comparison.of({'all': several}).remarks == ('all combines trainings of several settings.',)
+    (remark,) = Comparison.of([trained(0, 'rho 0.1', 0), trained(0, 'rho 0.1', 1)]).remarks
+    assert remark.startswith('voc_sgd has several checkpoints of the training seed 0; their spread is not')
+
+
+def test_models_in_memory_are_told_apart_by_their_weights():
+    first, second = ({**report('sgd', 0), 'checkpoint': 'a model in memory'} for _ in range(2))
+    with pytest.raises(ValueError, match='the checkpoint a model in memory twice'):
+        Comparison.of([Report(first), Report(second)])
+    for number, document in enumerate((first, second)):
+        document['provenance'] = {'checkpoint': {'weights': str(number)}}
+    (method,) = Comparison.of([Report(first), Report(second)]).methods
+    assert method.checkpoints == ('a model in memory', 'a model in memory') and len(method.results) == 2
+
+
 def test_details_that_differ_are_said():
     document = changed('evaluation', craft_dtype='bfloat16', device='cuda:0', mode='slide')
     document['versions']['torch'] = '2.7.0'
@@ -272,4 +317,7 @@ def test_the_page_needs_nothing_but_itself_and_names_are_text(tmp_path):
     assert '<script' not in page and '<b>' not in page and 'src="http' not in page and page.count('<svg') == 1
     ET.fromstring(page[page.index('<svg') : page.index('</svg>') + 6])
     assert r'<b>\$x\_1\$ \% \textbackslash{} & 2 &' in latex
+    assert repr(swept()) == (
+        'Comparison(mIoU on 100 images of voc_sgd, voc_sam under clean, pgd-linf, apgd@1/255, apgd@2/255, apgd@4/255)'
+    )
     assert '<table' in comparison._repr_html_() and '<html' not in comparison._repr_html_()

@@ -61,14 +61,16 @@ def test_a_failure_ends_the_others_and_shows_its_log(tmp_path):
     assert f'step b failed with status 3; the end of {failing.log}:\nno such config' in written.getvalue()
 
 
-def test_an_interrupt_reaches_what_runs(tmp_path):
+@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_reaches_what_runs_and_what_that_has_started(sent, tmp_path):
     told = tmp_path / 'told'
-    waiting = step(f'trap "touch {told}; exit" INT; echo ready; while true; do sleep 0.01; done', tmp_path / 'a.log')
+    inner = f'trap "touch {told}; exit" INT; echo ready; while true; do sleep 0.01; done'
+    waiting = step(f"sh -c '{inner}'; true", tmp_path / 'a.log')
 
     def interrupt():
         while not (waiting.log.exists() and waiting.log.read_text()):
             time.sleep(0.01)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(sent)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
