@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from mmengine.dist import is_main_process
 from rich import get_console
@@ -13,9 +14,10 @@ MINUTE = 60.0  # seconds
 
 
 def shows_bars() -> bool:
-    """Tell whether this process shows bars: the first one, on a terminal or in a notebook."""
+    """Tell whether this process shows bars: the first one, on a terminal or in a notebook that can."""
     console = get_console()
-    return is_main_process() and (console.is_terminal or console.is_jupyter)
+    in_notebook = console.is_jupyter and find_spec('ipywidgets') is not None  # without it, rich warns
+    return is_main_process() and (console.is_terminal or in_notebook)
 
 
 @contextmanager
