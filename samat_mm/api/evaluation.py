@@ -97,7 +97,7 @@ def evaluate(
     named: dict[str, Any] = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
     named['checkpoint'] = IN_MEMORY if model is not None else str(checkpoint)
     seconds = time.monotonic() - start
-    named['provenance'] = provenance(given, checkpoint, len(loop.dataloader.dataset))
+    named['provenance'] = provenance(given, checkpoint, 'test_dataloader', len(loop.dataloader.dataset))
     return Report(_document(loop, result, seconds, _made_on(surrogate), **named), result)
 
 

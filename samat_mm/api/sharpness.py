@@ -12,6 +12,7 @@ from torch import nn
 
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.evaluation.progress import shows_bars
+from samat_mm.evaluation.provenance import provenance
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.weights import SAM
 from samat_mm.runners.builders import build_runner_and_model
@@ -22,6 +23,9 @@ from samat_mm.sharpness import Measurement, draw_batches, loss_landscape, loss_s
 from samat_mm.sharpness.landscape import POINTS, Landscape
 from samat_mm.sharpness.objective import sample_count
 from samat_mm.sharpness.report import build_report
+
+# What a training needs besides its data; MMEngine builds a runner with all or none of them.
+OF_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Sharpness:
         radii: radii of the single step, in the units of the weights.
         rises: the rise of the loss at each of them.
         landscape: the loss along random directions, if it was asked for.
+        provenance: what the numbers can be made again from.
     """
 
     metrics: dict[str, float]
@@ -43,15 +48,15 @@ class Sharpness:
     radii: list[float]
     rises: list[float]
     landscape: Landscape | None
+    provenance: dict[str, Any]
 
     def document(self, config: str, checkpoint: str | None) -> dict[str, Any]:
         """Return the document that ``samat-mm sharpness --out`` writes."""
         curves: dict[str, Any] = {'radii': self.radii, 'rises': self.rises} if self.radii else {}
         if self.landscape is not None:
             curves.update(positions=self.landscape.positions.tolist(), losses=self.landscape.losses.tolist())
-        return build_report(
-            self.metrics, self.measurement, curves, config=config, checkpoint=checkpoint, samples=self.samples
-        )
+        named: dict[str, Any] = {'config': config, 'checkpoint': checkpoint, 'samples': self.samples}
+        return {**build_report(self.metrics, self.measurement, curves, **named), 'provenance': self.provenance}
 
 
 def measure_sharpness(
@@ -134,11 +139,12 @@ def measure_each(
     """
     with console_of(verbose) as console:
         config = load_config(config, options=cfg_options, work_dir=work_dir)
-        config.load_from, config.resume = None, False
+        given = config.copy()
+        config.merge_from_dict({**dict.fromkeys(OF_TRAINING), 'load_from': None, 'resume': False})
         runner = build_runner_and_model(config, model)
         model = unwrapped(runner.model)
         with building(config):
-            drawn = draw_batches(config.get('train_dataloader'), batches, measurement.seed)
+            drawn = draw_batches(given.get('train_dataloader'), batches, measurement.seed)
         if not verbose:
             announce(console, runner, {}, batches=f'{batches} of the training data')
         prepared = prepare(model, drawn, measurement.seed)
@@ -155,5 +161,7 @@ def measure_each(
                 rises = one_step_rises(surface, SAM(measurement.rho), list(radii)) if radii else []
                 landscape = loss_landscape(surface, dimensions, seed=measurement.seed) if dimensions else None
             samples = sample_count(prepared)
-            measured[label] = Sharpness(dict(metrics), samples, measurement, list(radii), list(rises), landscape)
+            origin = provenance(given, model if checkpoint is None else checkpoint, 'train_dataloader')
+            curve = (list(radii), list(rises))
+            measured[label] = Sharpness(dict(metrics), samples, measurement, *curve, landscape, origin)
     return measured

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samat_mm.command_line.arguments import add_run_arguments, check_run_arguments, config_of, seed_number
+from samat_mm.command_line.arguments import add_run_arguments, check_run_arguments, command_with, config_of, seed_number
 from samat_mm.errors import InputError
 from samat_mm.files.inputs import checkpoint_file
 from samat_mm.files.outputs import file_name, writable_folder, writable_report, write_text
@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> None:
     if not is_main_process():
         return
     reports = [found[label].document(args.config, checkpoint) for label, checkpoint in checkpoints.items()]
+    for report in reports:
+        report['provenance']['command'] = command_with()
     print_report(reports)
     if args.out:
         document: Any = reports[0] if len(reports) == 1 else reports

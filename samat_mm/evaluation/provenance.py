@@ -20,31 +20,35 @@ RUN = ('experiment_name', 'launcher', 'resume', 'log_level')
 DUMPS = 'DumpResults'  # a metric that only writes a file
 
 
-def provenance(config: Config, checkpoint: str | Path | nn.Module, samples: int) -> dict[str, Any]:
+def provenance(
+    config: Config, checkpoint: str | Path | nn.Module, loader: str, samples: int | None = None
+) -> dict[str, Any]:
     """Return what a number can be made again from.
 
     Args:
-        config: the config of the test, as it was before a runner was built from it.
+        config: the config, as it was before a runner was built from it.
         checkpoint: the file of the weights, or the model itself.
+        loader: where the config has the data, 'test_dataloader' for instance.
         samples: number of samples of the data set, before a selection.
 
     Returns:
         ``config``: the whole text, in which everything inherited and overridden is resolved, and
         :func:`settings_digest`. ``checkpoint``: SHA-256 and bytes of the file, or a digest of the model's weights.
-        ``data``: the entries of the test set in the config, without its pipeline, and the number of samples.
+        ``data``: the entries of the data set in the config, without its pipeline, and its number of samples.
         ``code``: :func:`code_state`; {} if samat_mm is installed from a distribution, whose version the report has.
         ``training``: :func:`training_of` the file. Paths are as they were given; nothing else of the machine is in it.
-        ``samat-mm test`` adds its ``command``.
+        The commands add their ``command``.
 
     Raises:
         OSError: if the checkpoint cannot be read.
         ValueError: if it cannot be loaded safely.
     """
-    data = _plain(config.test_dataloader.dataset)
+    data = _plain(config[loader].dataset)
+    named = _without(data, ('pipeline',)) if isinstance(data, dict) else {'type': data}
     return {
         'config': {'sha256': settings_digest(config), 'text': config.pretty_text},
         'checkpoint': {'weights': digest(checkpoint)} if isinstance(checkpoint, nn.Module) else file_digest(checkpoint),
-        'data': {**(_without(data, ('pipeline',)) if isinstance(data, dict) else {'type': data}), 'samples': samples},
+        'data': {**named, **({} if samples is None else {'samples': samples})},
         'code': code_state(),
         **({} if isinstance(checkpoint, nn.Module) else {'training': training_of(checkpoint)}),
     }

@@ -185,3 +185,15 @@ def test_a_radius_for_another_norm_gets_a_word():
     remarks = radius_remarks(attacks)
     assert [remark.partition(':')[0] for remark in remarks] == ['tiny', 'huge']
     assert 'Was it meant for linf?' in remarks[0] and '4 grey levels' in remarks[0]
+
+
+def test_the_sharpness_of_a_model_in_memory_is_that_of_its_checkpoint(tmp_path):
+    model, data = segmentor(), dict(type='RegisteredImages', count=4, test_mode=False)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
+    loader = dict(batch_size=2, sampler=dict(type='DefaultSampler', shuffle=True), dataset=data)
+    before, given = model.state_dict(), runnable(tmp_path / 'work', train_dataloader=loader)
+    found = [samat_mm.measure_sharpness(given, source, batches=1) for source in (model, tmp_path / 'model.pth')]
+    assert found[0].metrics == found[1].metrics and found[0].metrics['sam'] > 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert found[1].provenance['data']['type'] == 'RegisteredImages'
+    assert {'sha256', 'bytes'} <= set(found[1].document('a.py', 'model.pth')['provenance']['checkpoint'])

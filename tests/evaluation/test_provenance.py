@@ -67,7 +67,7 @@ def test_classes_count_by_their_names():
 def test_everything_that_a_number_depends_on_is_stated(tmp_path):
     file = tmp_path / 'weights.pth'
     torch.save({'state_dict': {}, 'meta': {'seed': 7, 'cfg': 'a = 1'}}, file)
-    found = json.loads(json.dumps(provenance(config(work_dir='here'), file, samples=123)))
+    found = json.loads(json.dumps(provenance(config(work_dir='here'), file, 'test_dataloader', samples=123)))
     content = file.read_bytes()
     assert found['checkpoint'] == {'sha256': hashlib.sha256(content).hexdigest(), 'bytes': len(content)}
     assert found['training']['seed'] == 7
@@ -84,7 +84,7 @@ def test_everything_that_a_number_depends_on_is_stated(tmp_path):
 def test_weights_in_hand_and_data_in_hand_are_stated_as_far_as_possible():
     given = config()
     given.test_dataloader = dict(dataset=SimpleNamespace())
-    one, two = (provenance(given, segmentor(seed=seed), samples=4) for seed in (0, 1))
+    one, two = (provenance(given, segmentor(seed=seed), 'test_dataloader', samples=4) for seed in (0, 1))
     assert one['checkpoint'].keys() == {'weights'}
     assert one['checkpoint'] != two['checkpoint']
     assert one['data'] == {'type': 'types.SimpleNamespace', 'samples': 4}
