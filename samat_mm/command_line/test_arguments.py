@@ -9,6 +9,7 @@ from samat_mm.errors import InputError, UnsupportedError
 from samat_mm.files.configs import preset_names
 from samat_mm.files.inputs import checkpoint_file, config_file
 from samat_mm.files.outputs import writable_file, writable_folder, writable_report
+from samat_mm.perturbations.units import parse_radius, radii_by_norm
 
 PRECISIONS = ('float32', 'bfloat16', 'mixed')
 PROTOCOLS = ('strict', 'paper-compat')
@@ -69,6 +70,9 @@ def check(args: argparse.Namespace) -> None:
         checkpoint_file(args.surrogate[1])
     if args.max_samples is not None and args.max_samples < 1:
         raise InputError(f'--max-samples must be at least 1; got {args.max_samples}.')
+    radii_by_norm(radii_of(args.eps))
+    if args.step_size is not None:
+        parse_radius(args.step_size, '--step-size')
     known = preset_names()
     unknown = [name for name in args.attack if name not in known]
     if unknown:

@@ -11,7 +11,7 @@ from samat_mm.visualization.document import CLEAN
 
 NEEDED = {'config': str, 'checkpoint': str, 'samples': int, 'results': Mapping}
 SECTIONS = ('evaluation', 'versions', 'provenance')
-ADVICE = 'give a file that the command test wrote with --out'
+ADVICE = 'give a file that `samat-mm test --out` wrote'
 
 
 def read_document(path: str | Path) -> dict[str, Any]:

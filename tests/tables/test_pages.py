@@ -20,7 +20,7 @@ METRIC = 'accuracy/top1'
 
 def report(natural, attacked, samples=500):
     results = {'clean': {METRIC: natural}, **{name: {METRIC: value} for name, value in attacked.items()}}
-    return Evidence(results, samples, {'torch': '2.13.0'})
+    return Evidence(results, samples, versions={'torch': '2.13.0'})
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ def started(*arguments, folder, **more):
         (['train', 'samat_mm::smallcnn_handwriting_sam.py', '--resume', 'none.pth'], 1, 'none.pth is not a file'),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', 'none.pth'], 1, 'checkpoint none.pth is not a file'),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--attack', 'pdg'], 1, "'pdg' is unknown; the"),
+        (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--eps', 'x'], 1, "such as '8/255'; got 'x'"),
+        (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--eps', '2/255', '1/255'], 1, 'radii must rise'),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--tta'], 1, '--tta is not supported: attacks'),
         (['sharpness', 'samat_mm::smallcnn_handwriting_sam.py', 'none.pth'], 1, 'checkpoint none.pth is not a file'),
     ],
