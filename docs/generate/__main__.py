@@ -1,5 +1,6 @@
 """Write the generated pages of docs/reference: python docs/generate"""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,5 +23,6 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 if __name__ == '__main__':
+    logging.disable(logging.INFO)  # of the wrappers that are built
     for name, document in PAGES.items():
         (REFERENCE / f'{name}.md').write_text(document(), encoding='utf-8')
