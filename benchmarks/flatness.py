@@ -4,8 +4,8 @@
     python benchmarks/flatness.py cifar10-subset
 
 Every cell is the mean over the seeds with the sample standard deviation. All methods take the same number of optimizer
-steps; "sgd 2x" takes twice as many, to match SAM's gradients. Training (``tools/train.py --amp``; without it in the
-rows "fp32", where only the ascent is made cheaper), attacks (``tools/test.py``) and sharpness (``tools/sharpness.py``)
+steps; "sgd 2x" takes twice as many, to match SAM's gradients. Training (``samat-mm train --amp``; without it in the
+rows "fp32", where only the ascent is made cheaper), attacks (``samat-mm test``) and sharpness (``samat-mm sharpness``)
 run one after another in ``work_dirs/flatness``. Existing results are reused, and a killed training continues.
 """
 
@@ -57,7 +57,7 @@ STUDIES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: a config, and the extra arguments of ``tools/train.py``."""
+    """A row of the table: a config, and the extra arguments of ``samat-mm train``."""
 
     config: str
     options: tuple[str, ...]

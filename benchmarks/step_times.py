@@ -1,4 +1,4 @@
-"""Measure the seconds of an image in the networks of the paper's tables, for the estimates of tools/reproduce.py.
+"""Measure the seconds of an image in the networks of the paper's tables, for the estimates of samat-mm reproduce.
 
     python benchmarks/step_times.py [--networks wrn28-10_cifar10 ...] [--rounds 3] [--out FILE.json]
     python benchmarks/step_times.py --device cuda --out FILE.json

@@ -9,7 +9,7 @@ Three functions change the process. None of them imports MMEngine: they patch it
     Registries find our parts, ``mmseg::`` in a config leads to the installed distribution and ``samat_mm::`` to our
     configs, ``resume=True`` continues from the newest whole checkpoint, and ``default_hooks.NAME=None`` also leaves
     out our hooks. torchvision, which OpenMMLab imports, can be imported next to a CPU-only torch.
-:func:`repair_process`, called by the tools: defects of MMEngine and of installations are mended.
+:func:`repair_process`, called by the commands: defects of MMEngine and of installations are mended.
     A checkpoint gets its name when it is complete, ``mmengine.hub`` does not install packages, and libraries do not
     print messages for debugging.
 """

@@ -143,7 +143,7 @@ def faster_layout(dtype: torch.dtype, device: torch.device) -> torch.memory_form
     """Return the memory format in which convolutions of this type are faster on this device.
 
     It is channels last, which oneDNN and tensor cores work in. Without TF32, convolutions in float32 do not use tensor
-    cores, and a copy in channels last kept an H200 busy longer than the model itself did: docs/benchmarks.md.
+    cores, and a copy in channels last kept an H200 busy longer than the model itself did: docs/results/benchmarks.md.
     """
     without_tensor_cores = device.type == 'cuda' and dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
     return torch.contiguous_format if without_tensor_cores else torch.channels_last
