@@ -1,5 +1,6 @@
 """Evaluate a model, clean and under attacks: from a config to a report."""
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -15,10 +16,12 @@ from torch import nn
 from samat_mm.api.test_runner import attacks_of, build_test_runner, run_test
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.engine.loops import EvaluationLoop
+from samat_mm.errors import InputError
 from samat_mm.evaluation import EvaluationResult, SanityChecks, build_report, describe_evaluation, per_class_section
 from samat_mm.evaluation.attack_run import CLEAN
-from samat_mm.evaluation.provenance import provenance
+from samat_mm.evaluation.provenance import file_digest, provenance
 from samat_mm.evaluation.subsets import selection_of
+from samat_mm.files.inputs import checkpoint_file
 from samat_mm.model_state import frozen, unwrapped
 from samat_mm.perturbations.parametrized import SeededAttack
 from samat_mm.perturbations.units import Radii
@@ -39,7 +42,7 @@ def evaluate(
     eps: Radii = (),
     seed: int | None = None,
     checks: SanityChecks | None = None,
-    surrogate: tuple[Config | str | Path, str] | None = None,
+    surrogate: tuple[Config | str | Path, str | Path] | None = None,
     name: str | None = None,
     work_dir: str | Path | None = None,
     cfg_options: Mapping[str, Any] | None = None,
@@ -50,7 +53,8 @@ def evaluate(
 
     Args:
         config: config of the model, the data and the metrics, or its file; scores of images go to its ``work_dir``.
-        checkpoint: a local checkpoint of that config, or the model itself.
+        checkpoint: a local checkpoint of that config, or the model itself, which stays as it was, except that MMEngine
+            moves it to its device.
         attacks: presets ('pgd-linf') or configs, or attacks by name; by default those that the config names for its
             own test loop and evaluation hooks.
         eps: radius of attacks that are given as presets or configs, such as '4/255' or 4 / 255; several rising ones
@@ -77,32 +81,37 @@ def evaluate(
         ['accuracy/top1', 'pgd-linf/accuracy/top1']
         >>> report.save('sgd.html')
     """
-    model = checkpoint if isinstance(checkpoint, nn.Module) else None
+    model = unwrapped(checkpoint) if isinstance(checkpoint, nn.Module) else None
+    source = checkpoint_file(checkpoint) if not isinstance(checkpoint, nn.Module) else unwrapped(checkpoint)
+    if isinstance(attacks, Mapping) and attacks and (eps or seed is not None):
+        raise InputError('eps and seed change attacks that are given by name or config; these are given as values.')
+    named: dict[str, Any] = {'checkpoint': str(checkpoint) if model is None else IN_MEMORY}
+    if name is None and not isinstance(config, Config):
+        name = str(config)
     with console_of(verbose) as console, nullcontext() if model is None else frozen(model):
         config = load_config(config, options=cfg_options, work_dir=work_dir)
         if not isinstance(attacks, Mapping):
             attacks = build_attacks(attacks_of(config) if attacks is None else listed(attacks), eps, seed=seed)
-        given = config.copy()  # which the runner changes
+        given = copy.deepcopy(config)  # which the runner changes
         other = None if surrogate is None else load_model(*surrogate)
         runner = build_test_runner(config, model, attacks=attacks, checks=checks, surrogate=other, **options)
         if model is None:
-            load_for_evaluation(unwrapped(runner.model), str(checkpoint))
+            load_for_evaluation(unwrapped(runner.model), str(source))
         start = time.monotonic()
         loop: Any = runner.test_loop
+        named['provenance'] = provenance(given, source, 'test_dataloader', len(loop.dataloader.dataset))
+        made_on = None if surrogate is None else _made_on(*surrogate)
         if not verbose:
             tested, whole = len(loop.numbers), len(loop.dataloader.dataset)
             use = 'to test' if tested == whole else f'in the test set, {tested:,} of them to test'
             announce(console, runner, {use: loop.dataloader}, attacks=', '.join(attacks) or 'none')
         result = run_test(runner, loop)
-    named: dict[str, Any] = {'config': name or str(config.filename or config.work_dir), 'seed': seed or 0}
-    named['checkpoint'] = IN_MEMORY if model is not None else str(checkpoint)
-    seconds = time.monotonic() - start
-    named['provenance'] = provenance(given, checkpoint, 'test_dataloader', len(loop.dataloader.dataset))
-    return Report(_document(loop, result, seconds, _made_on(surrogate), **named), result)
+    named |= {'config': name or str(config.filename or config.work_dir), 'seed': _seed_of(attacks, seed)}
+    return Report(_document(loop, result, time.monotonic() - start, made_on, **named), result)
 
 
 def _document(
-    loop: EvaluationLoop, result: EvaluationResult, seconds: float, made_on: dict[str, str] | None, **more: Any
+    loop: EvaluationLoop, result: EvaluationResult, seconds: float, made_on: dict[str, Any] | None, **more: Any
 ) -> dict[str, Any]:
     """Return the document of a test that took ``seconds``; those of an attack include all processes and resumes."""
     model = unwrapped(loop.runner.model)
@@ -134,9 +143,13 @@ def _document(
     )
 
 
-def _made_on(surrogate: tuple[Config | str | Path, str] | None) -> dict[str, str] | None:
+def _made_on(config: Config | str | Path, checkpoint: str | Path) -> dict[str, Any]:
     """Return config and checkpoint of a surrogate for the report."""
-    if surrogate is None:
-        return None
-    config, checkpoint = surrogate
-    return {'config': str(getattr(config, 'filename', config) or 'a config'), 'checkpoint': checkpoint}
+    named = str(getattr(config, 'filename', config) or 'a config')
+    return {'config': named, 'checkpoint': str(checkpoint), **file_digest(checkpoint_file(checkpoint))}
+
+
+def _seed_of(attacks: Mapping[str, SeededAttack], seed: int | None) -> int | str:
+    """Return the seed of the attacks; all of them, as text, if they differ."""
+    seeds = sorted({attack.seed for attack in attacks.values()})
+    return seeds[0] if len(seeds) == 1 else ', '.join(map(str, seeds)) or seed or 0

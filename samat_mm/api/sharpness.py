@@ -13,6 +13,7 @@ from torch import nn
 from samat_mm.checkpoints.loading import load_for_evaluation
 from samat_mm.evaluation.progress import shows_bars
 from samat_mm.evaluation.provenance import provenance
+from samat_mm.files.inputs import checkpoint_file
 from samat_mm.model_state import unwrapped
 from samat_mm.perturbations.weights import SAM
 from samat_mm.runners.builders import build_runner_and_model
@@ -75,7 +76,8 @@ def measure_sharpness(
 
     Args:
         config: config of the model and the training data, or its file.
-        checkpoint: a local checkpoint of that config, or the model itself, which is left as it was.
+        checkpoint: a local checkpoint of that config, or the model itself, which stays as it was, except that MMEngine
+            moves it to its device.
         measurement: radii, steps, probes and seed.
         batches: number of training batches.
         radii: radii at which to measure the rise of the loss after one step of SAM.
@@ -95,7 +97,7 @@ def measure_sharpness(
         True
     """
     given = isinstance(checkpoint, nn.Module)
-    label, path = ('model', None) if given else (Path(str(checkpoint)).name, str(checkpoint))
+    label, path = ('model', None) if given else (Path(str(checkpoint)).name, str(checkpoint_file(str(checkpoint))))
     return measure_each(
         config,
         {label: path},
@@ -141,12 +143,12 @@ def measure_each(
         config = load_config(config, options=cfg_options, work_dir=work_dir)
         given = config.copy()
         config.merge_from_dict({**dict.fromkeys(OF_TRAINING), 'load_from': None, 'resume': False})
-        runner = build_runner_and_model(config, model)
+        runner = build_runner_and_model(config, None if model is None else unwrapped(model))
         model = unwrapped(runner.model)
         with building(config):
             drawn = draw_batches(given.get('train_dataloader'), batches, measurement.seed)
         if not verbose:
-            announce(console, runner, {}, batches=f'{batches} of the training data')
+            announce(console, runner, {}, batches=f'{len(drawn)} of the training data')
         prepared = prepare(model, drawn, measurement.seed)
     passes = measurement.most_passes() + 1 + len(radii) + (POINTS**dimensions if dimensions else 0)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -155,13 +157,13 @@ def measure_each(
         for label, checkpoint in checkpoints.items():
             if checkpoint is not None:
                 load_for_evaluation(model, checkpoint)
+            origin = provenance(given, model if checkpoint is None else checkpoint, 'train_dataloader')
             task = progress.add_task(f'{label}: passes, at most', total=passes)
             with loss_surface(model, prepared, on_pass=partial(progress.advance, task)) as surface:
                 metrics = measurement.measure(surface)
                 rises = one_step_rises(surface, SAM(measurement.rho), list(radii)) if radii else []
                 landscape = loss_landscape(surface, dimensions, seed=measurement.seed) if dimensions else None
             samples = sample_count(prepared)
-            origin = provenance(given, model if checkpoint is None else checkpoint, 'train_dataloader')
             curve = (list(radii), list(rises))
             measured[label] = Sharpness(dict(metrics), samples, measurement, *curve, landscape, origin)
     return measured

@@ -25,7 +25,7 @@ def train(
     *,
     work_dir: str | Path | None = None,
     cfg_options: Mapping[str, Any] | None = None,
-    resume_from: str | None = None,
+    resume_from: str | Path | None = None,
     amp: bool = False,
     seed: int | None = None,
     deterministic: bool = False,
@@ -37,7 +37,7 @@ def train(
 
     Args:
         config: config of the training, or its file.
-        model: the model to train, instead of a new one of the config.
+        model: the model to train, from the weights that it has, instead of a new one of the config.
         work_dir: folder of logs and checkpoints; by default that of the config, or else ``work_dirs/NAME``.
         cfg_options: entries of the config to replace, by their dotted names.
         resume_from: checkpoint to continue from, or 'auto' for the newest one of the folder.
@@ -62,15 +62,16 @@ def train(
         >>> report.name
         'smallcnn_handwriting_sam'
     """
-    if resume_from is not None:
-        check(resume_from)
+    resumed = None if resume_from is None else str(resume_from)
+    if resumed is not None:
+        check(resumed)
     with console_of(verbose) as console:
         config = load_config(config, options=cfg_options, work_dir=work_dir, launcher=launcher)
         check_training(config)
         if seed is not None:
-            config.merge_from_dict({'randomness.seed': seed})
+            config.randomness = {**(config.get('randomness') or {}), 'seed': seed}
         if deterministic:
-            config.merge_from_dict({'randomness.deterministic': True})
+            config.randomness = {**(config.get('randomness') or {}), 'deterministic': True}
         if amp:
             use_mixed_precision(config)
         if auto_scale_lr:
@@ -78,12 +79,16 @@ def train(
         log_the_maximisations(config)
         runner = build_runner(config, model)
         check_optimizer(config)
+        progress = TrainingProgress(console)
         if not verbose:
-            runner.register_hook(TrainingProgress(console))
-        if resume_from is not None:
-            resume(runner, resume_from)
-        with building(config):  # MMEngine builds the data, the loops and the optimizer when training starts
-            runner.train()
+            runner.register_hook(progress)
+        if resumed is not None:
+            resume(runner, resumed)
+        try:
+            with building(config):  # MMEngine builds the data, the loops and the optimizer when training starts
+                runner.train()
+        finally:
+            progress.hide()
     return runner
 
 

@@ -33,7 +33,12 @@ def training_of(path: str | Path) -> dict[str, Any]:
     meta = content.get('meta') if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping) or not isinstance(meta.get('cfg'), str):
         return {}
-    return {'seed': meta.get('seed'), 'settings': hashlib.sha256(_settings(meta['cfg']).encode()).hexdigest()}
+    return {'seed': meta.get('seed'), 'settings': digest_of_settings(meta['cfg'])}
+
+
+def digest_of_settings(text: str) -> str:
+    """Return the SHA-256 of the settings of a training, in hexadecimal, from the text of its config."""
+    return hashlib.sha256(_settings(text).encode()).hexdigest()
 
 
 def _settings(text: str) -> str:

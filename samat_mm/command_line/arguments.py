@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 LARGEST_SEED = 2**32 - 1  # numpy's limit
-STARTED_BY = {  # environment variables that a launcher sets, from which MMEngine finds the other processes
+STARTED_BY = {  # environment variables that a launcher sets, the number of this process first
     'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
-    'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 
 
@@ -67,6 +68,11 @@ def check_run_arguments(args: argparse.Namespace) -> None:
         raise InputError(f'--launcher {args.launcher} is for processes that it started; {", ".join(unset)} is not set.')
 
 
+def is_first_process(args: argparse.Namespace) -> bool:
+    """Tell whether this is the first or only process, before they are joined."""
+    return args.launcher == 'none' or os.environ.get(STARTED_BY[args.launcher][0]) == '0'
+
+
 def config_of(args: argparse.Namespace) -> 'Config':
     """Return the config that the arguments ask for.
 
@@ -74,11 +80,19 @@ def config_of(args: argparse.Namespace) -> 'Config':
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a config, or a part of it is of the wrong kind.
     """
-    from samat_mm.runners.config_files import load_config, parsed_options
+    from samat_mm.runners.config_files import load_config, parsed_options, read_config
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options: dict[str, Any] = parsed_options(args.cfg_options)
-    return load_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
+    config = load_config(args.config, options=options, work_dir=args.work_dir, launcher=args.launcher)
+    if options and is_first_process(args):
+        known = read_config(args.config)
+        for name in {option.partition('.')[0] for option in options} - set(known):
+            for close in get_close_matches(name, known, n=1):
+                print(
+                    f'note: --cfg-options adds {name}, which the config lacks; did you mean {close}?', file=sys.stderr
+                )
+    return config
 
 
 def command_with(*more: str, without: Iterable[str] = ()) -> str:
@@ -89,4 +103,4 @@ def command_with(*more: str, without: Iterable[str] = ()) -> str:
     else:
         program = ['python', sys.argv[0]] if file.suffix == '.py' else [file.name]
     given = [argument for argument in sys.argv[1:] if argument not in without]
-    return shlex.join([*program, *given, *(argument for argument in more if argument not in given)])
+    return shlex.join([*program, *given, *more])

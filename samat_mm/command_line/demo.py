@@ -8,9 +8,12 @@ continue where it stopped.
 
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
+from samat_mm.command_line.endings import saying_on_interrupt
 from samat_mm.command_line.side_by_side import Step, run_side_by_side
+from samat_mm.errors import InputError
 from samat_mm.files.configs import PREFIX
 
 METHODS = {'sgd': 'SGD', 'sam': 'SAM, rho 0.05'}
@@ -35,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         OSError: if something cannot be read or written.
     """
+    if find_spec('snakemake') is None:
+        raise InputError('the table of the demo needs Snakemake; run `pip install samat-mm[tables]`.')
     from rich.console import Console
 
     from samat_mm.reports import Comparison, Report
@@ -43,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
     from samat_mm.tables.pages import terminal
 
     console, out = Console(highlight=False), args.out
-    run_side_by_side([*(on_scenes(method, out) for method in METHODS), on_digits(out)], console)
+    with saying_on_interrupt('The same command continues where it stopped.'):
+        run_side_by_side([*(on_scenes(method, out) for method in METHODS), on_digits(out)], console)
     with console_of(verbose=False):
         draw(out, out / 'attack.png')
     scenes = Comparison.of({name: Report.load(out / f'{method}.json') for method, name in METHODS.items()})

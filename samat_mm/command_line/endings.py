@@ -33,9 +33,10 @@ def errors_as_sentences() -> Iterator[None]:
 
 @contextmanager
 def saying_on_interrupt(advice: str) -> Iterator[None]:
-    """Print how to go on if the user interrupts the program."""
+    """Print how to go on, unless it is '', if the user interrupts the program."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f'\nInterrupted. {advice}', file=sys.stderr)
+        if advice:
+            print(f'\nInterrupted. {advice}', file=sys.stderr)
         raise

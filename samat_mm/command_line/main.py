@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 from samat_mm.command_line.endings import errors_as_sentences
+from samat_mm.compat import repair_process
 from samat_mm.version import __version__
 
 COMMANDS = ('train', 'test', 'compare', 'sharpness', 'attacks', 'reproduce', 'theory', 'prepare-data', 'demo')
@@ -14,6 +15,15 @@ USAGE = """usage: samat-mm COMMAND [arguments]
        samat-mm COMMAND --help
        samat-mm --version
 """
+
+
+class Paragraphs(argparse.HelpFormatter):
+    """Keeps the paragraphs of a description, and fits their lines to the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return '\n\n'.join(
+            super(Paragraphs, self)._fill_text(each, width, indent) for each in text.strip().split('\n\n')
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,15 +51,14 @@ def run_command(name: str, arguments: Sequence[str] | None = None, program: str 
         program: name of the program in its help; the file of the process by default.
     """
     module = _module(name)
-    parser = argparse.ArgumentParser(
-        prog=program, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog=program, description=module.__doc__, formatter_class=Paragraphs)
     module.add_arguments(parser)
     args, others = parser.parse_known_intermixed_args(arguments)
     if others and not hasattr(args, 'others'):  # a command that passes unknown arguments on has a default for them
         parser.error(f'unrecognized arguments: {" ".join(others)}')
     elif others:
         args.others = others
+    repair_process()
     with errors_as_sentences():
         return module.run(args) or 0
 

@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> None:
         OSError: if something cannot be read or written.
     """
     check_run_arguments(args)
-    for checkpoint in args.checkpoint:
-        checkpoint_file(checkpoint)
+    files = [str(checkpoint_file(checkpoint)) for checkpoint in args.checkpoint]
     if args.landscape is not None and args.figures is None:
         raise InputError('--landscape needs --figures DIR for its output.')
     if args.out is not None:
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
     radii = [args.rho * share for share in RADII] if args.figures else []
     dimensions = LANDSCAPES[args.landscape or '1d'] if args.figures else 0
-    checkpoints = dict(zip(labels_of(args.checkpoint), args.checkpoint, strict=True))
+    checkpoints = dict(zip(labels_of(args.checkpoint), files, strict=True))
     found = measure_each(
         config_of(args), checkpoints, measurement, args.batches, radii, dimensions, verbose=args.verbose
     )

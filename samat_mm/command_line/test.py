@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samat_mm.command_line import attacks as attacks_command
-from samat_mm.command_line.arguments import command_with, config_of
+from samat_mm.command_line.arguments import command_with, config_of, is_first_process
 from samat_mm.command_line.endings import saying_on_interrupt
 from samat_mm.command_line.test_arguments import (
     add_arguments,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         config = config_of(args)
         attacks = build_attacks(args.attack or attacks_of(config), radii, **changes)
         refuse_idle_options(args, attacks)
-        for remark in radius_remarks(attacks):
+        for remark in radius_remarks(attacks) if is_first_process(args) else ():
             print(f'note: {remark}', file=sys.stderr)
         make_outputs(args)
         report = evaluate(
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
             attacks,
             checks=sanity_checks(attacks, radii, **changes) if args.sanity else None,
             name=args.config,
-            seed=args.seed,
+            seed=None if attacks else args.seed,
             surrogate=args.surrogate,
             craft_dtype=args.craft_dtype,
             protocol=args.protocol,
@@ -81,9 +81,11 @@ def run(args: argparse.Namespace) -> None:
 def with_predictions(config: Any, path: str | None) -> Any:
     """Return a config whose metrics also write the predictions to a file."""
     if path is not None:
-        metrics = config.get('test_evaluator') or []
+        evaluator: Any = config.get('test_evaluator') or []
+        metrics = evaluator.metrics if 'metrics' in evaluator else evaluator
         listed = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
-        config.test_evaluator = [*listed, dict(type='DumpResults', out_file_path=path)]
+        listed.append(dict(type='DumpResults', out_file_path=path))
+        config.test_evaluator = {**evaluator, 'metrics': listed} if 'metrics' in evaluator else listed
     return config
 
 

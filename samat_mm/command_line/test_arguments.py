@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from samat_mm.command_line.arguments import add_run_arguments, check_run_arguments, seed_number
@@ -76,7 +77,9 @@ def check(args: argparse.Namespace) -> None:
     known = preset_names()
     unknown = [name for name in args.attack if name not in known]
     if unknown:
-        raise InputError(f'attack {unknown[0]!r} is unknown; the known ones are {", ".join(known)}.')
+        close = get_close_matches(unknown[0].lower(), known, n=1)
+        hint = f' Did you mean {close[0]}?' if close else ''
+        raise InputError(f'attack {unknown[0]!r} is unknown; the known ones are {", ".join(known)}.{hint}')
 
 
 def radii_of(given: Sequence[str]) -> list[str] | dict[str, list[str]]:

@@ -5,12 +5,14 @@ continues with the same command and --resume.
 """
 
 import argparse
+from pathlib import Path
 
 from samat_mm.command_line.arguments import (
     add_run_arguments,
     check_run_arguments,
     command_with,
     config_of,
+    is_first_process,
     seed_number,
 )
 from samat_mm.command_line.endings import saying_on_interrupt
@@ -36,6 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
 
 
+def way_on(args: argparse.Namespace) -> str:
+    """Return how to go on after an interrupt; '' in processes that leave it to the first one."""
+    if not is_first_process(args):
+        return ''
+    if args.launcher != 'none':
+        return 'To go on from the newest checkpoint, start the processes in the same way, with --resume.'
+    given = ['--resume', *([args.resume] if args.resume not in (None, NEWEST) else [])]
+    return f'To go on from the newest checkpoint: {command_with("--resume", without=given)}'
+
+
 def run(args: argparse.Namespace) -> None:
     """Train.
 
@@ -44,9 +56,10 @@ def run(args: argparse.Namespace) -> None:
         OSError: if something cannot be read or written.
     """
     check_run_arguments(args)
-    if args.resume is not None and args.resume.strip() and args.resume != NEWEST:
-        checkpoint_file(args.resume)
-    with saying_on_interrupt(f'To go on from the newest checkpoint: {command_with("--resume")}'):
+    resume = args.resume or ''
+    if resume.strip() and resume != NEWEST and '://' not in resume and not Path(resume).is_dir():
+        checkpoint_file(resume)
+    with saying_on_interrupt(way_on(args)):
         from samat_mm.api.training import train
 
         train(

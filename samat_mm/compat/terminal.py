@@ -16,6 +16,9 @@ IDLE = (
 )
 
 
+_lowest = logging.INFO  # level of the messages without a logger that are printed
+
+
 def print_no_debugging_messages() -> None:
     """Let ``print_log`` without a logger keep quiet about messages for debugging, such as those of imports."""
     from mmengine import logging as logs
@@ -24,8 +27,10 @@ def print_no_debugging_messages() -> None:
 
     @wraps(original)
     def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
-        if logger is not None or level >= logging.INFO:
+        if logger is not None or level >= _lowest:
             original(msg, logger, level)
+        elif level >= logging.INFO and logs.MMLogger._instance_dict:
+            original(msg, 'current', level)
 
     logs.print_log = logs.logger.print_log = print_log
 
@@ -52,14 +57,16 @@ def quiet(is_own: Callable[[str], bool]) -> Iterator[None]:
                 handler.addFilter(lambda record: not any(text in record.getMessage() for text in IDLE))
 
     def show_own(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        if file is not None or is_own(filename):
+        if file is not None or is_own(filename) or not MMLogger._instance_dict:
             show(message, category, filename, lineno, file, line)
-        elif MMLogger._instance_dict:
+        else:
             text = warnings.formatwarning(message, category, filename, lineno, line)
             MMLogger.get_current_instance().info(text.strip())
 
+    global _lowest
+    before, _lowest = _lowest, logging.WARNING
     MMLogger.__init__, warnings.showwarning = make_quiet, show_own
     try:
         yield
     finally:
-        MMLogger.__init__, warnings.showwarning = make, show
+        MMLogger.__init__, warnings.showwarning, _lowest = make, show, before

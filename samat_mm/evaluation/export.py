@@ -86,7 +86,7 @@ class Export:
                 file.write_bytes(encoded.tobytes())
             read = np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)).reshape(eight_bit.shape)
             read = read if batch.space.is_bgr else read[..., ::-1]
-            exported = torch.from_numpy(np.ascontiguousarray(read.transpose(2, 0, 1))).to(pixels) / 255
+            exported = torch.from_numpy(read.transpose(2, 0, 1).copy()).to(pixels) / 255
             found[row, :, :height, :width] = exported
             clean = batch.space.pixels[row, :, :height, :width]
             changes.append(float((exported - clean).abs().max()))

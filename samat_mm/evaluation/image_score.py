@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
+from torch import Tensor
 
 from samat_mm.errors import InputError, NonFiniteError
 from samat_mm.evaluation.metric_copies import refuse_memory, state_of
@@ -48,8 +49,19 @@ class ImageScore:
     more: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers and tensors."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        """Return plain containers and tensors, each of which holds its own values only."""
+        return {entry.name: _of_its_own(getattr(self, entry.name)) for entry in fields(self)}
+
+
+def _of_its_own(value: Any) -> Any:
+    """Return a value whose tensors are no views, because a file would hold the whole batch that they look into."""
+    if type(value) is dict:
+        return {key: _of_its_own(entry) for key, entry in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_of_its_own(entry) for entry in value)
+    if isinstance(value, Tensor) and value.numel() * value.element_size() < value.untyped_storage().nbytes():
+        return value.clone()
+    return value
 
 
 def metric_results(evaluator: Evaluator, data_batch: dict[str, Any], prediction: Any) -> list[list[Any]]:

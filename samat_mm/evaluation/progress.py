@@ -22,7 +22,7 @@ def shows_bars() -> bool:
 
 @contextmanager
 def progress_by_attack(images: Mapping[str, int], logger: logging.Logger) -> Iterator[Callable[[str, int], None]]:
-    """Show a line per attack with the remaining time, and log the progress once a minute.
+    """Show a line per attack with the remaining time; log and, where there is no terminal, print it once a minute.
 
     Args:
         images: number of images by attack.
@@ -49,6 +49,14 @@ def progress_by_attack(images: Mapping[str, int], logger: logging.Logger) -> Ite
             if time.monotonic() - logged > MINUTE:
                 logged = time.monotonic()
                 done = (f'{task.description} {task.completed:.0f}/{task.total:.0f}' for task in progress.tasks)
-                logger.info(f'images done: {", ".join(done)}')
+                said = f'done: {", ".join(done)}'
+                logger.info(said)
+                if is_main_process() and not shows_bars() and not _prints(logger):
+                    print(said, flush=True)
 
         yield advance
+
+
+def _prints(logger: logging.Logger) -> bool:
+    """Tell whether a logger shows such messages on the terminal."""
+    return any(type(handler) is logging.StreamHandler and handler.level <= logging.INFO for handler in logger.handlers)

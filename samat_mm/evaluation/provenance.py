@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from samat_mm.checkpoints.training import training_of
+from samat_mm.checkpoints.training import digest_of_settings, training_of
 from samat_mm.evaluation.fingerprint import digest
 
 CHECKOUT = Path(__file__).parents[2]
@@ -36,7 +36,8 @@ def provenance(
         :func:`settings_digest`. ``checkpoint``: SHA-256 and bytes of the file, or a digest of the model's weights.
         ``data``: the entries of the data set in the config, without its pipeline, and its number of samples.
         ``code``: :func:`code_state`; {} if samat_mm is installed from a distribution, whose version the report has.
-        ``training``: :func:`training_of` the file. Paths are as they were given; nothing else of the machine is in it.
+        ``training``: :func:`training_of` the file, or what the config says for a model in memory. Paths are as they
+        were given; nothing else of the machine is in it.
         The commands add their ``command``.
 
     Raises:
@@ -50,8 +51,15 @@ def provenance(
         'checkpoint': {'weights': digest(checkpoint)} if isinstance(checkpoint, nn.Module) else file_digest(checkpoint),
         'data': {**named, **({} if samples is None else {'samples': samples})},
         'code': code_state(),
-        **({} if isinstance(checkpoint, nn.Module) else {'training': training_of(checkpoint)}),
+        'training': _in_memory(config) if isinstance(checkpoint, nn.Module) else training_of(checkpoint),
     }
+
+
+def _in_memory(config: Config) -> dict[str, Any]:
+    """Return the settings of the training of a model in memory, whose config is that of its test."""
+    if not config.get('optim_wrapper'):
+        return {}
+    return {'seed': (config.get('randomness') or {}).get('seed'), 'settings': digest_of_settings(config.pretty_text)}
 
 
 def settings_digest(config: Config) -> str:
@@ -60,10 +68,12 @@ def settings_digest(config: Config) -> str:
     It covers every entry of the resolved config, whatever the order of the keys and however the entries were spread
     over files and options, but for those that cannot change a number: where something is written (``work_dir``,
     ``out_dir``, ``save_dir``, ``output_dir``, ``out_file_path``, ``outfile_prefix``, and metrics that dump
-    predictions), and how the run is started and logged (``experiment_name``, ``launcher``, ``resume``, ``log_level``).
-    Paths of data and of ``load_from`` count as they are written.
+    predictions), how the run is started and logged (``experiment_name``, ``launcher``, ``resume``, ``log_level``), and
+    the seed of the process, on which neither attacks nor samples depend. Paths of data and of ``load_from`` count as
+    they are written.
     """
     settings = _without(_plain(config.to_dict()), (*OUTPUTS, *RUN))
+    settings['randomness'] = _without(settings.get('randomness') or {}, ('seed',))
     for name in ('val_evaluator', 'test_evaluator'):
         given = settings.get(name) or []
         metrics = given if isinstance(given, list) else [given]

@@ -24,7 +24,7 @@ def radius_remarks(attacks: Mapping[str, Any]) -> list[str]:
                 f'may change by {eps * 255:g} grey levels, and thousands by next to nothing; l2 radii in use begin at '
                 '32/255. Was it meant for linf?'
             )
-        if norm == 'linf' and eps >= LARGEST_LINF:
+        if norm == 'linf' and eps > LARGEST_LINF:
             remarks.append(
                 f'{name}: a linf radius of {eps * 255:g}/255 lets every value change by {eps * 255:g} grey levels, '
                 'which hides what the image shows; linf radii in use end at 16/255. Was it meant for l2?'

@@ -37,14 +37,16 @@ def find_config(name: str | Path) -> Path:
     if not str(name).startswith(PREFIX):
         if Path(name).is_file():
             return Path(name)
-        own = Path(name).name
-        hint = f'samat_mm has {PREFIX}{own}' if own in known else f'those of samat_mm are {PREFIX}NAME'
+        close = get_close_matches(Path(name).name, known, n=1, cutoff=0.8)
+        hint = f'samat_mm has {PREFIX}{close[0]}' if close else f'those of samat_mm are {PREFIX}NAME'
         raise MissingFileError(f'config {name} is not a file; {hint}.')
     own = str(name).removeprefix(PREFIX)
     if own not in known:
-        close = get_close_matches(own, known, cutoff=0.4) or known[-1:]
-        hint = ', '.join(PREFIX + file for file in close)
-        raise MissingFileError(f'config {name} is unknown; close to it are {hint}.')
+        close = get_close_matches(own, known, cutoff=0.4)
+        hint = (
+            f'close to it are {", ".join(PREFIX + file for file in close)}' if close else f'one is {PREFIX}{known[-1]}'
+        )
+        raise MissingFileError(f'config {name} is unknown; {hint}.')
     return configs_folder() / own
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 from samat_mm.errors import InputError
@@ -72,7 +73,7 @@ def radii_by_norm(radii: Radii) -> dict[str, list[Radius]]:
         ValueError: if one is not a radius, or they do not rise.
     """
     given = radii if isinstance(radii, Mapping) else {ANY: radii}
-    listed = {norm: [some] if isinstance(some, (str, int, float)) else list(some) for norm, some in given.items()}
+    listed = {norm: [some] if isinstance(some, (str, Real)) else list(some) for norm, some in given.items()}
     for some in listed.values():
         _check_rising(some)
     return {norm: some for norm, some in listed.items() if some}

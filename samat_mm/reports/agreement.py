@@ -19,6 +19,12 @@ def _data(document: Document) -> dict[str, Any] | None:
     return {key: value for key, value in found.items() if key != 'data_root'} if found else None
 
 
+def _made_on(document: Document) -> str:
+    """Return the checkpoint of the model that attacks were made on: its digest, or its path in older reports."""
+    found = _evaluation('made_on')(document)
+    return str(found.get('sha256', found['checkpoint'])) if found else 'the tested model'
+
+
 # What must agree, and what to do otherwise. None: an older version did not write it.
 SAME_DATA = 'test all models on the same samples'
 MUST_AGREE: dict[str, tuple[Callable[[Document], Any], str]] = {
@@ -32,7 +38,7 @@ MUST_AGREE: dict[str, tuple[Callable[[Document], Any], str]] = {
     'the range of the pixels': (_evaluation('pixel_range'), 'radii would have several meanings'),
     'the protocol': (_evaluation('protocol', 'strict'), 'test all models with the same --protocol'),
     'the model that attacks were made on': (
-        lambda document: (_evaluation('made_on')(document) or {}).get('checkpoint', 'the tested model'),
+        _made_on,
         'compare transfer attacks from one --surrogate, or attacks on the tested models',
     ),
 }

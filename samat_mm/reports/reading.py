@@ -46,7 +46,5 @@ def fault_of(document: Any) -> str:
     wrong = [name for name, values in results.items() if not isinstance(values, Mapping)]
     if wrong:
         return f'its results under {wrong[0]} are not metrics by name'
-    sections = [
-        name for name in ('evaluation', 'versions', 'provenance') if not isinstance(document.get(name, {}), Mapping)
-    ]
+    sections = [name for name in SECTIONS if not isinstance(document.get(name, {}), Mapping)]
     return f'its {sections[0]} is of another kind' if sections else ''

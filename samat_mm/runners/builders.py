@@ -1,5 +1,6 @@
 """Build runners and models from configs."""
 
+import copy
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from samat_mm.runners.config_parts import name_of
 _numbers = count(1)  # of the runners that this process has built
 
 
-def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
+def load_model(config: Config | str | Path, checkpoint: str | Path) -> nn.Module:
     """Return the model of a config with the weights of a checkpoint, on the CPU, without the rest of a run.
 
     Args:
@@ -38,7 +39,7 @@ def load_model(config: Config | str | Path, checkpoint: str) -> nn.Module:
     with building(config), DefaultScope.overwrite_default_scope(config.get('default_scope')):
         model = MODELS.build(parts)
     model = revert_sync_batchnorm(model)  # as MMEngine's runner does with a model on one device
-    load_for_evaluation(model, checkpoint)
+    load_for_evaluation(model, str(checkpoint))
     return model
 
 
@@ -57,12 +58,20 @@ def build_runner(config: Config, model: nn.Module | None = None) -> Any:
         OSError: if the folder of the run cannot be written to.
     """
     writable_folder(config.work_dir, '--work-dir')
-    named = _with_own_name(config, next(_numbers))
+    built = config.copy()
+    if not config.get('experiment_name'):
+        built.experiment_name = f'{Path(config.filename or "runner").stem}-{next(_numbers)}'  # MMEngine adds the time
     if model is not None:
-        named = named.copy()
-        named.model = dict(type=_returning(model))
+        built.model = dict(type=_returning(model))
     with building(config):
-        return RUNNERS.build(named) if 'runner_type' in named else Runner.from_cfg(named)
+        runner: Any = RUNNERS.build(built) if 'runner_type' in built else Runner.from_cfg(built)
+    if not config.get('experiment_name'):
+        runner.cfg.pop('experiment_name')  # a runner that is built from it gets one of its own
+    if model is not None:
+        runner._init_model_weights = lambda: None  # the model has its weights
+        runner.cfg.model = copy.deepcopy(config.model)
+        runner.dump_config()
+    return runner
 
 
 def build_runner_and_model(config: Config, model: nn.Module | None = None) -> Runner:
@@ -80,15 +89,6 @@ def build_runner_and_model(config: Config, model: nn.Module | None = None) -> Ru
             'into it before; use --cfg-options runner_type=Runner.'
         )
     return runner
-
-
-def _with_own_name(config: Config, number: int) -> Config:
-    """Return the config with a numbered experiment name, if it is not the first of the process and sets none."""
-    if number == 1 or config.get('experiment_name'):
-        return config
-    named = config.copy()
-    named.experiment_name = f'{Path(config.filename or "runner").stem}-{number}'  # MMEngine adds the time
-    return named
 
 
 def _returning(model: nn.Module) -> type:

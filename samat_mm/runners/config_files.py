@@ -1,6 +1,7 @@
 """Read configs."""
 
 import argparse
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ def load_config(
         ValueError: if it is not a config, or a part of it is of the wrong kind.
     """
     repair_process()
-    config = config.copy() if isinstance(config, Config) else _read(config_file(config))
+    config = copy.deepcopy(config) if isinstance(config, Config) else read_config(config)
     with merging(config):
-        config.merge_from_dict(dict(options or {}))
+        config.merge_from_dict(copy.deepcopy(dict(options or {})))  # MMEngine takes _delete_ out of it
     check_parts(config)
     if launcher is not None:
         config.launcher = launcher
@@ -64,7 +65,14 @@ def parsed_options(entries: Iterable[str]) -> dict[str, Any]:
     return parsed.options
 
 
-def _read(path: Path) -> Config:
+def read_config(name: str | Path) -> Config:
+    """Return the config of a file, as it is there.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a config.
+    """
+    path = config_file(name)
     with reading(path):
         if path.suffix != '.py' and not isinstance(load(path), dict):
             raise InputError(f'config {path} must be a mapping, with a model and the other parts by name.')

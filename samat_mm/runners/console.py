@@ -20,7 +20,7 @@ LABEL = 8  # characters
 def console_of(verbose: bool) -> Iterator[Console]:
     """Yield the console of a run, and keep MMEngine's log off the terminal unless it is wanted."""
     with nullcontext() if verbose else quiet(lambda file: not is_in_library(file)):
-        yield Console(highlight=False, quiet=not is_main_process(), soft_wrap=True)
+        yield Console(highlight=False, soft_wrap=True)
 
 
 def announce(console: Console, runner: Runner, data: Mapping[str, Any], **more: str) -> None:
@@ -32,6 +32,7 @@ def announce(console: Console, runner: Runner, data: Mapping[str, Any], **more: 
         data: loaders by what their samples are for, such as 'to train on'.
         **more: further lines by their label.
     """
+    console.quiet = console.quiet or not is_main_process()  # not before: building the runner joins the processes
     lines = {
         'config': str(runner.cfg.filename or 'in memory'),
         'model': model_line(unwrapped(runner.model)),

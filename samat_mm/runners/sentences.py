@@ -4,12 +4,14 @@ import errno
 import io
 import logging
 import re
+from pathlib import Path
 from urllib.error import URLError
 
 from samat_mm.errors import UserError
-from samat_mm.runners.traces import frames_of
+from samat_mm.runners.traces import PACKAGE, frames_of, is_user_code
 
-DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'  # if it is 1, the tools show where an error was raised
+DEBUG_VARIABLE = 'SAMAT_MM_DEBUG'  # if it is 1, the commands show where an error was raised
+OPENMMLAB = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain')
 
 ADVICE = {
     errno.ENOSPC: 'free some space or write somewhere else',
@@ -39,6 +41,8 @@ def sentence_of(error: BaseException) -> str | None:
             return message_of(known)
     if isinstance(error, URLError):
         return f'a file could not be downloaded ({error.reason}); connect to the network, or give a local file.'
+    if isinstance(error, ModuleNotFoundError) and error.name in OPENMMLAB:
+        return f'{error.name} is not installed; run `pip install samat-mm[mm]`, or install it yourself.'
     if isinstance(error, OSError):
         return _refusal_of_system(error)
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':  # the latter is torch's
@@ -54,13 +58,22 @@ def message_of(error: BaseException) -> str:
     return ' '.join(text.split())
 
 
+def _is_in_code_of_user(error: BaseException) -> bool:
+    """Tell whether an error was raised in, or called from, code that is neither ours nor a library's."""
+    own = [frame for frame in frames_of(error) if is_user_code(frame)]
+    return bool(own) and PACKAGE not in Path(own[-1].f_code.co_filename).parents
+
+
 def _refusal_of_system(error: OSError) -> str | None:
-    """Return the operating system's error as a sentence; an error without its number comes from a library."""
+    """Return the operating system's error as a sentence, None for one of a library or of the user's own code.
+
+    Without its number, an error comes from a library; without a file, one in the user's code is not about their files.
+    """
     number, reason, file = error.errno, error.strerror, _file_of(error)
     wrapped = re.fullmatch(r"\[Errno (\d+)\] (.*?)(?:: '(.*)')?", message_of(error))
     if number is None and wrapped is not None:  # from a worker, as text
         number, reason, file = int(wrapped[1]), wrapped[2], wrapped[3]
-    if number is None:
+    if number is None or (file is None and _is_in_code_of_user(error)):
         return None
     subject = f'{file} cannot be read or written' if file else 'the operating system refused the operation'
     advice = f'; {ADVICE[number]}' if number in ADVICE else ''

@@ -1,8 +1,10 @@
 """The progress of a training on the terminal."""
 
 import time
+from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -58,12 +60,13 @@ class TrainingProgress(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Leave the terminal to the validation."""
-        self._hide()
+        self.hide()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Print the metrics."""
-        numbers = ', '.join(f'{name} {value:.4g}' for name, value in (metrics or {}).items() if _is_number(value))
-        self.console.print(f'After {runner.iter:,} iterations: {numbers}.')
+        numbers = {name: np.asarray(value).item() for name, value in (metrics or {}).items() if _is_number(value)}
+        said = ', '.join(f'{name} {value:.4g}' for name, value in numbers.items())
+        self.console.print(f'After {runner.iter:,} iterations: {said or "no metrics"}.')
 
     def after_val(self, runner: Runner) -> None:
         """Show the bar again."""
@@ -71,16 +74,12 @@ class TrainingProgress(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Print where the checkpoint is."""
-        self._hide()
+        self.hide()
         last = runner.message_hub.runtime_info.get('last_ckpt')
         self.console.print('No checkpoint was written.' if last is None else f'Checkpoint: {last}')
 
-    def after_run(self, runner: Runner) -> None:
-        """Leave the terminal."""
-        self._hide()
-
     def _show(self, runner: Runner) -> None:
-        if not self.console.is_terminal or runner.iter >= runner.max_iters:
+        if self.console.quiet or not self.console.is_terminal or runner.iter >= runner.max_iters:
             return
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[loss]}'))
         times = (TimeElapsedColumn(), TimeRemainingColumn())
@@ -88,7 +87,8 @@ class TrainingProgress(Hook):
         self.bar.add_task('', total=runner.max_iters, completed=runner.iter, loss='')
         self.bar.start()
 
-    def _hide(self) -> None:
+    def hide(self) -> None:
+        """Leave the terminal."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
@@ -100,8 +100,10 @@ def _loss(outputs: dict[str, Any] | None) -> str:
 
 
 def _time(seconds: float) -> str:
-    return time.strftime('%H:%M:%S', time.gmtime(seconds))
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1
+    return isinstance(value, (int, float)) or (isinstance(value, np.ndarray) and value.size == 1)

@@ -138,4 +138,4 @@ def _setting(key: str, value: Any) -> Any:
 
 
 def _duration(seconds: float) -> str:
-    return f'{seconds:.1f} s ({timedelta(seconds=round(seconds))} h)'
+    return f'{seconds:.1f} s' if seconds < 60 else f'{timedelta(seconds=round(seconds))} h'

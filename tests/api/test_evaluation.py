@@ -1,5 +1,7 @@
 """From a config to a report in Python: the numbers of the test loop, and the settings that the config states."""
 
+import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from mmengine.config import Config
 import samat_mm
 from samat_mm.api import test_runner
 from samat_mm.api.evaluation import evaluate
-from samat_mm.api.test_runner import attacks_of, build_test_runner
+from samat_mm.api.test_runner import attacks_of, build_test_runner, run_test
 from samat_mm.engine.hooks import AttackEvaluationHook
 from samat_mm.evaluation import SanityChecks
+from samat_mm.evaluation.image_score import ImageScore
+from samat_mm.evaluation.provenance import provenance
 from samat_mm.evaluation.radius_remarks import radius_remarks
 from samat_mm.perturbations.inputs import PGD
 
@@ -129,7 +133,10 @@ def test_attacks_made_on_the_model_of_another_config(checkpoint, tmp_path):
     expected = runner(segmentor(), tmp_path / 'loop', evaluate=SegmentationImages(4), test_cfg=loop).test()
     assert report.result.metrics == expected
     made_on = json.loads(json.dumps(report.document))['evaluation']['made_on']
-    assert made_on == {'config': str(surrogate[0]), 'checkpoint': surrogate[1]}
+    assert {name: made_on[name] for name in ('config', 'checkpoint')} == {
+        'config': str(surrogate[0]),
+        'checkpoint': surrogate[1],
+    }
     assert not (tmp_path / 'nowhere').exists()
     with pytest.raises(ValueError, match=r'made on.*weights was'):
         evaluate(given, checkpoint, [STRONG], surrogate=(given, checkpoint), resume=True)
@@ -197,3 +204,57 @@ def test_the_sharpness_of_a_model_in_memory_is_that_of_its_checkpoint(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert found[1].provenance['data']['type'] == 'RegisteredImages'
     assert {'sha256', 'bytes'} <= set(found[1].document('a.py', 'model.pth')['provenance']['checkpoint'])
+
+
+def test_the_seed_of_a_report_is_that_of_its_attacks(tmp_path):
+    own = samat_mm.evaluate(runnable(tmp_path), segmentor(), [{**STRONG, 'seed': 7}], max_samples=1)
+    assert own.document['seed'] == 7
+    two = [{**STRONG, 'seed': 7}, {**STRONG, 'seed': 3, 'name': 'other'}]
+    assert samat_mm.evaluate(runnable(tmp_path), segmentor(), two, max_samples=1).document['seed'] == '3, 7'
+    with pytest.raises(ValueError, match='these are given as values'):
+        samat_mm.evaluate(runnable(tmp_path), segmentor(), {'mine': PGD()}, seed=5)
+
+
+def test_a_report_is_about_the_file_that_was_tested(tmp_path, monkeypatch):
+    path = tmp_path / 'model.pth'
+    torch.save({'state_dict': segmentor().state_dict()}, path)
+    tested = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def overwriting(runner, loop):
+        path.write_bytes(b'the next best one')
+        return run_test(runner, loop)
+
+    monkeypatch.setattr('samat_mm.api.evaluation.run_test', overwriting)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    report = samat_mm.evaluate(runnable(tmp_path / 'work'), '~/model.pth', [], max_samples=1)
+    assert report.document['provenance']['checkpoint']['sha256'] == tested
+    with pytest.raises(FileNotFoundError, match=r'none.pth is not a file'):
+        samat_mm.evaluate(runnable(tmp_path / 'other'), 'none.pth')
+    assert not (tmp_path / 'other').exists()
+
+
+def test_the_scores_of_an_image_hold_no_other_image(tmp_path):
+    """The metric keeps rows of a batch; a file of one would hold the whole batch."""
+    batch = torch.rand(512, 10)
+    score = ImageScore(results=[[{'pred_score': batch[3], 'whole': batch}]]).to_dict()['results'][0][0]
+    assert torch.equal(score['pred_score'], batch[3]) and score['pred_score'].untyped_storage().nbytes() == 40
+    assert score['whole'] is batch
+
+
+def test_models_in_memory_of_two_methods_are_two_methods(tmp_path):
+    wrappers = {
+        'sgd': dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+        'sam': dict(type='SAMOptimWrapper'),
+    }
+    reports = []
+    for number, (method, seed) in enumerate(itertools.product(wrappers, (0, 1))):
+        given = runnable(tmp_path / str(number))
+        given.randomness = dict(seed=seed)
+        loader, loop = dict(batch_size=1), dict(type='IterBasedTrainLoop', max_iters=1)
+        report = samat_mm.evaluate(given, segmentor(seed=number), [], max_samples=1, name='a.py').document
+        trained = {**given.to_dict(), 'optim_wrapper': wrappers[method], 'train_dataloader': loader, 'train_cfg': loop}
+        training = provenance(Config(trained), segmentor(seed=number), 'test_dataloader')['training']
+        reports.append(samat_mm.Report({**report, 'provenance': {**report['provenance'], 'training': training}}))
+    comparison = samat_mm.compare(reports)
+    assert [comparison.cell(method.name, 'clean')['n'] for method in comparison.methods] == [2, 2]
+    assert not [remark for remark in comparison.remarks if 'several settings' in remark]

@@ -1,11 +1,19 @@
 """Training in Python: seeds, the model in memory, learning rates, and what the terminal shows."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from helpers import segmentor, segmentor_config
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, METRICS
+from rich.console import Console
 
 import samat_mm
+from samat_mm.runners import console
 
 ITERATIONS = 3
 
@@ -48,12 +56,67 @@ def test_a_seed_repeats_a_training_and_another_one_does_not(tmp_path, capfd):
     assert 'Hooks will be executed in the following order' in log and 'Saving checkpoint at 3 iterations' in log
 
 
-def test_a_model_in_memory_is_trained_itself(tmp_path):
-    model = segmentor()
+def test_a_model_in_memory_is_trained_itself_from_its_own_weights(tmp_path):
+    model, given = segmentor(), training(tmp_path)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    runner = samat_mm.train(training(tmp_path), model, cfg_options={'train_cfg.max_iters': 1})
+    still = {'train_cfg.max_iters': 1, 'optim_wrapper.optimizer.lr': 0.0}
+    runner = samat_mm.train(given, model, cfg_options=still)
     assert runner.model is model and runner.iter == 1
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    samat_mm.train(given, model, cfg_options={'train_cfg.max_iters': 1})
     assert any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    assert runner.cfg.model == given.model and 'experiment_name' not in runner.cfg
+    assert 'ModelInMemory' not in ''.join(path.read_text() for path in tmp_path.glob('*.py'))
+
+
+def test_the_config_that_was_given_stays_as_it_is(tmp_path):
+    given = training(tmp_path, auto_scale_lr=dict(enable=False, base_batch_size=2), randomness=None)
+    before = given.pretty_text
+    options = {'optim_wrapper': dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))}
+    copied = copy.deepcopy(options)
+    runner = samat_mm.train(given, amp=True, auto_scale_lr=True, seed=3, cfg_options=options)
+    assert runner.cfg.randomness.seed == 3
+    assert options == copied
+    assert given.pretty_text == before
+
+
+@METRICS.register_module()
+class OneNumber(BaseMetric):
+    """Returns its number as an array, as metrics of others do."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return {'array': np.array([0.25]), 'tensor': torch.tensor(0.5), 'text': 'none'}
+
+
+def test_a_training_that_fails_leaves_the_terminal_and_odd_metrics_are_printed(tmp_path, monkeypatch, capfd):
+    consoles = []
+    monkeypatch.setattr(console, 'Console', lambda **options: consoles.append(Terminal(**options)) or consoles[-1])
+    given = training(tmp_path)
+    data = dict(type='RegisteredImages', count=2, test_mode=True)
+    loader = dict(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False), dataset=data)
+    given.merge_from_dict(dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=dict(type='OneNumber')))
+    given.custom_hooks = [dict(type='FailsLate')]
+    with pytest.raises(RuntimeError, match='late'):
+        samat_mm.train(given, cfg_options={'train_cfg.val_interval': 1})
+    said = capfd.readouterr().out
+    assert 'After 1 iterations: array 0.25, tensor 0.5.' in said
+    assert said.count('\x1b[?25l') == said.count('\x1b[?25h') > 0  # the cursor is hidden and shown again
+    assert not consoles[0]._live_stack
+
+
+class Terminal(Console):
+    def __init__(self, **options):
+        super().__init__(force_terminal=True, **options)
+
+
+@HOOKS.register_module()
+class FailsLate(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2:
+            raise RuntimeError('late')
 
 
 def test_the_learning_rate_is_scaled_to_the_batch(tmp_path):

@@ -55,7 +55,7 @@ def test_once_a_minute_it_is_logged(monkeypatch, caplog):
         assert caplog.messages == []
         monkeypatch.setattr(progress, 'MINUTE', -1.0)
         advance('pgd', 3)
-    assert caplog.messages == ['images done: clean 1/4, pgd 3/4']
+    assert caplog.messages == ['done: clean 1/4, pgd 3/4']
 
 
 def test_other_processes_show_nothing(shown, monkeypatch):

@@ -33,6 +33,7 @@ def test_the_digest_is_that_of_the_settings_however_they_are_written(tmp_path):
     outputs = {
         'experiment_name': 'x',
         'resume': True,
+        'randomness.seed': 5,
         'default_hooks.checkpoint.out_dir': '/elsewhere',
         'visualizer.vis_backends': [dict(type='LocalVisBackend', save_dir='/elsewhere')],
     }
@@ -46,7 +47,7 @@ def test_the_digest_is_that_of_the_settings_however_they_are_written(tmp_path):
     'changes',
     [
         {'optim_wrapper.rho': 0.06},
-        {'randomness.seed': 1},
+        {'randomness.deterministic': True},
         {'test_dataloader.dataset.seed': 7},
         {'load_from': 'weights.pth'},
         {'test_evaluator.output_format': 'x'},

@@ -265,7 +265,9 @@ def test_the_protocol_and_the_surrogate_are_printed_and_reported(tool, folder, t
         '--surrogate', *other,
     )  # fmt: skip
     assert report['evaluation']['protocol'] == 'paper-compat'
-    assert report['evaluation']['made_on'] == {'config': str(other[0]), 'checkpoint': str(other[1])}
+    made_on = report['evaluation']['made_on']
+    assert (made_on['config'], made_on['checkpoint']) == (str(other[0]), str(other[1]))
+    assert made_on['sha256'] == report['provenance']['checkpoint']['sha256']
     assert ', paper-compat, made on ' in ' '.join(text.split())
     page = (tmp_path / 'report.html').read_text().replace('<wbr>', '')
     assert 'paper-compat' in page and f'config {other[0]}, checkpoint {other[1]}' in page

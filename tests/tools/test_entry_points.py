@@ -47,7 +47,12 @@ def started(*arguments, folder, **more):
         (['train', 'samat_mm::smallcnn_handwriting_sma.py'], 1, 'samat_mm::smallcnn_handwriting_sam.py'),
         (['train', 'samat_mm::smallcnn_handwriting_sam.py', '--resume', 'none.pth'], 1, 'none.pth is not a file'),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', 'none.pth'], 1, 'checkpoint none.pth is not a file'),
-        (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--attack', 'pdg'], 1, "'pdg' is unknown; the"),
+        (
+            ['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--attack', 'pdg-linf'],
+            1,
+            'Did you mean pgd-linf?',
+        ),
+        (['train', 'configs/smallcnn_handwritng_sgd'], 1, 'samat_mm has samat_mm::smallcnn_handwriting_sgd.py'),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--eps', 'x'], 1, "such as '8/255'; got 'x'"),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--eps', '2/255', '1/255'], 1, 'radii must rise'),
         (['test', 'samat_mm::smallcnn_handwriting_sam.py', __file__, '--tta'], 1, '--tta is not supported: attacks'),
