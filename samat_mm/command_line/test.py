@@ -122,8 +122,12 @@ def publish(report: 'Report', args: argparse.Namespace) -> None:
     page = Path(args.out).with_suffix('.html') if args.out else folder / 'report.html'
     if args.out:
         report.save(args.out)
+    files = [args.out] if args.out else []
     if report.has_numbers:
         report.save(page)
-        print(f'Report: {page}. Results by {unit}: {folder}.')
+        files.append(str(page))
     else:
-        print(f'The metrics gave no numbers, so there is no page to write. Results by {unit}: {folder}.')
+        print('The metrics gave no numbers, so there is no page to write.')
+    if files:
+        print(f'Report: {", ".join(files)}')
+    print(f'Results by {unit}: {folder}')

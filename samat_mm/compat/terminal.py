@@ -47,6 +47,7 @@ def quiet(is_own: Callable[[str], bool]) -> Iterator[None]:
     from mmengine.logging import MMLogger
 
     make, show = MMLogger.__init__, warnings.showwarning
+    waiting: list[str] = []  # warnings until there is a logger
 
     @wraps(make)
     def make_quiet(self: Any, *args: Any, **options: Any) -> None:
@@ -55,13 +56,18 @@ def quiet(is_own: Callable[[str], bool]) -> Iterator[None]:
             if type(handler) is logging.StreamHandler:  # a FileHandler is one, too
                 handler.setLevel(max(handler.level, logging.WARNING))
                 handler.addFilter(lambda record: not any(text in record.getMessage() for text in IDLE))
+        while waiting:
+            self.info(waiting.pop(0))
 
     def show_own(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        if file is not None or is_own(filename) or not MMLogger._instance_dict:
+        if file is not None or is_own(filename):
             show(message, category, filename, lineno, file, line)
+            return
+        text = warnings.formatwarning(message, category, filename, lineno, line).strip()
+        if MMLogger._instance_dict:
+            MMLogger.get_current_instance().info(text)
         else:
-            text = warnings.formatwarning(message, category, filename, lineno, line)
-            MMLogger.get_current_instance().info(text.strip())
+            waiting.append(text)
 
     global _lowest
     before, _lowest = _lowest, logging.WARNING

@@ -1,13 +1,12 @@
 """A report on the terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from samat_mm.terminal import Entry, FittingTable, print_entries
-from samat_mm.visualization.document import RESERVED, family_of, in_255ths, is_number, units
+from samat_mm.visualization.document import RESERVED, config_path, family_of, in_255ths, is_number, units
 
 COLOURS = {'pass': 'green', 'FAIL': 'bold red', 'no evidence': 'yellow'}
 
@@ -17,6 +16,8 @@ def print_report(*reports: Mapping[str, Any], console: Console | None = None) ->
     console = console or Console()
     for report in reports:
         console.print(_table(report))
+        if any('forwards' in values for values in report['results'].values()):
+            console.print(f'passes: forward + backward, mean of the {units(report)}', style='dim')
 
 
 def _table(report: Mapping[str, Any]) -> FittingTable:
@@ -26,7 +27,7 @@ def _table(report: Mapping[str, Any]) -> FittingTable:
     has_costs = any('forwards' in values for values in results.values())
     radius, cost = ['radius'] if has_radii else [], ['passes', 'seconds'] if has_costs else []
     titles = [metric.replace('_', ' ') for metric in metrics]
-    table = FittingTable(f'{Path(report["config"]).stem}\n{said}', ('attack', *radius, *titles, *cost))
+    table = FittingTable(f'{config_path(report).stem}\n{said}', ('attack', *radius, *titles, *cost))
     for name, values in results.items():
         cells = [_radius(values)] if has_radii else []
         cells += [f'{values[metric]:.2f}' if is_number(values.get(metric)) else '' for metric in metrics]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Protocol
 
 from samat_mm.errors import InputError
 from samat_mm.reports.columns import with_common_names
-from samat_mm.visualization.document import CLEAN, attacks_of, main_metric
+from samat_mm.visualization.document import CLEAN, attacks_of, config_path, main_metric
 
 Document = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def method_names(documents: Sequence[Document]) -> list[str]:
         >>> method_names([{'config': 'configs/voc_sgd.py'}, {'config': 'a/test.py'}, {'config': 'b/test.py'}])
         ['voc_sgd', 'a/test', 'b/test']
     """
-    paths = [PurePath(document['config']).with_suffix('').parts for document in documents]
+    paths = [config_path(document).with_suffix('').parts for document in documents]
     names = [_shortest(path, set(paths)) for path in paths]
     settings: dict[str, list[Any]] = {name: [] for name in names}
     stated = [(name, training_settings(document)) for name, document in zip(names, documents, strict=True)]

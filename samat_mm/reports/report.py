@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samat_mm.reports.comparison import Comparison
 from samat_mm.reports.formats import refuse_format, to_frame, write
 from samat_mm.reports.reading import read_document
-from samat_mm.visualization.document import CLEAN, RESERVED, attacks_of, has_metric, is_number
+from samat_mm.visualization.document import CLEAN, RESERVED, attacks_of, config_path, has_metric, is_number
 
 if TYPE_CHECKING:
     from samat_mm.evaluation.evaluation_result import EvaluationResult
@@ -56,7 +56,7 @@ class Report:
     @property
     def name(self) -> str:
         """The name of the config without its folder and suffix."""
-        return Path(self.document['config']).stem
+        return config_path(self.document).stem
 
     @property
     def metrics(self) -> dict[str, Any]:

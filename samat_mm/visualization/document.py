@@ -2,13 +2,20 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from samat_mm.errors import InputError
+from samat_mm.files.configs import PREFIX
 
 CLEAN = 'clean'
 MAIN_METRICS = ('mIoU', 'accuracy/top1')
 RESERVED = ('attack', 'exported', 'minimal_norm', 'forwards', 'backwards', 'seconds')  # keys next to the metrics
+
+
+def config_path(document: Mapping[str, Any]) -> PurePath:
+    """Return the path of the config of a report, without the prefix of a config of samat-mm."""
+    return PurePath(document['config'].removeprefix(PREFIX))
 
 
 def main_metric(report: Mapping[str, Any]) -> str:

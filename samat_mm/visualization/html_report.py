@@ -8,7 +8,7 @@ from typing import Any
 from samat_mm.files.outputs import file_name, write_text
 from samat_mm.visualization import report_texts as texts
 from samat_mm.visualization.class_bars import class_key, draw_class_bars, drawn_classes
-from samat_mm.visualization.document import attacks_of, main_metric, units
+from samat_mm.visualization.document import attacks_of, config_path, main_metric, units
 from samat_mm.visualization.marked_words import fooled, shown_sentences
 from samat_mm.visualization.page import inline_panels, render, svg
 from samat_mm.visualization.robustness_curves import draw_curves
@@ -39,7 +39,7 @@ def write_html(report: Mapping[str, Any], path: str | Path, pictures: Sequence[P
     text = render(
         TEMPLATE,
         **_results(report),
-        name=Path(report['config']).stem,
+        name=config_path(report).stem,
         summary=texts.summary(report),
         sentences=shown_sentences(report, MOST_SENTENCES),
         fooled=fooled(report),

@@ -1,6 +1,8 @@
 """Training in Python: seeds, the model in memory, learning rates, and what the terminal shows."""
 
 import copy
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from helpers import segmentor, segmentor_config
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS, METRICS
 from rich.console import Console
 
@@ -134,3 +137,15 @@ def test_what_is_missing_is_said(tmp_path):
         samat_mm.train(given)
     with pytest.raises(ValueError, match='--resume expects the path of a checkpoint'):
         samat_mm.train(training(tmp_path), resume_from='')
+
+
+def test_warnings_of_libraries_wait_for_the_log(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(warnings, 'showwarning', lambda message, *rest: shown.append(str(message)))
+    monkeypatch.setattr(MMLogger, '_instance_dict', {})
+    with console.console_of(verbose=False):
+        warnings.showwarning('of a library', UserWarning, str(Path(np.__file__)), 1)
+        warnings.showwarning('of my own', UserWarning, str(Path(__file__)), 1)
+        MMLogger.get_instance('waiting', log_file=str(tmp_path / 'log'))
+    assert shown == ['of my own']
+    assert 'of a library' in (tmp_path / 'log').read_text()
