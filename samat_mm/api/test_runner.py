@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from mmengine.config import Config
@@ -80,7 +81,9 @@ def refuse_unknown_options(kind: type[EvaluationLoop], options: Mapping[str, Any
     unknown = sorted(options.keys() - taken)
     if unknown:
         named = ', '.join(f'{name} ({OPTIONS.get(name, "--" + name.replace("_", "-"))})' for name in unknown)
-        raise InputError(f'{kind.__name__}, by which this config is tested, takes no {named}; leave it out.')
+        close = get_close_matches(unknown[0], taken, n=1)
+        advice = f'did you mean {close[0]}?' if close else 'leave it out, or give it to an attack.'
+        raise InputError(f'{kind.__name__}, by which this config is tested, takes no {named}; {advice}')
 
 
 def run_test(runner: Runner, loop: EvaluationLoop) -> EvaluationResult:

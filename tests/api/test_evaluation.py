@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,11 @@ def test_models_in_memory_of_two_methods_are_two_methods(tmp_path):
     comparison = samat_mm.compare(reports)
     assert [comparison.cell(method.name, 'clean')['n'] for method in comparison.methods] == [2, 2]
     assert not [remark for remark in comparison.remarks if 'several settings' in remark]
+
+
+@pytest.mark.parametrize(
+    ('name', 'advice'), [('max_sample', 'did you mean max_samples?'), ('hue', 'give it to an attack')]
+)
+def test_an_option_that_the_loop_does_not_take_is_refused(name, advice, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(f'takes no {name}') + '.*' + re.escape(advice)):
+        samat_mm.evaluate(runnable(tmp_path), segmentor(), [], **{name: 5})
