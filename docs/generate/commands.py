@@ -1,11 +1,9 @@
 """docs/reference/commands.md: every command with its arguments, from the parsers."""
 
 import argparse
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
-from samat_mm.command_line.main import COMMANDS
+from samat_mm.command_line.main import COMMANDS, module_of, summary_of
 
 HEAD = """# Commands
 
@@ -21,11 +19,6 @@ cannot be parsed; an interrupt ends it with status 130. A traceback means a bug,
 """
 
 
-def module_of(command: str) -> ModuleType:
-    """Return the module of a command."""
-    return import_module(f'samat_mm.command_line.{command.replace("-", "_")}')
-
-
 def parser_of(command: str) -> argparse.ArgumentParser:
     """Return the parser of a command."""
     parser = argparse.ArgumentParser(prog=f'samat-mm {command}')
@@ -35,7 +28,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 def document() -> str:
     """Return the whole page."""
-    listed = ''.join(f'| [{name}](#{name}) | {_summary(name)} |\n' for name in COMMANDS)
+    listed = ''.join(f'| [{name}](#{name}) | {summary_of(name)} |\n' for name in COMMANDS)
     sections = ''.join(section(name) for name in COMMANDS)
     return f'{HEAD}| command | what it does |\n|---|---|\n{listed}\n{sections}{FOOT}'
 
@@ -53,10 +46,6 @@ def section(command: str) -> str:
     return text + (
         f'| argument | default | what it does |\n|---|---|---|\n{rows}\n' if rows else 'It has no arguments.\n\n'
     )
-
-
-def _summary(command: str) -> str:
-    return str(module_of(command).__doc__).strip().partition('\n')[0].partition(': ')[0].rstrip('.')
 
 
 def _row(action: argparse.Action) -> str:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'samat-mm {__version__}')
         return 0
     if given[:1] in ([], ['--help'], ['-h']):
-        print(f'{USAGE}\n' + '\n'.join(f'  {name:<14}{_summary(name)}' for name in COMMANDS))
+        print(f'{USAGE}\n' + '\n'.join(f'  {name:<14}{summary_of(name)}' for name in COMMANDS))
         return 0
     if given[0] not in COMMANDS:
         known = ', '.join(COMMANDS)
@@ -50,7 +50,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None, program: str 
         arguments: its arguments; those of the process by default.
         program: name of the program in its help; the file of the process by default.
     """
-    module = _module(name)
+    module = module_of(name)
     parser = argparse.ArgumentParser(prog=program, description=module.__doc__, formatter_class=Paragraphs)
     module.add_arguments(parser)
     args, others = parser.parse_known_intermixed_args(arguments)
@@ -63,10 +63,11 @@ def run_command(name: str, arguments: Sequence[str] | None = None, program: str 
         return module.run(args) or 0
 
 
-def _module(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
+    """Return the module of a command."""
     return import_module(f'samat_mm.command_line.{name.replace("-", "_")}')
 
 
-def _summary(name: str) -> str:
+def summary_of(name: str) -> str:
     """Return the first sentence of a command's description."""
-    return str(_module(name).__doc__).strip().partition('\n')[0].partition(':')[0].rstrip('.')
+    return str(module_of(name).__doc__).strip().partition('\n')[0].partition(':')[0].rstrip('.')

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from samat_mm.checkpoints.loading import load_for_evaluation
+from samat_mm.engine.hooks import PretrainedBackboneHook
 from samat_mm.errors import UnsupportedError
 from samat_mm.files.outputs import writable_folder
 from samat_mm.runners.config_errors import building
@@ -51,7 +52,7 @@ def build_runner(config: Config, model: nn.Module | None = None) -> Any:
 
     Args:
         config: the config.
-        model: the model to run, instead of a new one of the config.
+        model: the model to run, instead of a new one of the config; nothing that the config loads replaces its weights.
 
     Raises:
         ValueError: if the config cannot be built; the message has MMEngine's reason.
@@ -62,13 +63,14 @@ def build_runner(config: Config, model: nn.Module | None = None) -> Any:
     if not config.get('experiment_name'):
         built.experiment_name = f'{Path(config.filename or "runner").stem}-{next(_numbers)}'  # MMEngine adds the time
     if model is not None:
-        built.model = dict(type=_returning(model))
+        built.model, built.load_from = dict(type=_returning(model)), None
     with building(config):
         runner: Any = RUNNERS.build(built) if 'runner_type' in built else Runner.from_cfg(built)
     if not config.get('experiment_name'):
         runner.cfg.pop('experiment_name')  # a runner that is built from it gets one of its own
     if model is not None:
         runner._init_model_weights = lambda: None  # the model has its weights
+        runner._hooks = [hook for hook in runner._hooks if not isinstance(hook, PretrainedBackboneHook)]
         runner.cfg.model = copy.deepcopy(config.model)
         runner.dump_config()
     return runner

@@ -61,6 +61,10 @@ def test_a_seed_repeats_a_training_and_another_one_does_not(tmp_path, capfd):
 
 def test_a_model_in_memory_is_trained_itself_from_its_own_weights(tmp_path):
     model, given = segmentor(), training(tmp_path)
+    torch.save({'state_dict': segmentor(seed=5).state_dict()}, tmp_path / 'other.pth')
+    torch.save(segmentor(seed=5).backbone.state_dict(), tmp_path / 'backbone.pth')
+    given.load_from = str(tmp_path / 'other.pth')
+    given.default_hooks.pretrained = dict(type='PretrainedBackboneHook', checkpoint=str(tmp_path / 'backbone.pth'))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     still = {'train_cfg.max_iters': 1, 'optim_wrapper.optimizer.lr': 0.0}
     runner = samat_mm.train(given, model, cfg_options=still)

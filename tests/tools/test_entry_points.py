@@ -84,12 +84,14 @@ def test_the_version(capsys):
 
 def test_what_the_parsers_offer_is_what_there_is():
     """They repeat it, because importing it takes seconds."""
-    from samat_mm.command_line import prepare_data, reproduce, sharpness, test_arguments
+    from samat_mm.command_line import prepare_data, reproduce, sharpness, test_arguments, train
+    from samat_mm.engine.resume import NEWEST
 
     assert tuple(PRECISIONS) == test_arguments.PRECISIONS
     assert test_arguments.PROTOCOLS == reproduce.PROTOCOLS == tuple(PROTOCOLS)
     assert set(prepare_data.COMPLETE) == set(LAYOUTS)
     assert sharpness.LANDSCAPES == LANDSCAPES
+    assert train.NEWEST == NEWEST
 
 
 @pytest.mark.parametrize(('name', 'value'), [('sharpness', Measurement()), ('theory', Training())])
